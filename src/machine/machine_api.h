@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What front ends, the CLI and tests call: create, boot, attach and check a machine, own its CPUs, access memory.
+ * Files: region.c config.c boot.c cpu.c mmu.c (TLBs, walker) shootdown.c check.c report.c content.c.
+ */
+#ifndef QUIRE_MACHINE_MACHINE_API_H
+#define QUIRE_MACHINE_MACHINE_API_H
+
+#include "base/check.h"
+#include "base/machine.h"
+#include "vm/vm.h"
+
+/* -- configuration (config.c): strings in, errors that name key, reason and nearest key out --------------------------------- */
+void machine_config_default(struct machine_config *c);                                /* x86-64 server, 4G, 1 node */
+int machine_config_set(struct machine_config *c, const char *key, const char *value, char *err, size_t err_size);
+int machine_config_parse(struct machine_config *c, const char *text, const char *file_name, char *err, size_t err_size);
+int machine_config_validate(const struct machine_config *c, char *err, size_t err_size); /* impossible machines */
+
+/* -- life ----------------------------------------------------------------------------------------------------------------------- */
+/* Region laid out at `addr` (NULL: chosen), machine header, CPUs; no floor initialised yet. ERR_PTR(-errno). */
+struct machine *machine_create(const struct machine_config *c, void *addr);
+int machine_boot_floors(struct machine *m);              /* phys, kmem, vm, cache, hw in order, on CPU 0 */
+struct machine *machine_boot(const struct machine_config *c, void *addr); /* both */
+struct machine *machine_attach(int handle, void *addr);  /* in another process; checks magic and version */
+void machine_detach(struct machine *m);
+void machine_destroy(struct machine *m);
+
+extern const struct core_code quire_code; /* boot.c: all floors' functions */
+
+/* -- CPUs (cpu.c) ------------------------------------------------------------------------------------------------------------------ */
+/* Own a CPU for `task` (its last one if free, else any; waits if all are taken); state CPU_KERNEL, switches mm. */
+struct cpu *cpu_acquire(struct machine *m, struct task *task, u32 host_tid);
+bool cpu_try_acquire_id(struct machine *m, u32 id, u32 host_tid, struct cpu **out);
+void cpu_release(struct cpu *cpu);
+void cpu_enter_kernel(struct cpu *cpu); /* USER -> KERNEL */
+void cpu_enter_user(struct cpu *cpu);   /* does posted work, then KERNEL -> USER */
+void cpu_do_work(struct cpu *cpu);
+void switch_mm(struct cpu *cpu, struct mm *next);
+/* CPUs owned by host threads of a process that is gone: released. */
+void cpu_release_dead(struct machine *m, const u32 *host_tids, u32 nr);
+
+/* -- memory accesses (mmu.h has the inline fast path) ---------------------------------------------------------------------------- */
+enum mmu_access_kind { MMU_READ, MMU_WRITE, MMU_EXEC };
+
+/* -- contents: content=full only ---------------------------------------------------------------------------------------------------- */
+/* 0, or the signal number that the access raised (fi says more). Any length; pages are faulted as needed. */
+int mmu_copy_from_user(struct cpu *cpu, void *dst, va_t src, u64 len, struct fault_info *fi);
+int mmu_copy_to_user(struct cpu *cpu, va_t dst, const void *src, u64 len, struct fault_info *fi);
+
+/* -- books --------------------------------------------------------------------------------------------------------------------------- */
+/* base/check.h: struct check_report, check_fail(). Needs all CPUs quiet (owned by nobody or inside the core). */
+void machine_check(struct machine *m, struct check_report *r);
+/* One for each floor, called by machine_check(): phys_check, kmem_check, vm_check, cache_check, hw_check. */
+
+#endif

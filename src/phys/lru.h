@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * LRU lists: which list a folio is on, and the per-CPU batches that get it there (mm/swap.c in Linux). Mechanism only: what is
+ * taken off again, and when, is src/reclaim's.
+ */
+#ifndef QUIRE_PHYS_LRU_H
+#define QUIRE_PHYS_LRU_H
+
+#include "phys/page.h"
+
+enum lru_list {
+    LRU_INACTIVE_ANON,
+    LRU_ACTIVE_ANON,
+    LRU_INACTIVE_FILE,
+    LRU_ACTIVE_FILE,
+    LRU_UNEVICTABLE,
+    NR_LRU_LISTS
+};
+
+/* Queue a new folio for its LRU list; takes a reference for as long as it waits in the batch. */
+void folio_add_lru(struct cpu *cpu, struct folio *f);
+/* inactive,unreferenced -> inactive,referenced -> active,unreferenced -> active,referenced */
+void folio_mark_accessed(struct cpu *cpu, struct folio *f);
+void lru_add_drain(struct cpu *cpu);
+void lru_add_drain_all(struct cpu *cpu);
+/* Take f off its list for the caller (who must hold a reference); false: it was on none. */
+bool folio_isolate_lru(struct cpu *cpu, struct folio *f);
+void folio_putback_lru(struct cpu *cpu, struct folio *f);
+
+#endif

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+# Thin: everything is in meson.build and scripts/.
+BUILD ?= build
+CHECK_BUILDS := build-asan build-tsan build-clang
+
+.PHONY: all run test test-all bench check-all gates fuzz clean
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+$(BUILD)/build.ninja: meson.build meson_options.txt
+	@scripts/setup
+	@test -f $@ || meson setup $(BUILD) >/dev/null
+
+# The main job: a real program on two modelled machines at once.
+run: all
+	$(BUILD)/cli/quire run --machine machines/small.conf --machine machines/large.conf --check -- python3 examples/hello_memory.py
+
+# Unit, property, oracle and program tests, and the gates.
+test: all
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs
+	@scripts/gates
+
+# Everything: the long program set too.
+test-all: test
+	tests/programs/run.py --quire $(BUILD)/cli/quire --full
+
+bench: all
+	@scripts/bench $(BUILD)
+
+# Sanitizers and the second compiler: ASan + UBSan with all assertions, TSan, clang.
+check-all: test
+	@scripts/check-all
+
+gates: all
+	@scripts/gates
+
+fuzz:
+	@scripts/fuzz
+
+clean:
+	rm -rf build build-*

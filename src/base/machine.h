@@ -43,6 +43,7 @@ struct machine {
     char *hw_next, *hw_end; /* boot only: what is left of the hardware area */
     char *ram;          /* c: direct map: the frame at physical address 0 */
     u64 ram_span;       /* c: bytes: end of the highest range of RAM */
+    char *vmemmap;      /* c: the window, 2 MiB aligned, 64 bytes for each 4 KiB of ram_span; NULL: FLATMEM */
     struct page *memmap; /* c: pfn_to_page(m, pfn) = memmap + pfn under both memory models */
 
     struct machine_config config; /* c, but for the sysctls, which are changed one word at a time */

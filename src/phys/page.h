@@ -117,13 +117,16 @@ struct page {
             u64 ptl_[2];             /* spinlock_t: split page-table lock */
             u64 pt_va;               /* first address it maps */
         };
-        struct {                          /* slab (PGTY_slab) */
+        struct {                          /* slab (PGTY_slab): kmem/slub_priv.h */
             struct kmem_cache *slab_cache;
-            struct list_head slab_list;   /* node partial or full list */
-            void *freelist;
-            u32 inuse;                    /* counters of the slab: kmem/slab.h gives them their layout */
-            u16 objects;
-            u16 frozen;
+            union {
+                struct list_head slab_list; /* node's partial list, of a debugged cache also its full list */
+                struct {                    /* a CPU's partial list */
+                    struct page *slab_next;
+                    u64 slab_nr;            /* slabs in the list from here on */
+                };
+            };
+            _Atomic u64 slab_word;          /* free list, objects, inuse, frozen in one word */
         };
         u64 words_[5];
     };

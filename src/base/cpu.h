@@ -26,6 +26,7 @@ struct machine;
 struct task;
 struct xa_node;
 struct mm;
+struct file;
 
 enum cpu_state {
     CPU_IDLE,   /* nobody owns it */
@@ -52,6 +53,9 @@ struct core_code {
     void (*flush_tlb)(struct cpu *, struct mm *, va_t start, va_t end, u32 stride_shift, bool freed_tables);
     struct xa_node *(*xa_node_alloc)(struct cpu *, u32 gfp); /* zeroed; NULL: no memory */
     void (*xa_node_free)(struct cpu *, struct xa_node *);
+    /* src/cache's, for VMAs: a new shared-memory object of `size` bytes, or ERR_PTR(-ENOMEM); drop a reference to a file. */
+    struct file *(*shmem_file_setup)(struct cpu *, const char *name, u64 size);
+    void (*fput)(struct cpu *, struct file *);
 };
 
 #define MAX_HELD_LOCKS 48

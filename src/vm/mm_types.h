@@ -17,6 +17,7 @@
 #include "base/xarray.h"
 #include "phys/page.h"
 #include "pt/pt.h"
+#include "vm/vma_index.h"
 
 /* vm_flags: bits as in 6.x kernels. The two-letter names of smaps' VmFlags (proc_pid_smaps(5)) stand behind each. */
 typedef u64 vm_flags_t;
@@ -68,8 +69,8 @@ struct mm {
     _Atomic s32 mm_count;         /* a: + 1 for all users together; 0: freed */
 
     struct pt_roots pt;           /* c */
-    struct vma_index *vmas;       /* m: vm/vma_index.h */
-    u64 vmacache_seqnum;          /* m: bumped by every change of the index */
+    struct vma_index vmas;        /* m */
+    u64 vmacache_seqnum;          /* m: bumped whenever a VMA leaves the index; values are never shared with another mm */
     u32 map_count;                /* m */
     u16 asid_hint;                /* machine: ASID context, see machine/asid.h */
     u64 ctx_id;                   /* c: unique, never reused: what a TLB tag means */
@@ -110,6 +111,7 @@ enum vm_ops_id {
 
 struct vm_area_struct {
     va_t vm_start, vm_end;       /* m: [start, end) */
+    struct vm_area_struct *vm_next, *vm_prev; /* m: neighbours by address, kept by the index */
     struct mm *vm_mm;            /* c */
     vm_flags_t vm_flags;         /* m */
     pgprot_t vm_page_prot;       /* m */

@@ -66,9 +66,18 @@ struct vm_area_struct *find_vma(struct cpu *cpu, struct mm *mm, va_t addr);     
 struct vm_area_struct *vma_lookup(struct cpu *cpu, struct mm *mm, va_t addr);     /* containing addr, or NULL */
 struct vm_area_struct *find_vma_intersection(struct cpu *cpu, struct mm *mm, va_t start, va_t end);
 struct vm_area_struct *find_vma_prev(struct cpu *cpu, struct mm *mm, va_t addr, struct vm_area_struct **prev);
-struct vm_area_struct *vma_next(struct vm_area_struct *vma); /* in address order, NULL at the end */
-struct vm_area_struct *vma_prev(struct vm_area_struct *vma);
-struct vm_area_struct *vma_first(struct mm *mm);
+static inline struct vm_area_struct *vma_next(const struct vm_area_struct *vma) /* in address order, NULL at the end */
+{
+    return vma->vm_next;
+}
+static inline struct vm_area_struct *vma_prev(const struct vm_area_struct *vma)
+{
+    return vma->vm_prev;
+}
+static inline struct vm_area_struct *vma_first(const struct mm *mm)
+{
+    return mm->vmas.first;
+}
 #define for_each_vma(vma, mm) for ((vma) = vma_first(mm); (vma); (vma) = vma_next(vma))
 int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr); /* write-locked; 0 or -ENOMEM */
 int do_munmap(struct cpu *cpu, struct mm *mm, va_t start, u64 len);       /* write-locked */

@@ -8,22 +8,20 @@
 
 #include "base/check.h"
 #include "base/machine.h"
+#include "machine/mmu.h"
+#include "machine/region.h"
 #include "vm/vm.h"
 
-/* -- configuration (config.c): strings in, errors that name key, reason and nearest key out --------------------------------- */
-void machine_config_default(struct machine_config *c);                                /* x86-64 server, 4G, 1 node */
+/* -- configuration: machine/region.h has machine_config_default(); strings in, errors that name key and reason out (config.c) */
 int machine_config_set(struct machine_config *c, const char *key, const char *value, char *err, size_t err_size);
 int machine_config_parse(struct machine_config *c, const char *text, const char *file_name, char *err, size_t err_size);
 int machine_config_validate(const struct machine_config *c, char *err, size_t err_size); /* impossible machines */
 
 /* -- life ----------------------------------------------------------------------------------------------------------------------- */
-/* Region laid out at `addr` (NULL: chosen), machine header, CPUs; no floor initialised yet. ERR_PTR(-errno). */
-struct machine *machine_create(const struct machine_config *c, void *addr);
+/* machine/region.h: machine_create(), machine_detach(), machine_destroy() */
 int machine_boot_floors(struct machine *m);              /* phys, kmem, vm, cache, hw in order, on CPU 0 */
 struct machine *machine_boot(const struct machine_config *c, void *addr); /* both */
 struct machine *machine_attach(int handle, void *addr);  /* in another process; checks magic and version */
-void machine_detach(struct machine *m);
-void machine_destroy(struct machine *m);
 
 extern const struct core_code quire_code; /* boot.c: all floors' functions */
 
@@ -39,8 +37,7 @@ void switch_mm(struct cpu *cpu, struct mm *next);
 /* CPUs owned by host threads of a process that is gone: released. */
 void cpu_release_dead(struct machine *m, const u32 *host_tids, u32 nr);
 
-/* -- memory accesses (mmu.h has the inline fast path) ---------------------------------------------------------------------------- */
-enum mmu_access_kind { MMU_READ, MMU_WRITE, MMU_EXEC };
+/* -- memory accesses: machine/mmu.h ---------------------------------------------------------------------------------------------- */
 
 /* -- contents: content=full only ---------------------------------------------------------------------------------------------------- */
 /* 0, or the signal number that the access raised (fi says more). Any length; pages are faulted as needed. */

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* struct hw: the machine's hardware beside RAM: one MMU for each CPU, and who waits for a CPU. Lies in the hardware area. */
+#ifndef QUIRE_MACHINE_HW_H
+#define QUIRE_MACHINE_HW_H
+
+#include "base/machine.h"
+
+struct kmem_cache;
+
+struct hw {
+    char *mmus;     /* c: nr_cpus MMUs, mmu_bytes apart; machine/mmu.h: cpu_mmu() */
+    u64 mmu_bytes;  /* c */
+    _Atomic u32 cpu_freed;        /* a: futex word, bumped when a CPU becomes free */
+    _Atomic u32 nr_waiting;       /* a: threads that wait for a CPU */
+    struct kmem_cache *xa_node_cachep; /* c: nodes of all xarrays ("radix_tree_node") */
+};
+
+/* Bytes of one CPU's MMU, TLB arrays included: a multiple of the cache line. */
+u64 hw_mmu_bytes(const struct machine_config *c);
+/* struct hw and the MMUs, empty. machine_create() only. */
+void hw_init(struct machine *m);
+
+#endif

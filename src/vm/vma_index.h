@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ordered index of an address space's VMAs with gap search: vma_index.c has the theory. All functions need the mmap_lock,
- * for writing where they change something. Addresses in bytes.
+ * The ordered index of an address space's VMAs with gap search: vma_index.c has the theory. All functions need the
+ * mmap_lock, for writing where they change something. Addresses in bytes.
  */
 #ifndef QUIRE_VM_VMA_INDEX_H
 #define QUIRE_VM_VMA_INDEX_H
@@ -28,7 +28,8 @@ void vma_index_init(struct vma_index *x);
 /* Frees every node; the VMAs are the caller's. */
 void vma_index_destroy(struct cpu *cpu, struct vma_index *x);
 
-/* After 0, `nr` insertions cannot fail, wherever they are and whatever is removed between them. -ENOMEM: nothing changed. */
+/* After 0, `nr` insertions cannot fail, wherever they are and whatever is removed between them. -ENOMEM: nothing
+ * changed. */
 int vma_index_prealloc(struct cpu *cpu, struct vma_index *x, u32 nr);
 /* Give back what a prealloc left over (a few nodes are kept). */
 void vma_index_trim(struct cpu *cpu, struct vma_index *x);
@@ -43,8 +44,8 @@ void vma_index_resize(struct vma_index *x, struct vm_area_struct *vma, va_t star
 struct vm_area_struct *vma_index_find(const struct vma_index *x, va_t addr);
 
 /*
- * The lowest (highest) addr with low <= addr, addr + size <= high and no VMA in [addr, addr + size); true if there is one.
- * `size` > 0.
+ * The lowest (highest) addr with low <= addr, addr + size <= high and no VMA in [addr, addr + size); true if there is
+ * one. `size` > 0.
  */
 bool vma_index_gap_lowest(const struct vma_index *x, va_t low, va_t high, u64 size, va_t *addr);
 bool vma_index_gap_highest(const struct vma_index *x, va_t low, va_t high, u64 size, va_t *addr);

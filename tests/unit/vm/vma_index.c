@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The VMA index alone: its own source with a node allocator that can fail, against a sorted array as the naive model.
+ * Every step is followed by vma_index_check() and by all lookups that could differ.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "base/errno.h"
+#include "kmem/slab.h"
+#include "vm/vm.h"
+
+/* -- what the index needs from below
+ * ------------------------------------------------------------------------------------- */
+static long nodes_out, fail_after = -1;
+
+void *kmem_cache_alloc(struct cpu *cpu, struct kmem_cache *s, gfp_t gfp)
+{
+    if (fail_after == 0)
+        return NULL;
+    if (fail_after > 0)
+        fail_after--;
+    nodes_out++;
+    return aligned_alloc(VMA_NODE_ALIGN, VMA_NODE_BYTES);
+}
+
+void kmem_cache_free(struct cpu *cpu, struct kmem_cache *s, void *object)
+{
+    nodes_out--;
+    free(object);
+}
+
+_Noreturn void port_assert_fail(const char *cond, const char *file, int line, const char *func)
+{
+    fprintf(stderr, "%s:%d: %s: %s\n", file, line, func, cond);
+    abort();
+}
+
+void check_fail(struct check_report *r, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    if (r->nr < CHECK_KEPT)
+        vsnprintf(r->text[r->nr], CHECK_TEXT, format, ap);
+    va_end(ap);
+    r->nr++;
+}
+
+static struct vm test_vm;
+static struct machine test_machine = {.vm = &test_vm};
+static struct cpu test_cpu = {.m = &test_machine};
+
+/* -- the naive model
+ * ------------------------------------------------------------------------------------------------------- */
+#define MODEL_MAX 4096
+#define SPAN 20000 /* pages */
+struct model {
+    struct vma_index x;
+    struct vm_area_struct *v[MODEL_MAX]; /* ascending */
+    u32 nr;
+};
+
+static u64 seed;
+
+static u64 rnd(u64 below)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed % below;
+}
+
+static void fail_if_wrong(const struct check_report *r, const char *where)
+{
+    if (r->nr)
+        fail_msg("%s: %u mismatches, first: %s", where, r->nr, r->text[0]);
+}
+
+static struct vm_area_struct *model_find(const struct model *o, va_t addr)
+{
+    for (u32 i = 0; i < o->nr; i++)
+        if (o->v[i]->vm_end > addr)
+            return o->v[i];
+    return NULL;
+}
+
+static bool model_gap(const struct model *o, va_t low, va_t high, u64 size, bool highest, va_t *addr)
+{
+    va_t below = 0;
+    bool found = false;
+
+    for (u32 i = 0; i <= o->nr; i++) {
+        va_t from = MAX(below, low), to = MIN(i < o->nr ? o->v[i]->vm_start : ~(va_t)0, high);
+
+        if (to >= from && to - from >= size && (highest || !found)) {
+            *addr = highest ? to - size : from;
+            found = true;
+        }
+        below = i < o->nr ? o->v[i]->vm_end : 0;
+    }
+    return found;
+}
+
+static void model_check(const struct model *o)
+{
+    struct check_report r = {0};
+
+    assert_int_equal(vma_index_check(&o->x, &r), o->nr);
+    fail_if_wrong(&r, "check");
+    assert_int_equal(vma_index_nr_nodes(&o->x), nodes_out);
+}
+
+static void model_compare(const struct model *o)
+{
+    for (int k = 0; k < 4; k++) {
+        va_t addr = rnd(SPAN) << PAGE_SHIFT, low = rnd(SPAN) << PAGE_SHIFT, high = low + (rnd(SPAN) << PAGE_SHIFT);
+        u64 size = (1 + rnd(k < 2 ? 8 : 400)) << PAGE_SHIFT;
+        va_t a = 1, b = 1;
+
+        assert_ptr_equal(vma_index_find(&o->x, addr + rnd(2)), model_find(o, addr));
+        assert_int_equal(vma_index_gap_lowest(&o->x, low, high, size, &a), model_gap(o, low, high, size, false, &b));
+        assert_int_equal(a, b);
+        a = b = 1;
+        assert_int_equal(vma_index_gap_highest(&o->x, low, high, size, &a), model_gap(o, low, high, size, true, &b));
+        assert_int_equal(a, b);
+    }
+}
+
+static void model_insert(struct model *o, va_t start, va_t end)
+{
+    struct vm_area_struct *vma = calloc(1, sizeof(*vma));
+    u32 i = 0;
+
+    vma->vm_start = start;
+    vma->vm_end = end;
+    while (i < o->nr && o->v[i]->vm_end <= start)
+        i++;
+    memmove(&o->v[i + 1], &o->v[i], (o->nr - i) * sizeof(o->v[0]));
+    o->v[i] = vma;
+    o->nr++;
+    assert_int_equal(vma_index_prealloc(&test_cpu, &o->x, 1), 0);
+    vma_index_insert(&o->x, vma);
+}
+
+static void model_remove(struct model *o, u32 i)
+{
+    vma_index_remove(&o->x, o->v[i]);
+    free(o->v[i]);
+    o->nr--;
+    memmove(&o->v[i], &o->v[i + 1], (o->nr - i) * sizeof(o->v[0]));
+    vma_index_trim(&test_cpu, &o->x);
+}
+
+static void model_destroy(struct model *o)
+{
+    vma_index_destroy(&test_cpu, &o->x);
+    for (u32 i = 0; i < o->nr; i++)
+        free(o->v[i]);
+    free(o);
+    assert_int_equal(nodes_out, 0);
+}
+
+static struct model *model_new(void)
+{
+    struct model *o = calloc(1, sizeof(*o));
+
+    vma_index_init(&o->x);
+    return o;
+}
+
+/* -- tests
+ * -------------------------------------------------------------------------------------------------------------------
+ */
+
+static void test_empty(void **state)
+{
+    struct model *o = model_new();
+    va_t a;
+
+    assert_null(vma_index_find(&o->x, 0));
+    assert_true(vma_index_gap_lowest(&o->x, 0x1000, 0x9000, 0x8000, &a));
+    assert_int_equal(a, 0x1000);
+    assert_true(vma_index_gap_highest(&o->x, 0x1000, 0x9000, 0x1000, &a));
+    assert_int_equal(a, 0x8000);
+    assert_false(vma_index_gap_lowest(&o->x, 0x1000, 0x9000, 0x9000, &a));
+    assert_false(vma_index_gap_highest(&o->x, 0x1000, 0x9000, 0x9000, &a));
+    model_check(o);
+    model_destroy(o);
+}
+
+/* Pictures: one letter or dot per page; the same letter is one VMA. */
+struct gap_case {
+    const char *picture;
+    u32 low, high, size; /* pages */
+    int lowest, highest; /* pages, -1: none */
+};
+
+static const struct gap_case gap_cases[] = {
+    {"A.B..C...D", 0, 10, 1, 1, 8},   {"A.B..C...D", 0, 10, 2, 3, 7},   {"A.B..C...D", 0, 10, 3, 6, 6},
+    {"A.B..C...D", 0, 10, 4, -1, -1}, {"A.B..C...D", 0, 14, 4, 10, 10}, {"A.B..C...D", 7, 9, 2, 7, 7},
+    {"A.B..C...D", 7, 9, 3, -1, -1},  {"A.B..C...D", 4, 8, 2, 6, 6},    {"A.B..C...D", 2, 5, 2, 3, 3},
+    {"..AABB....", 0, 6, 2, 0, 0},    {"..AABB....", 0, 12, 2, 0, 10},  {"..AABB....", 2, 6, 1, -1, -1},
+};
+
+static void test_gap_pictures(void **state)
+{
+    for (size_t c = 0; c < ARRAY_SIZE(gap_cases); c++) {
+        const struct gap_case *t = &gap_cases[c];
+        struct model *o = model_new();
+        va_t a = 0;
+
+        for (u32 i = 0, j; t->picture[i]; i = j) {
+            for (j = i + 1; t->picture[j] && t->picture[j] == t->picture[i];)
+                j++;
+            if (t->picture[i] != '.')
+                model_insert(o, i * PAGE_SIZE, j * PAGE_SIZE);
+        }
+        assert_int_equal(vma_index_gap_lowest(&o->x, t->low * PAGE_SIZE, t->high * PAGE_SIZE, t->size * PAGE_SIZE, &a),
+                         t->lowest >= 0);
+        if (t->lowest >= 0)
+            assert_int_equal(a / PAGE_SIZE, t->lowest);
+        assert_int_equal(vma_index_gap_highest(&o->x, t->low * PAGE_SIZE, t->high * PAGE_SIZE, t->size * PAGE_SIZE, &a),
+                         t->highest >= 0);
+        if (t->highest >= 0)
+            assert_int_equal(a / PAGE_SIZE, t->highest);
+        model_check(o);
+        model_destroy(o);
+    }
+}
+
+/* Fill upwards, downwards and from the middle; the heights are those of nodes that keep 17, 17 and 10 of 20 slots. */
+static void test_fill(void **state)
+{
+    static const struct {
+        const char *name;
+        u32 height;
+        u32 max_nodes;
+    } ways[] = {{"up", 3, 250}, {"down", 3, 250}, {"middle out", 3, 260}};
+
+    for (u32 w = 0; w < ARRAY_SIZE(ways); w++) {
+        struct model *o = model_new();
+
+        for (u32 i = 0; i < 3500; i++) {
+            u32 page = w == 0 ? i : w == 1 ? 5000 - i : i % 2 ? 5000 - i : 5000 + i;
+
+            model_insert(o, 2 * page * PAGE_SIZE, (2 * page + 1) * PAGE_SIZE);
+            if (i % 50 == 0)
+                model_check(o);
+        }
+        model_check(o);
+        assert_int_equal(o->x.height, ways[w].height);
+        if (vma_index_nr_nodes(&o->x) > ways[w].max_nodes)
+            fail_msg("%s: %llu nodes", ways[w].name, (unsigned long long)vma_index_nr_nodes(&o->x));
+        while (o->nr) {
+            model_remove(o, w == 0 ? 0 : w == 1 ? o->nr - 1 : (u32)rnd(o->nr));
+            if (o->nr % 50 == 0)
+                model_check(o);
+        }
+        assert_int_equal(o->x.height, 0);
+        model_destroy(o);
+    }
+}
+
+static void resize_one(struct model *o, u32 i)
+{
+    va_t low = i ? o->v[i - 1]->vm_end : 0, high = i + 1 < o->nr ? o->v[i + 1]->vm_start : SPAN << PAGE_SHIFT;
+    u64 pages = (high - low) >> PAGE_SHIFT, from = rnd(pages), to = from + 1 + rnd(pages - from);
+
+    vma_index_resize(&o->x, o->v[i], low + (from << PAGE_SHIFT), low + (to << PAGE_SHIFT));
+}
+
+static void random_step(struct model *o, u32 want)
+{
+    u64 kind = rnd(10);
+
+    if (kind < 3 && o->nr) {
+        resize_one(o, (u32)rnd(o->nr));
+    } else if (o->nr && (kind < 6) == (o->nr < want) && o->nr > want / 2) {
+        model_remove(o, (u32)rnd(o->nr));
+    } else if (o->nr < MODEL_MAX - 1) {
+        va_t addr, low = rnd(SPAN) << PAGE_SHIFT;
+
+        if (vma_index_gap_lowest(&o->x, low, SPAN << PAGE_SHIFT, (1 + rnd(4)) << PAGE_SHIFT, &addr))
+            model_insert(o, addr, addr + PAGE_SIZE);
+        else if (o->nr)
+            model_remove(o, (u32)rnd(o->nr));
+    }
+}
+
+static void test_random(void **state)
+{
+    static const u32 wants[] = {3, 25, 300, 2500};
+
+    for (u32 w = 0; w < ARRAY_SIZE(wants); w++) {
+        struct model *o = model_new();
+
+        for (u32 step = 0; step < 6000; step++) {
+            random_step(o, wants[w]);
+            if (wants[w] < 100 || step % 20 == 0)
+                model_check(o);
+            if (wants[w] < 1000 || step % 10 == 0)
+                model_compare(o);
+        }
+        while (o->nr)
+            model_remove(o, (u32)rnd(o->nr));
+        model_check(o);
+        model_destroy(o);
+    }
+}
+
+/* A prealloc that fails changes nothing that can be seen; one that succeeds lets two insertions pass with no memory at
+ * all. */
+static void test_prealloc(void **state)
+{
+    struct model *o = model_new();
+
+    for (u32 i = 0; i < 2000; i++) {
+        u32 a = (u32)rnd(4000), b = 4000 + (u32)rnd(4000);
+
+        fail_after = (long)rnd(4);
+        if (vma_index_prealloc(&test_cpu, &o->x, 2)) {
+            model_check(o);
+            fail_after = -1;
+            assert_int_equal(vma_index_prealloc(&test_cpu, &o->x, 2), 0);
+        }
+        fail_after = 0;
+        for (u32 k = 0; k < 2; k++) {
+            va_t at = (k ? b : a) * 2 * PAGE_SIZE;
+            struct vm_area_struct *there = model_find(o, at);
+            struct vm_area_struct *vma;
+
+            if (o->nr + 2 > MODEL_MAX || (there && there->vm_start < at + PAGE_SIZE))
+                continue;
+            vma = calloc(1, sizeof(*vma));
+            vma->vm_start = at;
+            vma->vm_end = at + PAGE_SIZE;
+            vma_index_insert(&o->x, vma);
+            u32 pos = 0;
+            while (pos < o->nr && o->v[pos]->vm_end <= at)
+                pos++;
+            memmove(&o->v[pos + 1], &o->v[pos], (o->nr - pos) * sizeof(o->v[0]));
+            o->v[pos] = vma;
+            o->nr++;
+        }
+        if (i % 16 == 0)
+            model_check(o);
+    }
+    fail_after = -1;
+    model_check(o);
+    model_destroy(o);
+}
+
+/* The checker sees what it says it sees. */
+static void test_check_sees(void **state)
+{
+    struct model *o = model_new();
+    struct check_report r = {0};
+
+    for (u32 i = 0; i < 15; i++)
+        model_insert(o, 2 * i * PAGE_SIZE, (2 * i + 1) * PAGE_SIZE);
+    o->v[5]->vm_end += PAGE_SIZE;
+    vma_index_check(&o->x, &r);
+    assert_int_equal(r.nr, 2); /* the end of 5 and the gap below 6 */
+    o->v[5]->vm_end -= PAGE_SIZE;
+    r.nr = 0;
+    o->v[5]->vm_prev = NULL;
+    vma_index_check(&o->x, &r);
+    assert_int_equal(r.nr, 1);
+    o->v[5]->vm_prev = o->v[4];
+    model_check(o);
+    model_destroy(o);
+}
+
+/* Figures, printed only: run by hand with QUIRE_BENCH=1. */
+static double ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static void test_speed(void **state)
+{
+    if (!getenv("QUIRE_BENCH"))
+        skip();
+    for (u32 nr = 10; nr <= 100000; nr *= 10) {
+        struct vma_index x;
+        struct vm_area_struct *v = calloc(nr + 1, sizeof(*v)), *extra = &v[nr];
+        const u32 rounds = 2000000;
+        u64 sum = 0;
+        double t0, t1, t2, t3;
+        va_t a;
+
+        vma_index_init(&x);
+        for (u32 i = 0; i < nr; i++) {
+            v[i].vm_start = 3 * i * PAGE_SIZE;
+            v[i].vm_end = v[i].vm_start + PAGE_SIZE;
+            assert_int_equal(vma_index_prealloc(&test_cpu, &x, 1), 0);
+            vma_index_insert(&x, &v[i]);
+        }
+        t0 = ns();
+        for (u32 i = 0; i < rounds; i++)
+            sum += (uintptr_t)vma_index_find(&x, rnd(nr) * 3 * PAGE_SIZE);
+        t1 = ns();
+        for (u32 i = 0; i < rounds; i++) {
+            va_t at = (rnd(nr) * 3 + 1) * PAGE_SIZE;
+
+            extra->vm_start = at;
+            extra->vm_end = at + PAGE_SIZE;
+            assert_false(vma_index_prealloc(&test_cpu, &x, 1));
+            vma_index_insert(&x, extra);
+            vma_index_remove(&x, extra);
+        }
+        t2 = ns();
+        for (u32 i = 0; i < rounds; i++)
+            sum += vma_index_gap_highest(&x, 0, rnd(nr) * 3 * PAGE_SIZE, 2 * PAGE_SIZE, &a);
+        t3 = ns();
+        printf("%6u VMAs, height %u, %llu nodes: find %.1f ns, insert+remove %.1f ns, gap %.1f ns (%llu)\n", nr,
+               x.height, (unsigned long long)vma_index_nr_nodes(&x), (t1 - t0) / rounds, (t2 - t1) / rounds,
+               (t3 - t2) / rounds, (unsigned long long)sum % 10);
+        vma_index_destroy(&test_cpu, &x);
+        free(v);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_empty),  cmocka_unit_test(test_gap_pictures), cmocka_unit_test(test_fill),
+        cmocka_unit_test(test_random), cmocka_unit_test(test_prealloc),     cmocka_unit_test(test_check_sees),
+        cmocka_unit_test(test_speed),
+    };
+    const char *given = getenv("QUIRE_SEED");
+
+    seed = given ? strtoull(given, NULL, 0) : 0x9e3779b97f4a7c15ull;
+    printf("seed 0x%llx\n", (unsigned long long)seed);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Locks that work between threads and between processes that share a machine's region: each is one futex word, with no
- * pointer in it. Zero-initialised memory is an unlocked lock of rank 0 (unranked); spin_lock_init() and friends give the rank.
+ * pointer in it. Zero-initialised memory is an unlocked lock of rank 0 (unranked); spin_lock_init() and friends give
+ * the rank.
  *
- * spinlock_t   short critical sections. Spins a little, then sleeps: the host may have fewer processors than the machine.
- * struct mutex long critical sections; the same word protocol, sleeps at once.
- * struct rwsem many readers or one writer; writers are preferred, a waiting writer stops new readers.
+ * spinlock_t   short critical sections. Spins a little, then sleeps: the host may have fewer processors than the
+ * machine. struct mutex long critical sections; the same word protocol, sleeps at once. struct rwsem many readers or
+ * one writer; writers are preferred, a waiting writer stops new readers.
  *
  * Rank order (debug builds): a lock may be taken only while every lock held has a smaller rank, or the same rank and a
  * smaller subclass. base/lock_rank.h lists all ranks; a violation is an assertion that prints both.
@@ -29,6 +30,7 @@
 #define RELEASES(...) TSA(release_capability(__VA_ARGS__))
 #define RELEASES_SHARED(...) TSA(release_shared_capability(__VA_ARGS__))
 #define TRY_ACQUIRES(...) TSA(try_acquire_capability(__VA_ARGS__))
+#define TRY_ACQUIRES_SHARED(...) TSA(try_acquire_shared_capability(__VA_ARGS__))
 #define MUST_HOLD(...) TSA(requires_capability(__VA_ARGS__))
 #define MUST_HOLD_SHARED(...) TSA(requires_shared_capability(__VA_ARGS__))
 #define NO_LOCK_ANALYSIS TSA(no_thread_safety_analysis)
@@ -44,7 +46,10 @@ struct CAPABILITY("mutex") mutex {
     spinlock_t lock;
 };
 
-/* count: -1 a writer, n >= 0 readers. waiters_w: writers waiting. seq: bumped at each release that may let somebody in. */
+/*
+ * count: -1 a writer, n >= 0 readers. waiters_w: writers waiting. seq: bumped at each release that may let somebody in.
+ * A release changes count and then reads sleepers, both sequentially consistent: lock.c says why.
+ */
 struct CAPABILITY("rwsem") rw_semaphore {
     _Atomic s32 count;
     _Atomic u32 waiters_w;
@@ -88,8 +93,8 @@ static inline void spin_lock_nested(struct cpu *cpu, spinlock_t *l, u16 subclass
     u32 free = 0;
 
     lock_acquired(cpu, l, l->rank, subclass);
-    if (unlikely(!atomic_compare_exchange_strong_explicit(&l->word, &free, 1, memory_order_acquire,
-                                                          memory_order_relaxed)))
+    if (unlikely(
+            !atomic_compare_exchange_strong_explicit(&l->word, &free, 1, memory_order_acquire, memory_order_relaxed)))
         spin_lock_slow(l);
 }
 
@@ -131,7 +136,8 @@ void mutex_lock(struct cpu *cpu, struct mutex *x) ACQUIRES(x);
 bool mutex_trylock(struct cpu *cpu, struct mutex *x) TRY_ACQUIRES(true, x);
 void mutex_unlock(struct cpu *cpu, struct mutex *x) RELEASES(x);
 
-/* -- struct rw_semaphore --------------------------------------------------------------------------------------------- */
+/* -- struct rw_semaphore ---------------------------------------------------------------------------------------------
+ */
 
 void down_read_slow(struct rw_semaphore *s);
 void down_write_slow(struct rw_semaphore *s);
@@ -147,19 +153,18 @@ static inline void down_read(struct cpu *cpu, struct rw_semaphore *s) ACQUIRES_S
     s32 n = atomic_load_explicit(&s->count, memory_order_relaxed);
 
     lock_acquired(cpu, s, s->rank, s->subclass);
-    if (unlikely(n < 0 || atomic_load_explicit(&s->waiters_w, memory_order_relaxed) ||
-                 !atomic_compare_exchange_strong_explicit(&s->count, &n, n + 1, memory_order_acquire,
-                                                          memory_order_relaxed)))
+    if (unlikely(
+            n < 0 || atomic_load_explicit(&s->waiters_w, memory_order_relaxed) ||
+            !atomic_compare_exchange_strong_explicit(&s->count, &n, n + 1, memory_order_acquire, memory_order_relaxed)))
         down_read_slow(s);
 }
 
-bool down_read_trylock(struct cpu *cpu, struct rw_semaphore *s) TRY_ACQUIRES(true, s);
+bool down_read_trylock(struct cpu *cpu, struct rw_semaphore *s) TRY_ACQUIRES_SHARED(true, s);
 
 static inline void up_read(struct cpu *cpu, struct rw_semaphore *s) RELEASES_SHARED(s) NO_LOCK_ANALYSIS
 {
     lock_released(cpu, s);
-    if (atomic_fetch_sub_explicit(&s->count, 1, memory_order_release) == 1 &&
-        unlikely(atomic_load(&s->sleepers)))
+    if (atomic_fetch_sub(&s->count, 1) == 1 && unlikely(atomic_load(&s->sleepers)))
         rwsem_wake(s);
 }
 
@@ -168,8 +173,8 @@ static inline void down_write_nested(struct cpu *cpu, struct rw_semaphore *s, u1
     s32 free = 0;
 
     lock_acquired(cpu, s, s->rank, subclass);
-    if (unlikely(!atomic_compare_exchange_strong_explicit(&s->count, &free, -1, memory_order_acquire,
-                                                          memory_order_relaxed)))
+    if (unlikely(
+            !atomic_compare_exchange_strong_explicit(&s->count, &free, -1, memory_order_acquire, memory_order_relaxed)))
         down_write_slow(s);
 }
 

@@ -3,7 +3,7 @@
 #ifndef QUIRE_CACHE_FILEMAP_H
 #define QUIRE_CACHE_FILEMAP_H
 
-#include "vm/mm_types.h"
+#include "vm/vm.h"
 
 int cache_init(struct cpu *cpu); /* boot; 0 or -ENOMEM */
 
@@ -12,7 +12,6 @@ struct file *file_open(struct cpu *cpu, u64 dev, u64 ino, u64 size, u32 f_mode, 
 /* A new unnamed shared-memory object (MAP_SHARED | MAP_ANONYMOUS, memfd). */
 struct file *shmem_file_setup(struct cpu *cpu, const char *name, u64 size);
 void fput(struct cpu *cpu, struct file *file);
-void get_file(struct file *file);
 /* New size; on shrinking the pages beyond are unmapped and dropped (truncate). */
 void inode_set_size(struct cpu *cpu, struct inode *inode, u64 size);
 

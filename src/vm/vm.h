@@ -15,6 +15,7 @@ struct vm {
     struct list_head tasks;  /* every task */
     _Atomic u64 next_ctx_id;
     _Atomic s64 vm_committed_as; /* pages: Committed_AS */
+    spinlock_t anon_vma_lock; /* RANK_LEAF: vm/anon_vma.c, lifetime */
     struct page *zero_page;  /* what a read of untouched anonymous memory maps */
     struct mm *init_mm;      /* the kernel's */
     struct kmem_cache *mm_cachep, *vma_cachep, *task_cachep, *anon_vma_cachep, *anon_vma_chain_cachep, *vma_node_cachep;
@@ -86,6 +87,14 @@ int do_mmap_fixed_special(struct cpu *cpu, struct mm *mm, va_t start, u64 len, v
 pgprot_t vm_get_page_prot(vm_flags_t vm_flags);
 void vma_set_page_prot(struct vm_area_struct *vma);
 s64 get_unmapped_area(struct cpu *cpu, struct mm *mm, struct file *file, va_t addr, u64 len, pgoff_t pgoff, u32 map_flags);
+
+/* One more reference to a file; cpu->code->fput() drops one. */
+static inline void get_file(struct file *file)
+{
+    atomic_fetch_add_explicit(&file->f_count, 1, memory_order_relaxed);
+}
+/* A page is about to be, or was, changed through a mapping: its object notes it (a_ops->dirty_folio). */
+void folio_mark_dirty(struct cpu *cpu, struct folio *f);
 
 /* -- mm and tasks ------------------------------------------------------------------------------------------------------------ */
 struct mm *mm_alloc(struct cpu *cpu);            /* empty, mm_users = mm_count = 1; NULL: no memory */

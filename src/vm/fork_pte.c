@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork's part in the page tables: the child gets the parent's entries, and what is private becomes copy-on-write in
+ * both.
+ *
+ *      before            after, private writable        after, shared
+ *   parent ──rw──▶ page    parent ──r──▶ page ◀──r── child   parent ──rw──▶ page ◀──rw── child (clean, old)
+ *
+ * Which VMAs. Only those that can hold pages the child could not find again by faulting: with an anon_vma, or without
+ * a page behind the entry. A file mapping without anonymous pages is left out: its pages come from the page cache on
+ * demand.
+ *
+ * Speed. A page costs one atomic operation for its counts, one for PG_anon_exclusive the first time, and an update of
+ * the parent's entry. That update need not be atomic where no other CPU can walk the parent's tables: one user, who is
+ * here.
+ *
+ * Locks. Both mmap_locks for writing; the child's page-table lock, then the parent's (subclass 1). The caller flushes
+ * the parent's TLB entries when everything is copied. Rejected: sharing whole tables between parent and child until a
+ * write (saves time for children that exec; no kernel does it yet, and counters of later Linux versions would not
+ * agree).
+ */
+#include "vm/fork.h"
+
+#include "base/errno.h"
+
+static bool is_cow_mapping(vm_flags_t flags)
+{
+    return (flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE;
+}
+
+static bool vma_needs_copy(const struct vm_area_struct *src)
+{
+    return src->anon_vma || (src->vm_flags & (VM_PFNMAP | VM_MIXEDMAP));
+}
+
+struct copy_ctx {
+    struct cpu *cpu;
+    const struct pt_format *fmt;
+    struct vm_area_struct *dst, *src;
+    bool cow;    /* entries lose the right to write */
+    bool shared; /* the child's entries start clean */
+    bool alone;  /* no other CPU walks the parent's tables */
+    s64 rss[NR_MM_COUNTERS];
+    u64 copied;
+};
+
+/*
+ * One more mapping and its reference. The page is mapped (_mapcount >= 0) and so referenced: one 64-bit addition to the
+ * two counters, side by side in struct page, cannot carry from the one into the other.
+ */
+static void folio_dup_mapping(struct folio *f, struct page *page)
+{
+    _Static_assert(offsetof(struct page, _refcount) == offsetof(struct page, _mapcount) + 4, "counts side by side");
+    _Static_assert(offsetof(struct page, _mapcount) % 8 == 0, "one aligned word");
+
+    if (likely(page == &f->page)) {
+        atomic_fetch_add_explicit((_Atomic u64 *)(void *)&page->_mapcount, 1ull << 32 | 1, memory_order_relaxed);
+        return;
+    }
+    folio_get(f);
+    atomic_fetch_add_explicit(&page->_mapcount, 1, memory_order_relaxed);
+}
+
+static inline void copy_present_pte(struct copy_ctx *c, struct pt_entry d, struct pt_entry s, pte_t pte, va_t addr)
+{
+    const struct pt_format *fmt = c->fmt;
+    struct page *page = vm_normal_page(c->src, addr, pte);
+
+    if (page) {
+        struct folio *f = page_folio(page);
+
+        folio_dup_mapping(f, page);
+        if (folio_test_anon(f)) {
+            if (PageAnonExclusive(page))
+                ClearPageAnonExclusive(page);
+            c->rss[MM_ANONPAGES]++;
+        } else {
+            c->rss[mm_counter_file(f)]++;
+        }
+    }
+    if (c->cow && pte_write(fmt, pte)) {
+        if (c->alone)
+            set_pte_at(fmt, s, pte_wrprotect(fmt, pte));
+        else
+            ptep_set_wrprotect(fmt, s);
+        pte = pte_wrprotect(fmt, pte);
+    }
+    if (c->shared)
+        pte = pte_mkclean(fmt, pte);
+    set_pte_at(fmt, d, pte_mkold(fmt, pte));
+}
+
+/* One table's part: [addr, end). */
+static int copy_pte_range(struct copy_ctx *c, va_t addr, va_t end) NO_LOCK_ANALYSIS
+{
+    const struct pt_format *fmt = c->fmt;
+    struct pt_entry s, d;
+    spinlock_t *dst_ptl, *src_ptl;
+    u32 leaf = 0;
+
+    if (!pt_alloc_entry(c->cpu, c->dst->vm_mm, addr, 1, &leaf).slot)
+        return -ENOMEM;
+    d = pte_offset_map_lock(c->cpu, c->dst->vm_mm, addr, &dst_ptl);
+    s = pt_find_entry(c->src->vm_mm, addr, 1);
+    src_ptl = pt_lockptr(c->src->vm_mm, s);
+    spin_lock_nested(c->cpu, src_ptl, 1);
+    for (; addr < end; addr += PAGE_SIZE, s = pt_entry_next(fmt, s, 1), d = pt_entry_next(fmt, d, 1)) {
+        pte_t pte = pt_read(fmt, s);
+
+        if (pte_none(fmt, pte))
+            continue;
+        ASSERT(pte_present(fmt, pte)); /* swap and migration entries: with those rows */
+        copy_present_pte(c, d, s, pte, addr);
+        c->copied++;
+    }
+    spin_unlock(c->cpu, src_ptl);
+    pte_unmap_unlock(c->cpu, dst_ptl);
+    return 0;
+}
+
+int copy_page_range(struct cpu *cpu, struct vm_area_struct *dst, struct vm_area_struct *src)
+{
+    struct copy_ctx c = {
+        .cpu = cpu,
+        .fmt = pt_format_of(cpu->m),
+        .dst = dst,
+        .src = src,
+        .cow = is_cow_mapping(src->vm_flags),
+        .shared = src->vm_flags & VM_SHARED,
+        .alone = atomic_load(&src->vm_mm->mm_users) == 1 && cpu->current && cpu->current->mm == src->vm_mm,
+    };
+    va_t addr = src->vm_start;
+    int err = 0;
+
+    if (!vma_needs_copy(src))
+        return 0;
+    while (addr < src->vm_end && !err) {
+        struct pt_entry e = pt_find_entry(src->vm_mm, addr, 1);
+        va_t next = pt_addr_end(c.fmt, e.level > 1 ? e.level : 2, addr, src->vm_end);
+
+        if (e.level == 1)
+            err = copy_pte_range(&c, addr, next);
+        addr = next;
+    }
+    for (int i = 0; i < NR_MM_COUNTERS; i++)
+        if (c.rss[i])
+            add_mm_counter(dst->vm_mm, i, c.rss[i]);
+    charge_n(cpu, COST_PTE_COPY, c.copied);
+    return err;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Life of address spaces and tasks.
+ *
+ * Terms. mm_users counts those who run in the address space (tasks); with the last of them the mappings go (exit_mmap).
+ * mm_count counts those who need struct mm to exist: all users together are one, a CPU whose TLB still belongs to it is
+ * another.
+ *
+ *      mm_alloc()            mmput(): users 1 -> 0              mmdrop(): count 1 -> 0
+ *   ────────────────▶ LIVE ────────────────────────▶ TORN DOWN ────────────────────────▶ freed
+ *                     VMAs, tables                   roots only
+ *
+ * Locks. vm->lock guards the lists vm->mms and vm->tasks, and mm->threads and mm->owner of every mm.
+ *
+ * Invariants (vm/check.c)
+ *   MM1 mm_users = tasks whose ->mm it is + references of callers (none when the machine is quiet).
+ *   MM2 mm_count >= 1 (while mm_users > 0) + CPUs that hold it.
+ *   MM3 a torn-down mm has no VMA, no page-table page but its roots, and all rss counters 0.
+ *
+ * Follows Documentation/mm/active_mm.rst.
+ */
+#include "vm/fork.h"
+#include "vm/rmap.h"
+#include "vm/vma.h"
+
+#include "base/errno.h"
+#include "kmem/slab.h"
+#include "phys/page_alloc.h"
+
+#define STACK_LIMIT_BYTES (8ul << 20)   /* the kernel's initial RLIMIT_STACK, _STK_LIM */
+#define MEMLOCK_LIMIT_BYTES (8ul << 20) /* MLOCK_LIMIT since 5.16 */
+
+static int vm_init_caches(struct cpu *cpu, struct vm *vm)
+{
+    const struct {
+        struct kmem_cache **cache;
+        const char *name;
+        u32 size, align, flags;
+    } caches[] = {
+        {&vm->mm_cachep, "mm_struct", sizeof(struct mm), 0, SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT},
+        {&vm->vma_cachep, "vm_area_struct", sizeof(struct vm_area_struct), 0, SLAB_ACCOUNT},
+        {&vm->task_cachep, "task_struct", sizeof(struct task), 0, SLAB_ACCOUNT},
+        {&vm->anon_vma_cachep, "anon_vma", sizeof(struct anon_vma), 0, SLAB_ACCOUNT},
+        {&vm->anon_vma_chain_cachep, "anon_vma_chain", sizeof(struct anon_vma_chain), 0, SLAB_ACCOUNT},
+        {&vm->vma_node_cachep, "vma_node", VMA_NODE_BYTES, VMA_NODE_ALIGN, SLAB_ACCOUNT},
+    };
+
+    for (u32 i = 0; i < ARRAY_SIZE(caches); i++) {
+        *caches[i].cache =
+            kmem_cache_create(cpu, caches[i].name, caches[i].size, caches[i].align, caches[i].flags, SLAB_CTOR_NONE);
+        if (!*caches[i].cache)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int vm_init(struct cpu *cpu)
+{
+    struct machine *m = cpu->m;
+    struct vm *vm = machine_hw_alloc(m, sizeof(*vm), 64);
+
+    *vm = (struct vm){0};
+    spin_lock_init(&vm->lock, RANK_MACHINE);
+    spin_lock_init(&vm->anon_vma_lock, RANK_LEAF);
+    INIT_LIST_HEAD(&vm->mms);
+    INIT_LIST_HEAD(&vm->tasks);
+    m->vm = vm;
+    if (vm_init_caches(cpu, vm))
+        return -ENOMEM;
+    vm->zero_page = alloc_page(cpu, GFP_KERNEL | __GFP_ZERO);
+    if (!vm->zero_page)
+        return -ENOMEM;
+    folio_set_reserved(page_folio(vm->zero_page));
+    return 0;
+}
+
+/* -- mm
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
+
+/* Reproducible "random" numbers: splitmix64 of the machine's seed and a number that is used once. */
+u64 mm_random(const struct mm *mm, u64 salt)
+{
+    u64 z = mm->m->config.aslr_seed + (mm->ctx_id * 8 + salt) * 0x9e3779b97f4a7c15ull;
+
+    if (!mm->m->config.randomize_va_space)
+        return 0;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+
+struct mm *mm_alloc(struct cpu *cpu) NO_LOCK_ANALYSIS
+{
+    struct vm *vm = cpu->m->vm;
+    struct mm *mm = kmem_cache_alloc(cpu, vm->mm_cachep, GFP_KERNEL);
+
+    if (!mm)
+        return NULL;
+    memset(mm, 0, sizeof(*mm));
+    mm->m = cpu->m;
+    init_rwsem(&mm->mmap_lock, RANK_MMAP);
+    spin_lock_init(&mm->page_table_lock, RANK_MM);
+    atomic_init(&mm->mm_users, 1);
+    atomic_init(&mm->mm_count, 1);
+    INIT_LIST_HEAD(&mm->threads);
+    mm->ctx_id = atomic_fetch_add(&vm->next_ctx_id, 1) + 1;
+    mm_init_vmas(mm);
+    if (pgd_alloc(cpu, mm)) {
+        kmem_cache_free(cpu, vm->mm_cachep, mm);
+        return NULL;
+    }
+    arch_pick_mmap_layout(mm, STACK_LIMIT_BYTES, mm_random(mm, 0));
+    spin_lock(cpu, &vm->lock);
+    list_add_tail(&mm->mmlist, &vm->mms);
+    spin_unlock(cpu, &vm->lock);
+    return mm;
+}
+
+void mmget(struct mm *mm)
+{
+    DEBUG_ASSERT(atomic_load_explicit(&mm->mm_users, memory_order_relaxed) > 0);
+    atomic_fetch_add_explicit(&mm->mm_users, 1, memory_order_relaxed);
+}
+
+void mmput(struct cpu *cpu, struct mm *mm)
+{
+    if (atomic_fetch_sub(&mm->mm_users, 1) != 1)
+        return;
+    exit_mmap(cpu, mm);
+    if (mm->exe_file)
+        cpu->code->fput(cpu, mm->exe_file);
+    mm->exe_file = NULL;
+    mmdrop(cpu, mm);
+}
+
+void mmgrab(struct mm *mm)
+{
+    atomic_fetch_add_explicit(&mm->mm_count, 1, memory_order_relaxed);
+}
+
+void mmdrop(struct cpu *cpu, struct mm *mm) NO_LOCK_ANALYSIS
+{
+    struct vm *vm = cpu->m->vm;
+
+    if (atomic_fetch_sub(&mm->mm_count, 1) != 1)
+        return;
+    ASSERT(list_empty(&mm->threads));
+    spin_lock(cpu, &vm->lock);
+    list_del(&mm->mmlist);
+    spin_unlock(cpu, &vm->lock);
+    pgd_free(cpu, mm);
+    kmem_cache_free(cpu, vm->mm_cachep, mm);
+}
+
+/* -- tasks
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+/* vm->lock held. */
+static void task_attach_mm(struct task *t, struct mm *mm)
+{
+    t->mm = mm;
+    if (!mm)
+        return;
+    list_add_tail(&t->thread, &mm->threads);
+    if (!mm->owner)
+        mm->owner = t;
+}
+
+static void task_detach_mm(struct task *t)
+{
+    struct mm *mm = t->mm;
+
+    t->mm = NULL;
+    if (!mm)
+        return;
+    list_del_init(&t->thread);
+    if (mm->owner == t)
+        mm->owner = list_first_entry_or_null(&mm->threads, struct task, thread);
+}
+
+/* The task leaves its mm and enters `mm`, whose reference it takes over; returns the old one, whose reference is the
+ * caller's. */
+struct mm *task_change_mm(struct cpu *cpu, struct task *t, struct mm *mm) NO_LOCK_ANALYSIS
+{
+    struct vm *vm = cpu->m->vm;
+    struct mm *old = t->mm;
+
+    spin_lock(cpu, &vm->lock);
+    task_detach_mm(t);
+    task_attach_mm(t, mm);
+    spin_unlock(cpu, &vm->lock);
+    vmacache_flush(t);
+    return old;
+}
+
+struct task *task_create(struct cpu *cpu, s32 pid, s32 tgid, struct mm *mm) NO_LOCK_ANALYSIS
+{
+    struct vm *vm = cpu->m->vm;
+    struct task *t = kmem_cache_alloc(cpu, vm->task_cachep, GFP_KERNEL);
+
+    if (!t)
+        return NULL;
+    memset(t, 0, sizeof(*t));
+    t->pid = pid;
+    t->tgid = tgid;
+    t->cpu = -1;
+    for (u32 i = 0; i < NR_RLIMITS; i++)
+        t->rlim[i] = (struct rlimit_pair){RLIM_INFINITY_, RLIM_INFINITY_};
+    t->rlim[RLIMIT_STACK_].cur = STACK_LIMIT_BYTES;
+    t->rlim[RLIMIT_MEMLOCK_] = (struct rlimit_pair){MEMLOCK_LIMIT_BYTES, MEMLOCK_LIMIT_BYTES};
+    INIT_LIST_HEAD(&t->thread);
+    spin_lock(cpu, &vm->lock);
+    list_add_tail(&t->tasks, &vm->tasks);
+    task_attach_mm(t, mm);
+    spin_unlock(cpu, &vm->lock);
+    vmacache_flush(t);
+    return t;
+}
+
+void task_exit(struct cpu *cpu, struct task *t) NO_LOCK_ANALYSIS
+{
+    struct vm *vm = cpu->m->vm;
+    struct mm *mm;
+
+    t->flags |= PF_EXITING;
+    charge(cpu, COST_EXIT);
+    if (t->pid == t->tgid)
+        count_vm_event(cpu, Q_EXIT);
+    mm = task_change_mm(cpu, t, NULL);
+    if (mm)
+        mmput(cpu, mm);
+    spin_lock(cpu, &vm->lock);
+    list_del(&t->tasks);
+    spin_unlock(cpu, &vm->lock);
+    if (cpu->current == t)
+        cpu->current = NULL;
+    kmem_cache_free(cpu, vm->task_cachep, t);
+}
+
+struct task *task_find(struct machine *m, s32 pid)
+{
+    struct task *t;
+
+    list_for_each_entry (t, &m->vm->tasks, tasks)
+        if (t->pid == pid)
+            return t;
+    return NULL;
+}

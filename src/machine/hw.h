@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* struct hw: the machine's hardware beside RAM: one MMU for each CPU, and who waits for a CPU. Lies in the hardware area. */
+/* struct hw: the machine's hardware beside RAM: one MMU for each CPU, and who waits for a CPU. Lies in the hardware
+ * area. */
 #ifndef QUIRE_MACHINE_HW_H
 #define QUIRE_MACHINE_HW_H
 
@@ -8,10 +9,10 @@
 struct kmem_cache;
 
 struct hw {
-    char *mmus;     /* c: nr_cpus MMUs, mmu_bytes apart; machine/mmu.h: cpu_mmu() */
-    u64 mmu_bytes;  /* c */
-    _Atomic u32 cpu_freed;        /* a: futex word, bumped when a CPU becomes free */
-    _Atomic u32 nr_waiting;       /* a: threads that wait for a CPU */
+    char *mmus;                        /* c: nr_cpus MMUs, mmu_bytes apart; machine/mmu.h: cpu_mmu() */
+    u64 mmu_bytes;                     /* c */
+    _Atomic u32 cpu_freed;             /* a: futex word, bumped when a CPU becomes free */
+    _Atomic u32 nr_waiting;            /* a: threads that wait for a CPU */
     struct kmem_cache *xa_node_cachep; /* c: nodes of all xarrays ("radix_tree_node") */
 };
 

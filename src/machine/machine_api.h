@@ -8,24 +8,27 @@
 
 #include "base/check.h"
 #include "base/machine.h"
+#include "machine/config.h"
 #include "machine/mmu.h"
 #include "machine/region.h"
 #include "vm/vm.h"
 
-/* -- configuration: machine/region.h has machine_config_default(); strings in, errors that name key and reason out (config.c) */
-int machine_config_set(struct machine_config *c, const char *key, const char *value, char *err, size_t err_size);
-int machine_config_parse(struct machine_config *c, const char *text, const char *file_name, char *err, size_t err_size);
-int machine_config_validate(const struct machine_config *c, char *err, size_t err_size); /* impossible machines */
+/* -- configuration: machine/region.h has machine_config_default(); strings in, errors that name key and reason out
+ * -------- */
+/* machine/config.h: machine_config_set(), machine_config_parse(), machine_config_validate() */
 
-/* -- life ----------------------------------------------------------------------------------------------------------------------- */
+/* -- life
+ * -----------------------------------------------------------------------------------------------------------------------
+ */
 /* machine/region.h: machine_create(), machine_detach(), machine_destroy() */
-int machine_boot_floors(struct machine *m);              /* phys, kmem, vm, cache, hw in order, on CPU 0 */
+int machine_boot_floors(struct machine *m); /* phys, kmem, vm, cache, hw in order, on CPU 0 */
 struct machine *machine_boot(const struct machine_config *c, void *addr); /* both */
-struct machine *machine_attach(int handle, void *addr);  /* in another process; checks magic and version */
+struct machine *machine_attach(int handle, void *addr); /* in another process; checks magic and version */
 
 extern const struct core_code quire_code; /* boot.c: all floors' functions */
 
-/* -- CPUs (cpu.c) ------------------------------------------------------------------------------------------------------------------ */
+/* -- CPUs (cpu.c)
+ * ------------------------------------------------------------------------------------------------------------------ */
 /* Own a CPU for `task` (its last one if free, else any; waits if all are taken); state CPU_KERNEL, switches mm. */
 struct cpu *cpu_acquire(struct machine *m, struct task *task, u32 host_tid);
 bool cpu_try_acquire_id(struct machine *m, u32 id, u32 host_tid, struct cpu **out);
@@ -37,14 +40,18 @@ void switch_mm(struct cpu *cpu, struct mm *next);
 /* CPUs owned by host threads of a process that is gone: released. */
 void cpu_release_dead(struct machine *m, const u32 *host_tids, u32 nr);
 
-/* -- memory accesses: machine/mmu.h ---------------------------------------------------------------------------------------------- */
+/* -- memory accesses: machine/mmu.h
+ * ---------------------------------------------------------------------------------------------- */
 
-/* -- contents: content=full only ---------------------------------------------------------------------------------------------------- */
+/* -- contents: content=full only
+ * ---------------------------------------------------------------------------------------------------- */
 /* 0, or the signal number that the access raised (fi says more). Any length; pages are faulted as needed. */
 int mmu_copy_from_user(struct cpu *cpu, void *dst, va_t src, u64 len, struct fault_info *fi);
 int mmu_copy_to_user(struct cpu *cpu, va_t dst, const void *src, u64 len, struct fault_info *fi);
 
-/* -- books --------------------------------------------------------------------------------------------------------------------------- */
+/* -- books
+ * ---------------------------------------------------------------------------------------------------------------------------
+ */
 /* base/check.h: struct check_report, check_fail(). Needs all CPUs quiet (owned by nobody or inside the core). */
 void machine_check(struct machine *m, struct check_report *r);
 /* One for each floor, called by machine_check(): phys_check, kmem_check, vm_check, cache_check, hw_check. */

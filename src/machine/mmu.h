@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One CPU's memory-management unit: TLBs, page-walk caches, the flush queue. mmu.c has the theory; here are the struct and the
- * one path that is run for every access, mmu_hit().
+ * One CPU's memory-management unit: TLBs, page-walk caches, the flush queue. mmu.c has the theory; here are the struct
+ * and the one path that is run for every access, mmu_hit().
  *
  * A TLB entry is one 64-bit word:
  *
  *    63 ............. 12 | 11 .......... 4 | 3      | 2    | 1    | 0
  *    page of the address | ASID, never 0   | HUGE   | R    | X    | W: write allowed and already dirty
  *
- * HUGE, R and X stand in the second level only, which holds every kind of page. In the first level the array tells: data entries
- * are readable, instruction entries executable, each page size has its own array.
+ * HUGE, R and X stand in the second level only, which holds every kind of page. In the first level the array tells:
+ * data entries are readable, instruction entries executable, each page size has its own array.
  *
- * An array has `sets` sets of `ways` entries in order of last use (true LRU: position 0 is the latest, a hit moves its entry to the
- * front, what falls off the end is evicted). Positions 0..7 lie in `near`, 64 bytes a set; further ones, where a geometry has
- * them, in `far`. Empty: 0, and no empty entry stands before a full one.
+ * An array has `sets` sets of `ways` entries in order of last use (true LRU: position 0 is the latest, a hit moves its
+ * entry to the front, what falls off the end is evicted). Positions 0..7 lie in `near`, 64 bytes a set; further ones,
+ * where a geometry has them, in `far`. Empty: 0, and no empty entry stands before a full one.
  */
 #ifndef QUIRE_MACHINE_MMU_H
 #define QUIRE_MACHINE_MMU_H
@@ -51,9 +51,9 @@ enum tlb_size { TLB_4K, TLB_2M, TLB_1G, NR_TLB_SIZES };
 
 /* X(field, printed name): what the MMU counts. First-level hits are accesses - misses: a hit counts nothing. */
 #define MMU_COUNTERS(X)                                                                                                \
-    X(l1d_miss, "l1d_misses")        /* no first-level data entry of any size */                                       \
+    X(l1d_miss, "l1d_misses") /* no first-level data entry of any size */                                              \
     X(l1i_miss, "l1i_misses")                                                                                          \
-    X(l1d_2m_hit, "l1d_2m_hits")     /* found in the array of that page size */                                        \
+    X(l1d_2m_hit, "l1d_2m_hits") /* found in the array of that page size */                                            \
     X(l1d_1g_hit, "l1d_1g_hits")                                                                                       \
     X(l1i_2m_hit, "l1i_2m_hits")                                                                                       \
     X(l1_store_clean, "l1d_store_clean") /* a store found its entry clean: the walker set D */                         \
@@ -73,9 +73,9 @@ enum tlb_size { TLB_4K, TLB_2M, TLB_1G, NR_TLB_SIZES };
     X(pwc_miss, "pwc_misses")                                                                                          \
     X(set_accessed, "set_accessed")                                                                                    \
     X(set_dirty, "set_dirty")                                                                                          \
-    X(faults, "faults")              /* walks that ended in an exception */                                            \
-    X(asid_new, "asid_new")          /* switches that had to take a new ASID */                                        \
-    X(asid_reuse, "asid_reuse")      /* switches that found theirs, with its entries */                                \
+    X(faults, "faults")         /* walks that ended in an exception */                                                 \
+    X(asid_new, "asid_new")     /* switches that had to take a new ASID */                                             \
+    X(asid_reuse, "asid_reuse") /* switches that found theirs, with its entries */                                     \
     X(entries_flushed, "entries_flushed")
 
 struct mmu_counters {
@@ -110,31 +110,31 @@ struct flush_request {
 /* Field keys as in struct cpu: c constant · o owner of the CPU only · a atomic · q queue lock. */
 struct mmu {
     /* hot */
-    u64 tag;                      /* o: ASID in place; what a matching entry carries */
-    struct tlb_array l1d;         /* c: 4K data */
-    struct tlb_array l1i;         /* c: 4K instructions */
+    u64 tag;              /* o: ASID in place; what a matching entry carries */
+    struct tlb_array l1d; /* c: 4K data */
+    struct tlb_array l1i; /* c: 4K instructions */
     /* cold */
     struct tlb_array l1d_huge[2]; /* c: 2M, 1G */
     struct tlb_array l1i_2m;
-    struct tlb_array l2;          /* c: 4K and 2M share it */
+    struct tlb_array l2; /* c: 4K and 2M share it */
     struct tlb_array l2_1g;
-    struct tlb_array pwc[3];      /* c: entries that point to a level-1, -2, -3 table; entry: tag */
-    u64 *pwc_table[3];            /* o: physical address of the table, same place as the entry in pwc[] */
-    struct cpu *cpu;              /* c */
-    struct mm *mm;                /* o: loaded address space; walks use its roots */
-    _Atomic u64 ctx_id;           /* a: of mm, for other CPUs to see; 0: none */
-    u32 asid;                     /* o */
-    u32 nr_asids;                 /* c */
-    u64 asid_clock;               /* o */
+    struct tlb_array pwc[3];              /* c: entries that point to a level-1, -2, -3 table; entry: tag */
+    u64 *pwc_table[3];                    /* o: physical address of the table, same place as the entry in pwc[] */
+    struct cpu *cpu;                      /* c */
+    struct mm *mm;                        /* o: loaded address space; walks use its roots */
+    _Atomic u64 ctx_id;                   /* a: of mm, for other CPUs to see; 0: none */
+    u32 asid;                             /* o */
+    u32 nr_asids;                         /* c */
+    u64 asid_clock;                       /* o */
     struct asid_slot slot[MAX_ASIDS + 1]; /* o: by ASID; [0] unused */
 
-    spinlock_t queue_lock;        /* RANK_LEAF */
-    u32 nr_queued;                /* q: FLUSH_QUEUE + 1: overflown, take everything */
+    spinlock_t queue_lock;                   /* RANK_LEAF */
+    u32 nr_queued;                           /* q: FLUSH_QUEUE + 1: overflown, take everything */
     struct flush_request queue[FLUSH_QUEUE]; /* q */
-    _Atomic u64 walk_seq;         /* a: odd while the owner uses the tables: shoot-downs wait for it */
+    _Atomic u64 walk_seq;                    /* a: odd while the owner uses the tables: shoot-downs wait for it */
 
     u32 *walk_l1, *walk_l2, *walk_llc; /* o: tags of lines */
-    struct mmu_counters count;    /* o */
+    struct mmu_counters count;         /* o */
 } __cacheline_aligned;
 
 static inline struct mmu *cpu_mmu(const struct cpu *cpu)
@@ -150,8 +150,8 @@ static inline u64 *tlb_near_set(const struct tlb_array *t, va_t va)
 }
 
 /*
- * True: the first-level TLB of 4K pages grants the access; its LRU order is kept. `kind` is a constant at each caller. False: call
- * mmu_access_slow(). The access must not cross a page.
+ * True: the first-level TLB of 4K pages grants the access; its LRU order is kept. `kind` is a constant at each caller.
+ * False: call mmu_access_slow(). The access must not cross a page.
  */
 static inline bool mmu_hit(struct mmu *mmu, va_t va, enum mmu_access_kind kind)
 {
@@ -187,12 +187,13 @@ static inline bool mmu_hit(struct mmu *mmu, va_t va, enum mmu_access_kind kind)
 }
 
 /*
- * Everything that mmu_hit() did not decide: further ways, other page sizes, second level, walk, fault, retry. CPU in state
- * CPU_USER, and again on return. 0: done; else the signal that the access raises (fi says more).
+ * Everything that mmu_hit() did not decide: further ways, other page sizes, second level, walk, fault, retry. CPU in
+ * state CPU_USER, and again on return. 0: done; else the signal that the access raises (fi says more).
  */
 __noinline int mmu_access_slow(struct cpu *cpu, va_t va, enum mmu_access_kind kind, struct fault_info *fi);
 
-static inline int mmu_access(struct cpu *cpu, struct mmu *mmu, va_t va, enum mmu_access_kind kind, struct fault_info *fi)
+static inline int mmu_access(struct cpu *cpu, struct mmu *mmu, va_t va, enum mmu_access_kind kind,
+                             struct fault_info *fi)
 {
     if (likely(mmu_hit(mmu, va, kind)))
         return 0;

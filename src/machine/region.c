@@ -16,12 +16,13 @@
  *   R2  ram is 1 GiB aligned: a huge page of the machine is huge-page aligned in the host too.
  *   R3  the host pays for what is touched: nothing here writes more than the header, the CPUs and struct hw.
  *
- * Where it lies. Slots of 2 TiB from 32 TiB upwards: above what qemu-user gives x86-64 guests (it starts at 256 GiB) and what
- * AddressSanitizer uses as shadow (up to 16 TiB), below the host's own libraries and stacks (85 TiB and up). ThreadSanitizer
- * allows only the first 512 GiB there: slots of 16 GiB from 64 GiB. A machine of more than one slot takes as many as it needs:
- * whoever finds its address taken tries the next.
+ * Where it lies. Slots of 2 TiB from 32 TiB upwards: above what qemu-user gives x86-64 guests (it starts at 256 GiB)
+ * and what AddressSanitizer uses as shadow (up to 16 TiB), below the host's own libraries and stacks (85 TiB and up).
+ * ThreadSanitizer allows only the first 512 GiB there: slots of 16 GiB from 64 GiB. A machine of more than one slot
+ * takes as many as it needs: whoever finds its address taken tries the next.
  *
- * Rejected: an address chosen by mmap(). The other processes need the same one, and what is free here is not free there.
+ * Rejected: an address chosen by mmap(). The other processes need the same one, and what is free here is not free
+ * there.
  */
 #include "machine/region.h"
 

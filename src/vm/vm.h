@@ -186,10 +186,10 @@ struct mm_walk {
     void *private;
     bool again; /* set by an entry callback: the entry changed, look again */
 };
-/* By level; 0 goes on, > 0 stops with that result, < 0 is an error. */
+/* By level; 0 goes on, > 0 stops with that result, < 0 is an error. vm/pagewalk.c says which entries each callback is shown. */
 struct mm_walk_ops {
     int (*entry[PT_MAX_LEVELS + 1])(struct pt_entry e, va_t addr, va_t next, struct mm_walk *walk); /* before descending */
-    int (*hole)(va_t addr, va_t next, u32 level, struct mm_walk *walk);
+    int (*hole)(va_t addr, va_t next, u32 level, struct mm_walk *walk); /* level 0: no VMA */
     int (*test_walk)(va_t addr, va_t next, struct mm_walk *walk); /* > 0: skip this VMA */
     int (*pre_vma)(va_t start, va_t end, struct mm_walk *walk);
     void (*post_vma)(struct mm_walk *walk);
@@ -201,8 +201,11 @@ int walk_page_range(struct cpu *cpu, struct mm *mm, va_t start, va_t end, const 
 #define FOLL_DUMP 0x4u
 #define FOLL_TOUCH 0x10000u
 #define FOLL_FORCE 0x8u
+#define FOLL_HONOR_NUMA_FAULT 0x1000u /* a PROT_NONE entry in an accessible VMA is not followed */
 /* The page mapped at addr, or NULL (not present), or ERR_PTR(-EFAULT / -EEXIST). */
 struct page *follow_page(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, u32 foll_flags);
+/* The locked level-1 entry, present; pair with pte_unmap_unlock(). 0 or -EINVAL. */
+int follow_pte(struct cpu *cpu, struct mm *mm, va_t addr, struct pt_entry *e, spinlock_t **ptl);
 struct page *vm_normal_page(const struct vm_area_struct *vma, va_t addr, pte_t pte); /* NULL: special, zero page */
 
 /* -- zapping and TLB (vm/mmu_gather.c) ------------------------------------------------------------------------------------------- */

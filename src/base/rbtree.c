@@ -104,46 +104,35 @@ struct rb_node *rb_next_postorder(const struct rb_node *n)
 
 /* -- checker ------------------------------------------------------------------------------------------------------- */
 
-/* The rank that the left spine gives: each step down costs 1 or 2 by parity. */
-static int rank_of(const struct rb_node *n)
+/* Deeper than 2 log2 of any number of nodes: the pointers form a circle. */
+#define MAX_DEPTH 128
+
+/* Trusts the child pointers only. Returns the rank that the left spine gives: each step down costs 1 or 2 by parity. */
+static int check_below(const struct rb_node *n, const struct rb_node *parent, int depth, struct check_report *r)
 {
-    int rank = -1;
-    const struct rb_node *p;
+    int rank, right;
 
-    for (p = n; p; p = p->rb_left)
-        rank += rb_even_(p, p->rb_left) ? 2 : 1;
-    return rank;
-}
-
-static void check_node(const struct rb_node *n, const struct rb_node *parent, struct check_report *r)
-{
-    int rank = rank_of(n);
-    int right = rank_of(n->rb_right) + (rb_even_(n, n->rb_right) ? 2 : 1);
-
+    if (!n)
+        return -1;
+    if (depth > MAX_DEPTH) {
+        check_fail(r, "rbtree (1): node %p is at depth %d", (const void *)n, depth);
+        return 0;
+    }
     if (rb_parent(n) != parent)
         check_fail(r, "rbtree (3): node %p has parent %p, is under %p", (const void *)n, (const void *)rb_parent(n),
                    (const void *)parent);
+    rank = check_below(n->rb_left, n, depth + 1, r) + (rb_even_(n, n->rb_left) ? 2 : 1);
+    right = check_below(n->rb_right, n, depth + 1, r) + (rb_even_(n, n->rb_right) ? 2 : 1);
     if (rank != right)
         check_fail(r, "rbtree (1): node %p has rank %d on the left, %d on the right", (const void *)n, rank, right);
     if ((rank & 1) != (int)rb_parity_(n))
         check_fail(r, "rbtree (4): node %p has rank %d, parity %u", (const void *)n, rank, rb_parity_(n));
     if (!n->rb_left && !n->rb_right && rank != 0)
         check_fail(r, "rbtree (2): leaf %p has rank %d", (const void *)n, rank);
+    return rank;
 }
 
 void rb_check(const struct rb_root *root, struct check_report *r)
 {
-    const struct rb_node *n;
-
-    if (root->rb_node && rb_parent(root->rb_node))
-        check_fail(r, "rbtree (3): the root %p has parent %p", (const void *)root->rb_node,
-                   (const void *)rb_parent(root->rb_node));
-    for (n = rb_first_postorder(root); n; n = rb_next_postorder(n)) {
-        if (n->rb_left)
-            check_node(n->rb_left, n, r);
-        if (n->rb_right)
-            check_node(n->rb_right, n, r);
-    }
-    if (root->rb_node)
-        check_node(root->rb_node, NULL, r);
+    check_below(root->rb_node, NULL, 0, r);
 }

@@ -90,6 +90,11 @@ static inline void *read_slot(const struct xa_node *n, unsigned int offset)
     return __atomic_load_n(&n->slots[offset], __ATOMIC_ACQUIRE);
 }
 
+static inline unsigned int read_shift(const struct xa_node *n)
+{
+    return __atomic_load_n(&n->shift, __ATOMIC_RELAXED);
+}
+
 static inline u64 read_marks(const struct xa_node *n, xa_mark_t mark)
 {
     return __atomic_load_n(&n->marks[mark], __ATOMIC_RELAXED);
@@ -107,7 +112,7 @@ restart:
     entry = read_head(xa);
     if (!is_node(entry))
         return index ? NULL : entry;
-    shift = READ_ONCE(to_node(entry)->shift);
+    shift = read_shift(to_node(entry));
     if (index > max_index(shift)) {
         if (read_retry(xa, seq))
             goto restart;
@@ -160,7 +165,7 @@ static enum step find_descend(const struct xarray *xa, u64 *index, xa_mark_t mar
         *found = entry;
         return *index == 0 && entry && (mark == XA_PRESENT || xa_marked(xa, mark)) ? STEP_FOUND : STEP_NONE;
     }
-    shift = READ_ONCE(to_node(entry)->shift);
+    shift = read_shift(to_node(entry));
     if (*index > max_index(shift))
         return read_retry(xa, seq) ? STEP_RESTART : STEP_NONE;
     for (;; shift -= XA_CHUNK_SHIFT) {
@@ -295,7 +300,7 @@ static struct xa_node *node_new(struct xarray *xa, struct node_pool *pool, unsig
 {
     struct xa_node *n = pool_take(pool);
 
-    n->shift = (u8)shift;
+    __atomic_store_n(&n->shift, (u8)shift, __ATOMIC_RELAXED);
     n->array = xa;
     INIT_LIST_HEAD(&n->private_list);
     return n;
@@ -308,11 +313,11 @@ static void grow_one(struct xarray *xa, struct node_pool *pool)
     struct xa_node *root = node_new(xa, pool, is_node(head) ? to_node(head)->shift + (unsigned int)XA_CHUNK_SHIFT : 0u);
     xa_mark_t m;
 
-    root->slots[0] = head;
+    set_slot(&root->slots[0], head);
     root->count = 1;
     root->nr_values = xa_is_value(head);
     for (m = 0; m < XA_MAX_MARKS; m++)
-        root->marks[m] = xa_marked(xa, m);
+        set_marks(&root->marks[m], xa_marked(xa, m));
     if (is_node(head))
         to_node(head)->parent = root;
     set_head(xa, mk_node(root));

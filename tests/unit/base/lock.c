@@ -6,7 +6,7 @@
 
 #include "base/lock.h"
 
-#define REGION ((void *)0x6e0000000000)
+#define REGION ((void *)0x550000000000)
 #define REGION_SIZE (1ul << 20)
 #define WORKERS 4
 #define ROUNDS 20000

@@ -337,7 +337,8 @@ static struct xa_node *pool_node_alloc(struct cpu *cpu, u32 gfp)
     u32 i;
 
     pool_used |= (u64)1 << bit;
-    n->shift = n->offset = n->count = n->nr_values = 0;
+    n->offset = n->count = n->nr_values = 0;
+    __atomic_store_n(&n->shift, 0, __ATOMIC_RELAXED);
     for (i = 0; i < XA_CHUNK_SIZE; i++)
         __atomic_store_n(&n->slots[i], NULL, __ATOMIC_RELAXED);
     for (i = 0; i < XA_MAX_MARKS; i++)

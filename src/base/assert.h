@@ -15,23 +15,23 @@
 #define QUIRE_DEBUG 0
 #endif
 
-#define ASSERT(cond)                                                       \
-    do {                                                                   \
-        if (__builtin_expect(!(cond), 0))                                  \
-            port_assert_fail(#cond, __FILE__, __LINE__, __func__);         \
+#define ASSERT(cond)                                                                                                   \
+    do {                                                                                                               \
+        if (__builtin_expect(!(cond), 0))                                                                              \
+            port_assert_fail(#cond, __FILE__, __LINE__, __func__);                                                     \
     } while (0)
 
-#define DEBUG_ASSERT(cond)                                                 \
-    do {                                                                   \
-        if (QUIRE_DEBUG >= 1 && __builtin_expect(!(cond), 0))              \
-            port_assert_fail(#cond, __FILE__, __LINE__, __func__);         \
+#define DEBUG_ASSERT(cond)                                                                                             \
+    do {                                                                                                               \
+        if (QUIRE_DEBUG >= 1 && __builtin_expect(!(cond), 0))                                                          \
+            port_assert_fail(#cond, __FILE__, __LINE__, __func__);                                                     \
     } while (0)
 
-#define EXPENSIVE(statement)                                               \
-    do {                                                                   \
-        if (QUIRE_DEBUG >= 2) {                                            \
-            statement;                                                     \
-        }                                                                  \
+#define EXPENSIVE(statement)                                                                                           \
+    do {                                                                                                               \
+        if (QUIRE_DEBUG >= 2) {                                                                                        \
+            statement;                                                                                                 \
+        }                                                                                                              \
     } while (0)
 
 #endif

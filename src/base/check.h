@@ -14,18 +14,18 @@ struct check_report {
 };
 
 /*
- * One mismatch. `format` knows %s %d %u %x (32 bit), %lld %llu %llx or %ld %lu %lx (64 bit), %p %c %%, with width and zero fill
- * (base/format.c); cut at CHECK_TEXT.
+ * One mismatch. `format` knows %s %d %u %x (32 bit), %lld %llu %llx or %ld %lu %lx (64 bit), %p %c %%, with width and
+ * zero fill (base/format.c); cut at CHECK_TEXT.
  */
 void check_fail(struct check_report *r, const char *format, ...) __printf_like(2, 3);
 
 #define CHECK_EQ(r, found, expected, ...) check_eq_(r, #found, (u64)(found), (u64)(expected), __VA_ARGS__)
-#define check_eq_(r, name, found, expected, what)                                                          \
-    do {                                                                                                    \
-        u64 f_ = (found), e_ = (expected);                                                                  \
-        if (f_ != e_)                                                                                       \
-            check_fail(r, "%s: %s is %llu, recount gives %llu", what, name, (unsigned long long)f_,         \
-                       (unsigned long long)e_);                                                             \
+#define check_eq_(r, name, found, expected, what)                                                                      \
+    do {                                                                                                               \
+        u64 f_ = (found), e_ = (expected);                                                                             \
+        if (f_ != e_)                                                                                                  \
+            check_fail(r, "%s: %s is %llu, recount gives %llu", what, name, (unsigned long long)f_,                    \
+                       (unsigned long long)e_);                                                                        \
     } while (0)
 
 #endif

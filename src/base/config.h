@@ -68,7 +68,7 @@ struct machine_config {
     s16 cpu_node[MAX_CPUS];
     u8 node_distance[MAX_NODES][MAX_NODES];
 
-    u64 mem_bytes;        /* `mem`: what the ranges below were made from; 0: they were given one by one */
+    u64 mem_bytes; /* `mem`: what the ranges below were made from; 0: they were given one by one */
     u32 nr_ranges; /* firmware map, sorted or not, may overlap: phys/firmware.c sanitises it */
     struct mem_range range[MAX_MEM_RANGES];
     u64 mem_limit; /* `mem=`: bytes, 0: all */

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * struct cpu: the execution context. Whoever runs core code owns exactly one CPU of one machine and passes it as the first
- * argument (`cpu`) to everything that may allocate, lock, count an event or take time. It is what `this_cpu` and
+ * struct cpu: the execution context. Whoever runs core code owns exactly one CPU of one machine and passes it as the
+ * first argument (`cpu`) to everything that may allocate, lock, count an event or take time. It is what `this_cpu` and
  * `current` are in a kernel, without a global.
  *
- * Ownership      A CPU is owned by one thread of one process at a time (machine/cpu.c: cpu_acquire(), cpu_release()). So its
- *                per-CPU lists and counters need neither lock nor atomic operation: only the owner touches them.
- * Other CPUs     ask for something by setting a bit in `work` (cpu_post_work()); the owner does it when it next enters or
- *                leaves the core, or at the next executed block in a front end. A free CPU's work is done by whoever acquires it.
- * Pointers       A machine's region is mapped at the same address in every process, but code is not: nothing in a region
- *                points to code or to host memory. Behaviours stored in a region are small ids. The one exception is
- *                `cpu->code`, which the owner sets on acquiring the CPU and only the owner uses.
+ * Ownership      A CPU is owned by one thread of one process at a time (machine/cpu.c: cpu_acquire(), cpu_release()).
+ * So its per-CPU lists and counters need neither lock nor atomic operation: only the owner touches them. Other CPUs ask
+ * for something by setting a bit in `work` (cpu_post_work()); the owner does it when it next enters or leaves the core,
+ * or at the next executed block in a front end. A free CPU's work is done by whoever acquires it. Pointers       A
+ * machine's region is mapped at the same address in every process, but code is not: nothing in a region points to code
+ * or to host memory. Behaviours stored in a region are small ids. The one exception is `cpu->code`, which the owner
+ * sets on acquiring the CPU and only the owner uses.
  *
  * Field keys: c constant after boot · o owner only · a atomic, anyone.
  */
@@ -45,15 +45,17 @@ enum cpu_work {
 
 /* Functions of floors above, as they lie in the process that executes. One const instance per program. */
 struct core_code {
-    const struct pressure_ops *pressure;                     /* phys/pressure.h */
-    const struct vm_operations_struct *const *vm_ops;        /* vm/vma.h, by enum vm_ops_id */
-    const struct address_space_operations *const *a_ops;     /* vm/address_space.h, by enum a_ops_id */
-    void (*const *slab_ctor)(void *object);                  /* kmem/slab.h, by enum slab_ctor_id */
-    /* The TLB is hardware, src/machine's: make every CPU forget mm's translations of [start, end); end 0: all of them. */
+    const struct pressure_ops *pressure;                 /* phys/pressure.h */
+    const struct vm_operations_struct *const *vm_ops;    /* vm/vma.h, by enum vm_ops_id */
+    const struct address_space_operations *const *a_ops; /* vm/address_space.h, by enum a_ops_id */
+    void (*const *slab_ctor)(void *object);              /* kmem/slab.h, by enum slab_ctor_id */
+    /* The TLB is hardware, src/machine's: make every CPU forget mm's translations of [start, end); end 0: all of them.
+     */
     void (*flush_tlb)(struct cpu *, struct mm *, va_t start, va_t end, u32 stride_shift, bool freed_tables);
     struct xa_node *(*xa_node_alloc)(struct cpu *, u32 gfp); /* zeroed; NULL: no memory */
     void (*xa_node_free)(struct cpu *, struct xa_node *);
-    /* src/cache's, for VMAs: a new shared-memory object of `size` bytes, or ERR_PTR(-ENOMEM); drop a reference to a file. */
+    /* src/cache's, for VMAs: a new shared-memory object of `size` bytes, or ERR_PTR(-ENOMEM); drop a reference to a
+     * file. */
     struct file *(*shmem_file_setup)(struct cpu *, const char *name, u64 size);
     void (*fput)(struct cpu *, struct file *);
 };
@@ -81,7 +83,7 @@ struct cpu {
     u32 nr_held; /* o: debug builds: locks held, innermost last */
     struct held_lock held[MAX_HELD_LOCKS];
 
-    u64 time_ps[NR_TIME_CAUSES]; /* o: where clock_ps went: sums to it */
+    u64 time_ps[NR_TIME_CAUSES];  /* o: where clock_ps went: sums to it */
     u64 event[NR_VM_EVENT_ITEMS]; /* o */
 } __cacheline_aligned;
 

@@ -7,9 +7,9 @@
  *          │ (this)        │ TLBs, CPUs, devices  │ (VMEMMAP only)    │ phys_to_virt(m, 0) = m->ram  │
  *          └───────────────┴──────────────────────┴───────────────────┴──────────────────────────────┘
  *
- * What a kernel would keep in memory is allocated from RAM by the machine's own allocators; what is hardware, or the model's
- * own bookkeeping, comes from the hardware area (machine_hw_alloc()) and is not accounted to the machine.
- * Each floor defines its own part (struct phys, kmem, vm, hw) in its own header; the others only pass it on.
+ * What a kernel would keep in memory is allocated from RAM by the machine's own allocators; what is hardware, or the
+ * model's own bookkeeping, comes from the hardware area (machine_hw_alloc()) and is not accounted to the machine. Each
+ * floor defines its own part (struct phys, kmem, vm, hw) in its own header; the others only pass it on.
  */
 #ifndef QUIRE_BASE_MACHINE_H
 #define QUIRE_BASE_MACHINE_H
@@ -37,14 +37,14 @@ struct fail_inject {
 struct machine {
     u64 magic; /* c: MACHINE_MAGIC */
     u32 version;
-    s32 handle;         /* c: port handle of the region in the process that created it */
-    void *region;       /* c: its own address: struct machine * == region */
-    size_t region_size; /* c */
+    s32 handle;             /* c: port handle of the region in the process that created it */
+    void *region;           /* c: its own address: struct machine * == region */
+    size_t region_size;     /* c */
     char *hw_next, *hw_end; /* boot only: what is left of the hardware area */
-    char *ram;          /* c: direct map: the frame at physical address 0 */
-    u64 ram_span;       /* c: bytes: end of the highest range of RAM */
-    char *vmemmap;      /* c: the window, 2 MiB aligned, 64 bytes for each 4 KiB of ram_span; NULL: FLATMEM */
-    struct page *memmap; /* c: pfn_to_page(m, pfn) = memmap + pfn under both memory models */
+    char *ram;              /* c: direct map: the frame at physical address 0 */
+    u64 ram_span;           /* c: bytes: end of the highest range of RAM */
+    char *vmemmap;          /* c: the window, 2 MiB aligned, 64 bytes for each 4 KiB of ram_span; NULL: FLATMEM */
+    struct page *memmap;    /* c: pfn_to_page(m, pfn) = memmap + pfn under both memory models */
 
     struct machine_config config; /* c, but for the sysctls, which are changed one word at a time */
     u32 nr_cpus;                  /* c */

@@ -34,7 +34,7 @@ struct task {
     bool cap_ipc_lock;
     struct rlimit_pair rlim[NR_RLIMITS];
     char comm[16];
-    struct list_head tasks; /* m->vm: all tasks */
+    struct list_head tasks;  /* m->vm: all tasks */
     struct list_head thread; /* mm->threads */
     /* vmacache: the last VMAs this thread used, valid while seqnum equals the mm's */
     u64 vmacache_seqnum;

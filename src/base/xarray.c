@@ -72,10 +72,12 @@ static inline u32 read_begin(const struct xarray *xa)
     return atomic_load_explicit(&((struct xarray *)(uintptr_t)xa)->seq, memory_order_acquire);
 }
 
-/* Whether a node may have been freed since read_begin(): what was read from one is then worthless. */
+/*
+ * Whether a node may have been freed since read_begin(): what was read from one is then worthless. Every load from a
+ * node is an acquire, so this load comes after it.
+ */
 static inline bool read_retry(const struct xarray *xa, u32 seq)
 {
-    atomic_thread_fence(memory_order_acquire);
     return unlikely(atomic_load_explicit(&((struct xarray *)(uintptr_t)xa)->seq, memory_order_relaxed) != seq);
 }
 
@@ -92,12 +94,12 @@ static inline void *read_slot(const struct xa_node *n, unsigned int offset)
 
 static inline unsigned int read_shift(const struct xa_node *n)
 {
-    return __atomic_load_n(&n->shift, __ATOMIC_RELAXED);
+    return __atomic_load_n(&n->shift, __ATOMIC_ACQUIRE);
 }
 
 static inline u64 read_marks(const struct xa_node *n, xa_mark_t mark)
 {
-    return __atomic_load_n(&n->marks[mark], __ATOMIC_RELAXED);
+    return __atomic_load_n(&n->marks[mark], __ATOMIC_ACQUIRE);
 }
 
 void *xa_load(const struct xarray *xa, u64 index)
@@ -285,10 +287,15 @@ static int pool_fill(struct cpu *cpu, struct node_pool *pool, unsigned int nr, u
     return 0;
 }
 
-/* Unlinked already; readers that are inside notice by seq. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wtsan" /* TSan does not know fences; the one below keeps later stores behind seq */
+#endif
+
+/* Unlinked already; readers that are inside notice by seq, before they can see what the node's memory is used for next.
+ */
 static void node_free(struct cpu *cpu, struct xarray *xa, struct xa_node *n)
 {
-    atomic_fetch_add_explicit(&xa->seq, 1, memory_order_seq_cst);
+    atomic_fetch_add(&xa->seq, 1);
     atomic_thread_fence(memory_order_seq_cst);
     cpu->code->xa_node_free(cpu, n);
 }

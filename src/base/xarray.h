@@ -130,8 +130,8 @@ void *xa_find_after(const struct xarray *xa, u64 *index, u64 max, xa_mark_t mark
 #define xa_for_each_range(xa, index, entry, start, last)                                                               \
     for ((index) = (start), (entry) = xa_find((xa), &(index), (last), XA_PRESENT); (entry);                            \
          (entry) = xa_find_after((xa), &(index), (last), XA_PRESENT))
-#define xa_for_each_start(xa, index, entry, start) xa_for_each_range(xa, index, entry, start, ~(u64)0)
-#define xa_for_each(xa, index, entry) xa_for_each_start(xa, index, entry, 0)
+#define xa_for_each_start(xa, index, entry, start) xa_for_each_range (xa, index, entry, start, ~(u64)0)
+#define xa_for_each(xa, index, entry) xa_for_each_start (xa, index, entry, 0)
 #define xa_for_each_marked(xa, index, entry, mark)                                                                     \
     for ((index) = 0, (entry) = xa_find((xa), &(index), ~(u64)0, (mark)); (entry);                                     \
          (entry) = xa_find_after((xa), &(index), ~(u64)0, (mark)))

@@ -86,10 +86,12 @@ static void test_for_each(void **state)
     for (i = 0; i < ARRAY_SIZE(expect); i++)
         __set_bit(expect[i], map);
     i = 0;
-    for_each_set_bit(bit, map, 200) assert_int_equal(bit, expect[i++]);
+    for_each_set_bit (bit, map, 200)
+        assert_int_equal(bit, expect[i++]);
     assert_int_equal(i, ARRAY_SIZE(expect));
     i = 0;
-    for_each_clear_bit(bit, map, 200) i++;
+    for_each_clear_bit (bit, map, 200)
+        i++;
     assert_int_equal(i, 195);
 }
 

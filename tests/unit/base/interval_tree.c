@@ -34,9 +34,9 @@ static void test_picture(void **state)
     assert_false(interval_tree_empty(&root));
     for (i = 0; i < ARRAY_SIZE(table); i++) {
         k = 0;
-        interval_tree_foreach(found, &root, table[i].start,
-                              table[i].last) if (table[i].expect[k] < 0 || found != &n[table[i].expect[k++]])
-            fail_msg("%s: unexpected [%d,%d]", table[i].name, (int)found->start, (int)found->last);
+        interval_tree_foreach (found, &root, table[i].start, table[i].last)
+            if (table[i].expect[k] < 0 || found != &n[table[i].expect[k++]])
+                fail_msg("%s: unexpected [%d,%d]", table[i].name, (int)found->start, (int)found->last);
         if (table[i].expect[k] != -1)
             fail_msg("%s: only %u found", table[i].name, k);
     }
@@ -51,8 +51,7 @@ static void check_queries(struct interval_tree_root *root, struct interval_tree_
 
     for (i = 0; i < nr; i++)
         expect += in[i] && nodes[i].start <= last && nodes[i].last >= start;
-    interval_tree_foreach(found, root, start, last)
-    {
+    interval_tree_foreach (found, root, start, last) {
         assert_true(in[found - nodes]);
         assert_true(found->start <= last && found->last >= start);
         assert_true(found->start >= before);

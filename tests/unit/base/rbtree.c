@@ -170,8 +170,7 @@ static void test_postorder_teardown(void **state)
         pos->key = (u32)rnd(&seed);
         rb_add(&pos->rb, &root, item_less);
     }
-    rbtree_postorder_for_each_entry_safe(pos, next, &root, rb)
-    {
+    rbtree_postorder_for_each_entry_safe (pos, next, &root, rb) {
         free(pos); /* children come first: nobody looks at it again */
         n++;
     }

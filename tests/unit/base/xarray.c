@@ -169,8 +169,7 @@ static void test_find(void **state)
     for (i = 0; i < ARRAY_SIZE(at); i++)
         xa_store(CPU, &xa, at[i], entry_of(i), 0);
     i = 0;
-    xa_for_each(&xa, index, entry)
-    {
+    xa_for_each (&xa, index, entry) {
         assert_true(index == at[i]);
         assert_ptr_equal(entry, entry_of(i++));
     }
@@ -183,9 +182,11 @@ static void test_find(void **state)
     index = ~(u64)0;
     assert_null(xa_find_after(&xa, &index, ~(u64)0, XA_PRESENT));
     i = 0;
-    xa_for_each_range(&xa, index, entry, 1, 64) i++;
+    xa_for_each_range (&xa, index, entry, 1, 64)
+        i++;
     assert_int_equal(i, 3);
-    xa_for_each(&xa, index, entry) xa_erase(CPU, &xa, index); /* allowed while walking */
+    xa_for_each (&xa, index, entry)
+        xa_erase(CPU, &xa, index); /* allowed while walking */
     assert_true(xa_empty(&xa));
 }
 
@@ -371,7 +372,9 @@ static void *reader(void *arg)
             abort();
         if (xa_load(xa, 3) != entry_of(3)) /* never erased */
             abort();
-        xa_for_each(xa, index, entry) if (entry != entry_of(index)) abort();
+        xa_for_each (xa, index, entry)
+            if (entry != entry_of(index))
+                abort();
     }
     return NULL;
 }

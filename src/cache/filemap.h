@@ -15,7 +15,8 @@ void fput(struct cpu *cpu, struct file *file);
 /* New size; on shrinking the pages beyond are unmapped and dropped (truncate). */
 void inode_set_size(struct cpu *cpu, struct inode *inode, u64 size);
 
-struct folio *filemap_get_folio(struct address_space *mapping, pgoff_t index); /* with a reference, or NULL */
+struct folio *filemap_get_folio(struct cpu *cpu, struct address_space *mapping,
+                                pgoff_t index); /* with a reference, or NULL */
 /* Insert a locked new folio; takes a reference. 0, -EEXIST, -ENOMEM. */
 int filemap_add_folio(struct cpu *cpu, struct address_space *mapping, struct folio *f, pgoff_t index, u32 gfp);
 void filemap_remove_folio(struct cpu *cpu, struct folio *f);

@@ -54,29 +54,7 @@ static int vm_init_caches(struct cpu *cpu, struct vm *vm)
     return 0;
 }
 
-int vm_init(struct cpu *cpu)
-{
-    struct machine *m = cpu->m;
-    struct vm *vm = machine_hw_alloc(m, sizeof(*vm), 64);
-
-    *vm = (struct vm){0};
-    spin_lock_init(&vm->lock, RANK_MACHINE);
-    spin_lock_init(&vm->anon_vma_lock, RANK_LEAF);
-    INIT_LIST_HEAD(&vm->mms);
-    INIT_LIST_HEAD(&vm->tasks);
-    m->vm = vm;
-    if (vm_init_caches(cpu, vm))
-        return -ENOMEM;
-    vm->zero_page = alloc_page(cpu, GFP_KERNEL | __GFP_ZERO);
-    if (!vm->zero_page)
-        return -ENOMEM;
-    folio_set_reserved(page_folio(vm->zero_page));
-    return 0;
-}
-
-/* -- mm
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* -- mm ---------------------------------------------------------------------------------------- */
 
 /* Reproducible "random" numbers: splitmix64 of the machine's seed and a number that is used once. */
 u64 mm_random(const struct mm *mm, u64 salt)
@@ -90,7 +68,8 @@ u64 mm_random(const struct mm *mm, u64 salt)
     return z ^ (z >> 31);
 }
 
-struct mm *mm_alloc(struct cpu *cpu) NO_LOCK_ANALYSIS
+/* Everything but roots, layout and lists. NULL: no memory. */
+static struct mm *mm_new(struct cpu *cpu)
 {
     struct vm *vm = cpu->m->vm;
     struct mm *mm = kmem_cache_alloc(cpu, vm->mm_cachep, GFP_KERNEL);
@@ -106,6 +85,16 @@ struct mm *mm_alloc(struct cpu *cpu) NO_LOCK_ANALYSIS
     INIT_LIST_HEAD(&mm->threads);
     mm->ctx_id = atomic_fetch_add(&vm->next_ctx_id, 1) + 1;
     mm_init_vmas(mm);
+    return mm;
+}
+
+struct mm *mm_alloc(struct cpu *cpu) NO_LOCK_ANALYSIS
+{
+    struct vm *vm = cpu->m->vm;
+    struct mm *mm = mm_new(cpu);
+
+    if (!mm)
+        return NULL;
     if (pgd_alloc(cpu, mm)) {
         kmem_cache_free(cpu, vm->mm_cachep, mm);
         return NULL;
@@ -153,9 +142,7 @@ void mmdrop(struct cpu *cpu, struct mm *mm) NO_LOCK_ANALYSIS
     kmem_cache_free(cpu, vm->mm_cachep, mm);
 }
 
-/* -- tasks
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* -- tasks ------------------------------------------------------------------------------------- */
 
 /* vm->lock held. */
 static void task_attach_mm(struct task *t, struct mm *mm)
@@ -247,4 +234,27 @@ struct task *task_find(struct machine *m, s32 pid)
         if (t->pid == pid)
             return t;
     return NULL;
+}
+
+/* -- boot -------------------------------------------------------------------------------------- */
+
+int vm_init(struct cpu *cpu)
+{
+    struct machine *m = cpu->m;
+    struct vm *vm = machine_hw_alloc(m, sizeof(*vm), 64);
+
+    *vm = (struct vm){0};
+    spin_lock_init(&vm->lock, RANK_MACHINE);
+    spin_lock_init(&vm->anon_vma_lock, RANK_LEAF);
+    INIT_LIST_HEAD(&vm->mms);
+    INIT_LIST_HEAD(&vm->tasks);
+    m->vm = vm;
+    if (vm_init_caches(cpu, vm))
+        return -ENOMEM;
+    vm->zero_page = alloc_page(cpu, GFP_KERNEL | __GFP_ZERO);
+    if (!vm->zero_page)
+        return -ENOMEM;
+    folio_set_reserved(page_folio(vm->zero_page));
+    vm->init_mm = mm_new(cpu);
+    return vm->init_mm ? pgd_alloc(cpu, vm->init_mm) : -ENOMEM;
 }

@@ -8,16 +8,20 @@
 /* Two folio batches of phys fill it; 2 KiB of the caller's stack. */
 #define MMU_GATHER_PAGES 256
 
+enum gather_extent {
+    GATHER_RANGE,
+    GATHER_FULLMM,    /* the whole address space goes: one flush at the end covers it */
+    GATHER_KEEP_ANON, /* a range, but private copies in it stay */
+};
+
 struct mmu_gather {
     struct cpu *cpu;
     struct mm *mm;
     va_t start, end; /* entries cleared since the last flush; start >= end: none */
     u32 nr;
-    u32 fullmm; /* the whole address space goes: one flush at the end covers it */
+    u32 extent; /* enum gather_extent */
     struct folio *folios[MMU_GATHER_PAGES];
 };
-
-enum gather_extent { GATHER_RANGE, GATHER_FULLMM };
 
 void tlb_gather_mmu(struct mmu_gather *tlb, struct cpu *cpu, struct mm *mm, enum gather_extent extent);
 void tlb_flush_mmu(struct mmu_gather *tlb); /* flush, then free what was collected */

@@ -35,8 +35,7 @@
 #include "phys/lru.h"
 #include "phys/vmstat.h"
 
-/* -- pages gain and lose mappings
- * -------------------------------------------------------------------------------------------- */
+/* -- pages gain and lose mappings -------------------------------------------------------------- */
 
 static void folio_set_anon(struct folio *f, const struct anon_vma *av, u64 index)
 {
@@ -116,8 +115,7 @@ void folio_mark_dirty(struct cpu *cpu, struct folio *f)
         folio_set_dirty(f);
 }
 
-/* -- the walk
- * ------------------------------------------------------------------------------------------------------------------ */
+/* -- the walk ---------------------------------------------------------------------------------- */
 
 static void rmap_walk_anon(struct cpu *cpu, struct folio *f, const struct rmap_walk_control *rwc) NO_LOCK_ANALYSIS
 {
@@ -283,8 +281,7 @@ bool try_to_unmap(struct cpu *cpu, struct folio *f)
     return !folio_mapped(f);
 }
 
-/* -- VMAs of files
- * ---------------------------------------------------------------------------------------------------------------- */
+/* -- VMAs of files ----------------------------------------------------------------------------- */
 
 void vma_link_file(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYSIS
 {
@@ -302,11 +299,12 @@ void vma_link_file(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYSIS
     up_write(cpu, &mapping->i_mmap_rwsem);
 }
 
+/* Done already (by unmap_region()): nothing happens. */
 void unlink_file_vma(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYSIS
 {
     struct address_space *mapping;
 
-    if (!vma->vm_file)
+    if (!vma->vm_file || RB_EMPTY_NODE(&vma->shared.rb))
         return;
     mapping = vma->vm_file->f_mapping;
     down_write(cpu, &mapping->i_mmap_rwsem);
@@ -314,4 +312,5 @@ void unlink_file_vma(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYS
         atomic_fetch_sub(&mapping->i_mmap_writable, 1);
     interval_tree_remove(&vma->shared, &mapping->i_mmap);
     up_write(cpu, &mapping->i_mmap_rwsem);
+    RB_CLEAR_NODE(&vma->shared.rb);
 }

@@ -21,6 +21,8 @@
  * Follows the description of mmu_gather in Documentation/mm/process_addrs.rst and "cachetlb".
  */
 #include "vm/mmu_gather.h"
+#include "vm/rmap.h"
+#include "vm/unmap.h"
 
 #include "phys/lru.h"
 #include "phys/page_alloc.h"
@@ -32,7 +34,7 @@ void tlb_gather_mmu(struct mmu_gather *tlb, struct cpu *cpu, struct mm *mm, enum
     tlb->start = ~(va_t)0;
     tlb->end = 0;
     tlb->nr = 0;
-    tlb->fullmm = extent == GATHER_FULLMM;
+    tlb->extent = extent;
 }
 
 /* Drop the collected references; what nobody else holds is freed in one batch. */
@@ -46,7 +48,7 @@ static void tlb_free_pages(struct mmu_gather *tlb)
 void tlb_flush_mmu(struct mmu_gather *tlb)
 {
     if (tlb->start < tlb->end) {
-        if (tlb->fullmm)
+        if (tlb->extent == GATHER_FULLMM)
             flush_tlb_mm(tlb->cpu, tlb->mm);
         else
             flush_tlb_range(tlb->cpu, tlb->mm, tlb->start, tlb->end, PAGE_SHIFT, false);
@@ -99,6 +101,13 @@ static void zap_add_rss(struct mm *mm, const struct zap_sums *z)
             add_mm_counter(mm, i, z->rss[i]);
 }
 
+static bool is_anon_pte(const struct vm_area_struct *vma, va_t addr, pte_t pte)
+{
+    struct page *page = vm_normal_page(vma, addr, pte);
+
+    return page && PageAnon(page);
+}
+
 /* The part of [addr, end) that one level-1 table maps; returns where it stopped: end, or earlier with the collector
  * full. */
 static va_t zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, va_t addr, va_t end) NO_LOCK_ANALYSIS
@@ -117,6 +126,8 @@ static va_t zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, va
         if (pte_none(fmt, pte))
             continue;
         ASSERT(pte_present(fmt, pte)); /* swap and migration entries: with those rows */
+        if (unlikely(tlb->extent == GATHER_KEEP_ANON) && is_anon_pte(vma, addr, pte))
+            continue;
         pte = ptep_get_and_clear(fmt, e);
         if (tlb->start > addr)
             tlb->start = addr;
@@ -175,5 +186,34 @@ void unmap_region(struct cpu *cpu, struct mm *mm, struct vm_area_struct *first, 
     for (vma = first; vma && vma->vm_start < end; vma = vma_next(vma))
         unmap_page_range(&tlb, vma, MAX(start, vma->vm_start), MIN(end, vma->vm_end));
     tlb_finish_mmu(&tlb);
+    /* Out of the trees before the tables go: a walk for a page must not look for tables that are being freed. */
+    for (vma = first; vma && vma->vm_start < end; vma = vma_next(vma)) {
+        unlink_anon_vmas(cpu, vma);
+        unlink_file_vma(cpu, vma);
+    }
     free_pgtables(cpu, mm, start, end, floor, ceiling);
+}
+
+/* -- truncation: one range of an object, in all VMAs that map it ------------------------------- */
+
+void unmap_mapping_pages(struct cpu *cpu, struct address_space *mapping, pgoff_t start, u64 nr,
+                         enum unmap_what what) NO_LOCK_ANALYSIS
+{
+    u64 last = nr ? start.nr + nr - 1 : ~(u64)0;
+    struct interval_tree_node *n;
+
+    down_read(cpu, &mapping->i_mmap_rwsem);
+    for (n = interval_tree_iter_first(&mapping->i_mmap, start.nr, last); n;
+         n = interval_tree_iter_next(n, start.nr, last)) {
+        struct vm_area_struct *vma = container_of(n, struct vm_area_struct, shared);
+        u64 first_pg = MAX(start.nr, vma->vm_pgoff.nr);
+        u64 last_pg = MIN(last, vma->vm_pgoff.nr + vma_pages(vma) - 1);
+        struct mmu_gather tlb;
+
+        update_hiwater_rss(vma->vm_mm);
+        tlb_gather_mmu(&tlb, cpu, vma->vm_mm, what == UNMAP_COPIES_TOO ? GATHER_RANGE : GATHER_KEEP_ANON);
+        unmap_page_range(&tlb, vma, vma_address(vma, first_pg), vma_address(vma, last_pg) + PAGE_SIZE);
+        tlb_finish_mmu(&tlb);
+    }
+    up_read(cpu, &mapping->i_mmap_rwsem);
 }

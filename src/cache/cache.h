@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* What the page-cache floor keeps for a machine (m->cache), its tables for boot, and its books. */
+#ifndef QUIRE_CACHE_CACHE_H
+#define QUIRE_CACHE_CACHE_H
+
+#include "base/check.h"
+#include "cache/filemap.h"
+
+/* Field keys: c constant after creation · l cache->lock · a atomic. */
+struct cache {
+    spinlock_t lock;                               /* RANK_FILES */
+    struct rb_root files;                          /* l: inodes of disk files by (dev, ino) */
+    struct list_head inodes;                       /* l: every inode, shared-memory objects too */
+    u64 nr_inodes;                                 /* l */
+    u64 next_shmem_ino;                            /* l */
+    struct kmem_cache *inode_cachep, *filp_cachep; /* c */
+    _Atomic u64 nr_files;                          /* a: struct file in existence */
+    _Atomic u64 device_reads, device_read_pages;   /* a: requests, and pages they brought */
+};
+
+/* Tags of address_space.i_pages. */
+#define PAGECACHE_TAG_DIRTY XA_MARK_0
+#define PAGECACHE_TAG_WRITEBACK XA_MARK_1
+#define PAGECACHE_TAG_TOWRITE XA_MARK_2
+
+/* For cpu->code: by enum vm_ops_id and enum a_ops_id. */
+extern const struct vm_operations_struct *const cache_vm_ops[NR_VM_OPS];
+extern const struct address_space_operations *const cache_a_ops[NR_A_OPS];
+
+/* blkdev.c: one read request for `pages` contiguous pages. */
+void blkdev_read(struct cpu *cpu, u64 pages);
+
+/* filemap.c */
+/* The folio at index, locked and with a reference; made, if it is not there (then not up to date yet). ERR_PTR(-ENOMEM). */
+struct folio *filemap_grab_folio(struct cpu *cpu, struct address_space *mapping, pgoff_t index, u32 gfp);
+/* Drop a locked folio from the cache (the caller's reference stays). */
+void filemap_remove_folio_locked(struct cpu *cpu, struct folio *f);
+
+/* truncate.c */
+/* Drop what is clean and neither mapped nor used from the cache (drop_caches); pages dropped. */
+u64 drop_pagecache(struct cpu *cpu);
+
+/* file.c */
+void inode_init(struct machine *m, struct inode *inode, enum a_ops_id a_ops, const char *name);
+
+static inline u64 inode_size(const struct inode *inode)
+{
+    return READ_ONCE(inode->i_size);
+}
+
+/* CA1..CA6 of filemap.c for every inode. CPUs quiet. */
+void cache_check(struct machine *m, struct check_report *r);
+
+#endif

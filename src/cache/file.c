@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Files as the memory manager knows them: identity, size, pages.
+ *
+ *   struct file ──▶ struct inode (dev, ino) ── i_data: the pages           several files share an inode
+ *   f_count: who has it open or mapped          i_count: files
+ *
+ * An inode of a disk file stays when its last file is closed, and its pages with it, as the page cache does: the next open of the same (dev, ino)
+ * finds them. A shared-memory object goes with its last file.
+ *
+ * Locks. cache->lock guards the table and the list; it is a spinlock: an inode to insert is made before it is taken.
+ */
+#include "cache/cache.h"
+
+#include "base/errno.h"
+#include "kmem/slab.h"
+#include "phys/gfp.h"
+
+#define SHMEM_DEV 1ul /* as tmpfs' anonymous mount shows in /proc/PID/maps: 00:01 */
+
+int cache_init(struct cpu *cpu)
+{
+    struct cache *c = machine_hw_alloc(cpu->m, sizeof(*c), 64);
+
+    *c = (struct cache){.files = RB_ROOT, .next_shmem_ino = 1};
+    spin_lock_init(&c->lock, RANK_FILES);
+    INIT_LIST_HEAD(&c->inodes);
+    c->inode_cachep = kmem_cache_create(cpu, "inode_cache", sizeof(struct inode), 0,
+                                        SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT, SLAB_CTOR_NONE);
+    c->filp_cachep =
+        kmem_cache_create(cpu, "filp", sizeof(struct file), 0, SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT, SLAB_CTOR_NONE);
+    cpu->m->cache = c;
+    return c->inode_cachep && c->filp_cachep ? 0 : -ENOMEM;
+}
+
+/* -- inodes ------------------------------------------------------------------------------------ */
+
+void inode_init(struct machine *m, struct inode *inode, enum a_ops_id a_ops, const char *name)
+{
+    struct address_space *mapping = &inode->i_data;
+
+    memset(inode, 0, sizeof(*inode));
+    inode->m = m;
+    atomic_init(&inode->i_count, 0);
+    for (u32 i = 0; name && name[i] && i < sizeof(inode->name) - 1; i++)
+        inode->name[i] = name[i];
+    mapping->m = m;
+    mapping->host = inode;
+    mapping->a_ops = a_ops;
+    mapping->gfp_mask = GFP_HIGHUSER_MOVABLE;
+    xa_init(&mapping->i_pages, RANK_I_PAGES);
+    mapping->i_mmap = INTERVAL_TREE_ROOT;
+    init_rwsem(&mapping->i_mmap_rwsem, RANK_I_MMAP);
+    init_rwsem(&mapping->invalidate_lock, RANK_INVALIDATE);
+}
+
+/* cache->lock held. `link` and `parent` receive the place for a new one. */
+static struct inode *inode_search(struct cache *c, u64 dev, u64 ino, struct rb_node **parent, struct rb_node ***link)
+{
+    struct rb_node **p = &c->files.rb_node;
+
+    *parent = NULL;
+    while (*p) {
+        struct inode *i = rb_entry(*p, struct inode, node);
+
+        if (i->dev == dev && i->ino == ino)
+            return i;
+        *parent = *p;
+        p = dev < i->dev || (dev == i->dev && ino < i->ino) ? &(*p)->rb_left : &(*p)->rb_right;
+    }
+    *link = p;
+    return NULL;
+}
+
+/* The inode, with i_count raised; `fresh` is inserted if there is none. */
+static struct inode *inode_get_or_insert(struct cpu *cpu, u64 dev, u64 ino, struct inode *fresh) NO_LOCK_ANALYSIS
+{
+    struct cache *c = cpu->m->cache;
+    struct rb_node *parent, **link;
+    struct inode *i;
+
+    spin_lock(cpu, &c->lock);
+    i = inode_search(c, dev, ino, &parent, &link);
+    if (!i && fresh) {
+        i = fresh;
+        rb_link_node(&i->node, parent, link);
+        rb_insert_color(&i->node, &c->files);
+        list_add_tail(&i->inodes, &c->inodes);
+        c->nr_inodes++;
+    }
+    if (i)
+        atomic_fetch_add(&i->i_count, 1);
+    spin_unlock(cpu, &c->lock);
+    return i;
+}
+
+static struct inode *inode_open(struct cpu *cpu, u64 dev, u64 ino, u64 size, const char *name)
+{
+    struct inode *i = inode_get_or_insert(cpu, dev, ino, NULL), *fresh;
+
+    if (i)
+        return i;
+    fresh = kmem_cache_alloc(cpu, cpu->m->cache->inode_cachep, GFP_KERNEL);
+    if (!fresh)
+        return NULL;
+    inode_init(cpu->m, fresh, A_OPS_DISK, name);
+    fresh->dev = dev;
+    fresh->ino = ino;
+    fresh->i_size = size;
+    i = inode_get_or_insert(cpu, dev, ino, fresh);
+    if (i != fresh)
+        kmem_cache_free(cpu, cpu->m->cache->inode_cachep, fresh);
+    return i;
+}
+
+static void shmem_evict_inode(struct cpu *cpu, struct inode *inode) NO_LOCK_ANALYSIS
+{
+    struct cache *c = cpu->m->cache;
+
+    truncate_inode_pages(cpu, &inode->i_data, 0);
+    spin_lock(cpu, &c->lock);
+    list_del(&inode->inodes);
+    c->nr_inodes--;
+    spin_unlock(cpu, &c->lock);
+    ASSERT(inode->i_data.nrpages == 0 && interval_tree_empty(&inode->i_data.i_mmap));
+    kmem_cache_free(cpu, c->inode_cachep, inode);
+}
+
+/* -- files ------------------------------------------------------------------------------------- */
+
+static void file_init(struct cpu *cpu, struct file *file, struct inode *inode, u32 f_mode)
+{
+    *file = (struct file){.f_inode = inode, .f_mapping = &inode->i_data, .f_mode = f_mode};
+    atomic_init(&file->f_count, 1);
+    atomic_fetch_add_explicit(&cpu->m->cache->nr_files, 1, memory_order_relaxed);
+}
+
+struct file *file_open(struct cpu *cpu, u64 dev, u64 ino, u64 size, u32 f_mode, const char *name)
+{
+    struct file *file = kmem_cache_alloc(cpu, cpu->m->cache->filp_cachep, GFP_KERNEL);
+    struct inode *inode;
+
+    if (!file)
+        return ERR_PTR(-ENOMEM);
+    inode = inode_open(cpu, dev, ino, size, name);
+    if (!inode) {
+        kmem_cache_free(cpu, cpu->m->cache->filp_cachep, file);
+        return ERR_PTR(-ENOMEM);
+    }
+    file_init(cpu, file, inode, f_mode);
+    return file;
+}
+
+struct file *shmem_file_setup(struct cpu *cpu, const char *name, u64 size) NO_LOCK_ANALYSIS
+{
+    struct cache *c = cpu->m->cache;
+    struct file *file = kmem_cache_alloc(cpu, c->filp_cachep, GFP_KERNEL);
+    struct inode *inode;
+
+    if (!file)
+        return ERR_PTR(-ENOMEM);
+    inode = kmem_cache_alloc(cpu, c->inode_cachep, GFP_KERNEL);
+    if (!inode) {
+        kmem_cache_free(cpu, c->filp_cachep, file);
+        return ERR_PTR(-ENOMEM);
+    }
+    inode_init(cpu->m, inode, A_OPS_SHMEM, name);
+    inode->dev = SHMEM_DEV;
+    inode->i_size = size;
+    atomic_store(&inode->i_count, 1);
+    spin_lock(cpu, &c->lock);
+    inode->ino = c->next_shmem_ino++;
+    list_add_tail(&inode->inodes, &c->inodes);
+    c->nr_inodes++;
+    spin_unlock(cpu, &c->lock);
+    file_init(cpu, file, inode, FMODE_READ | FMODE_WRITE);
+    return file;
+}
+
+void fput(struct cpu *cpu, struct file *file)
+{
+    struct inode *inode = file->f_inode;
+
+    if (atomic_fetch_sub(&file->f_count, 1) != 1)
+        return;
+    kmem_cache_free(cpu, cpu->m->cache->filp_cachep, file);
+    atomic_fetch_sub_explicit(&cpu->m->cache->nr_files, 1, memory_order_relaxed);
+    if (atomic_fetch_sub(&inode->i_count, 1) == 1 && inode->i_data.a_ops == A_OPS_SHMEM)
+        shmem_evict_inode(cpu, inode);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shared memory: MAP_SHARED | MAP_ANONYMOUS, memfd, SysV segments. A file without a disk: its pages live in the page cache only,
+ * begin as zeroes, count as "shmem" in rss and in NR_SHMEM, and go with the last reference to the object. They are
+ * PG_swapbacked: with swap (a later row) that is where they can go.
+ *
+ * A page beyond the object's size is SIGBUS, as with any file. Size of an anonymous mapping's object: the mapping's length.
+ * Follows Documentation/filesystems/tmpfs.rst.
+ */
+#include "cache/cache.h"
+
+#include "base/errno.h"
+#include "kmem/slab.h"
+#include "phys/page_alloc.h"
+#include "vm/fault.h"
+
+static vm_fault_t shmem_fault(struct cpu *cpu, struct vm_fault *vmf)
+{
+    struct address_space *mapping = vmf->vma->vm_file->f_mapping;
+    struct folio *f;
+
+    if (unlikely(vmf->pgoff.nr >= DIV_ROUND_UP(inode_size(mapping->host), PAGE_SIZE)))
+        return VM_FAULT_SIGBUS;
+    f = filemap_grab_folio(cpu, mapping, vmf->pgoff, 0);
+    if (IS_ERR(f))
+        return VM_FAULT_OOM;
+    if (!folio_test_uptodate(f)) {
+        if (cpu->m->config.content == CONTENT_FULL)
+            memset(page_address(cpu->m, &f->page), 0, PAGE_SIZE);
+        charge(cpu, COST_ZERO_PAGE);
+        folio_set_uptodate(f);
+    }
+    vmf->page = &f->page;
+    return VM_FAULT_LOCKED;
+}
+
+static vm_fault_t shmem_map_pages(struct cpu *cpu, struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+{
+    return generic_file_vm_ops.map_pages(cpu, vmf, start, end);
+}
+
+const struct vm_operations_struct shmem_vm_ops = {
+    .fault = shmem_fault,
+    .map_pages = shmem_map_pages,
+};
+
+/* Nothing to write back: only the bit is kept. */
+static bool shmem_dirty_folio(struct cpu *cpu, struct address_space *mapping, struct folio *f)
+{
+    return !folio_test_set_dirty(f);
+}
+
+const struct address_space_operations shmem_a_ops = {
+    .dirty_folio = shmem_dirty_folio,
+};

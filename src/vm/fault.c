@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Page faults: the outline.
+ *
+ *   do_user_addr_fault           exception: VMA lookup, stack growth, rights ──▶ SIGSEGV
+ *     └ handle_mm_fault          tables allocated level by level, accounting
+ *         └ handle_pte_fault     what does the entry say?
+ *             ├ nothing          anonymous ─▶ do_anonymous_page (fault_anon.c): zero page, or a new page
+ *             │                  object    ─▶ do_fault (fault_file.c): read │ private write (COW) │ shared write
+ *             ├ write-protected  ─▶ do_wp_page (fault_wp.c): keep the page, or copy it
+ *             ├ no rights, but the VMA has (protnone): rights restored
+ *             └ fine already     accessed and dirty set, or spurious: another CPU was faster, the TLB was stale
+ *
+ * Races. A fault looks at the entry without a lock, prepares (allocates, reads), takes the page-table lock and looks again.
+ * Whoever finds another value drops what it prepared and returns 0: the access is tried again and faults again if it must.
+ *
+ * Results. VM_FAULT_* bits; VM_FAULT_ERROR bits change nothing in the address space. VM_FAULT_MAJOR: a device was waited for.
+ *
+ * Locks. mmap_lock for reading (stack growth: for writing). See base/lock_rank.h for what nests inside.
+ *
+ * Counters. pgfault = faults that were not retried and not left to a signal's cause = min_flt + maj_flt of all mms + failed ones.
+ * Every successful fault counts in exactly one of quire_fault_{anon,zero_page,file_read,file_cow,file_shared,wp_copy,wp_reuse,
+ * spurious}, but for those that lost a race.
+ *
+ * Follows Documentation/mm/process_addrs.rst, sigaction(2) (si_code) and the arch documents for which rights an access needs.
+ */
+#include "vm/fault.h"
+
+#include "vm/vma.h"
+
+#define SIGBUS_ 7
+#define SIGKILL_ 9
+#define SIGSEGV_ 11
+#define SEGV_MAPERR_ 1
+#define SEGV_ACCERR_ 2
+#define BUS_ADRERR_ 2
+#define SI_KERNEL_ 0x80
+
+/* -- one entry --------------------------------------------------------------------------------- */
+
+/* The entry is present but the VMA's rights were withheld from it (PROT_NONE at level 1 in an accessible VMA): restore them. */
+static vm_fault_t do_protnone_page(struct cpu *cpu, struct vm_fault *vmf)
+{
+    const struct pt_format *fmt = pt_format_of(cpu->m);
+
+    vmf_lock_pte(cpu, vmf);
+    if (!vmf_pte_changed(fmt, vmf)) {
+        pte_t pte = ptep_get_and_clear(fmt, vmf->pte);
+
+        pte = pte_mkyoung(fmt, pte_modify(fmt, 1, pte, vmf->vma->vm_page_prot));
+        set_pte_at(fmt, vmf->pte, pte);
+        count_vm_event(cpu, Q_FAULT_SPURIOUS);
+    }
+    vmf_unlock_pte(cpu, vmf);
+    return 0;
+}
+
+/* The entry is present and has the rights: set what the hardware may leave to software, and forget stale TLB entries. */
+static void touch_present_pte(struct cpu *cpu, struct vm_fault *vmf)
+{
+    const struct pt_format *fmt = pt_format_of(cpu->m);
+    pte_t pte = pte_mkyoung(fmt, vmf->orig_pte);
+
+    if (vmf->flags & FAULT_FLAG_WRITE)
+        pte = pte_mkdirty(fmt, pte);
+    if (!ptep_set_access_flags(fmt, vmf->pte, pte) && (vmf->flags & FAULT_FLAG_WRITE))
+        flush_tlb_page(cpu, vmf->vma->vm_mm, vmf->address);
+    count_vm_event(cpu, Q_FAULT_SPURIOUS);
+}
+
+static vm_fault_t handle_present_pte(struct cpu *cpu, struct vm_fault *vmf)
+{
+    const struct pt_format *fmt = pt_format_of(cpu->m);
+
+    if (pte_protnone(fmt, vmf->orig_pte) && (vmf->vma->vm_flags & VM_ACCESS_FLAGS))
+        return do_protnone_page(cpu, vmf);
+    vmf_lock_pte(cpu, vmf);
+    if (!vmf_pte_changed(fmt, vmf)) {
+        if ((vmf->flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) && !pte_write(fmt, vmf->orig_pte))
+            return do_wp_page(cpu, vmf);
+        touch_present_pte(cpu, vmf);
+    } else {
+        count_vm_event(cpu, Q_FAULT_SPURIOUS);
+    }
+    vmf_unlock_pte(cpu, vmf);
+    return 0;
+}
+
+static vm_fault_t handle_pte_fault(struct cpu *cpu, struct vm_fault *vmf)
+{
+    const struct pt_format *fmt = pt_format_of(cpu->m);
+    u32 leaf_level = 0;
+
+    vmf->pte = pt_alloc_entry(cpu, vmf->vma->vm_mm, vmf->address, 1, &leaf_level);
+    if (unlikely(!vmf->pte.slot))
+        return leaf_level ? 0 : VM_FAULT_OOM;
+    vmf->orig_pte = pt_read(fmt, vmf->pte);
+    if (likely(pte_none(fmt, vmf->orig_pte)))
+        return vma_is_anonymous(vmf->vma) ? do_anonymous_page(cpu, vmf) : do_fault(cpu, vmf);
+    ASSERT(pte_present(fmt, vmf->orig_pte)); /* swap and migration entries: with those rows */
+    return handle_present_pte(cpu, vmf);
+}
+
+/* -- a fault in a VMA -------------------------------------------------------------------------- */
+
+static void mm_account_fault(struct cpu *cpu, struct mm *mm, vm_fault_t ret)
+{
+    if (unlikely(ret & VM_FAULT_RETRY))
+        return;
+    count_vm_event(cpu, PGFAULT);
+    if (unlikely(ret & VM_FAULT_ERROR))
+        return;
+    /* Threads fault side by side under the read lock. */
+    __atomic_fetch_add(ret & VM_FAULT_MAJOR ? &mm->maj_flt : &mm->min_flt, 1, __ATOMIC_RELAXED);
+}
+
+vm_fault_t handle_mm_fault(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, u32 flags)
+{
+    struct vm_fault vmf = {
+        .vma = vma,
+        .address = addr & PAGE_MASK,
+        .real_address = addr,
+        .pgoff = linear_page_index(vma, addr & PAGE_MASK),
+        .flags = flags,
+    };
+    vm_fault_t ret;
+
+    DEBUG_ASSERT(addr >= vma->vm_start && addr < vma->vm_end);
+    ret = handle_pte_fault(cpu, &vmf);
+    mm_account_fault(cpu, vma->vm_mm, ret);
+    return ret;
+}
+
+/* -- the exception ----------------------------------------------------------------------------- */
+
+static bool is_x86(const struct machine *m)
+{
+    return m->config.pt_format <= PT_X86_64_5L;
+}
+
+/*
+ * The vm_flags of which one must be set for the access. x86 entries cannot withhold reading from what may be written
+ * or executed; without NX (2-level tables) nor executing. On arm64 and riscv writing implies reading, executing alone does not.
+ */
+static vm_flags_t access_needs(const struct machine *m, enum fault_access access)
+{
+    if (access == ACCESS_WRITE)
+        return VM_WRITE;
+    if (access == ACCESS_EXEC)
+        return m->config.pt_format == PT_X86_32 ? VM_ACCESS_FLAGS : VM_EXEC;
+    return is_x86(m) ? VM_ACCESS_FLAGS : VM_READ | VM_WRITE;
+}
+
+static __cold struct fault_info fault_signal(struct cpu *cpu, int signo, int si_code, va_t addr)
+{
+    count_vm_event(cpu, signo == SIGSEGV_ ? Q_FAULT_SIGSEGV : signo == SIGBUS_ ? Q_FAULT_SIGBUS : Q_FAULT_OOM);
+    return (struct fault_info){.signo = signo, .si_code = si_code, .addr = addr};
+}
+
+static __cold struct fault_info mm_fault_error(struct cpu *cpu, vm_fault_t ret, va_t addr)
+{
+    if (ret & VM_FAULT_OOM)
+        return fault_signal(cpu, SIGKILL_, 0, addr);
+    if (ret & (VM_FAULT_SIGBUS | VM_FAULT_HWPOISON))
+        return fault_signal(cpu, SIGBUS_, BUS_ADRERR_, addr);
+    return fault_signal(cpu, SIGSEGV_, SEGV_MAPERR_, addr);
+}
+
+/*
+ * addr lies below the stack: let it grow. Called with mmap_lock read-held, which is given up and taken for writing;
+ * on return read-held again if the result is not NULL, not held otherwise.
+ */
+static __noinline struct vm_area_struct *grow_stack(struct cpu *cpu, struct mm *mm, va_t addr) NO_LOCK_ANALYSIS
+{
+    struct vm_area_struct *vma;
+
+    up_read(cpu, &mm->mmap_lock);
+    down_write(cpu, &mm->mmap_lock);
+    vma = find_vma(cpu, mm, addr);
+    if (!vma)
+        goto fail;
+    if (vma->vm_start > addr) {
+        if (!(vma->vm_flags & VM_GROWSDOWN) || expand_stack(cpu, vma, addr))
+            goto fail;
+        count_vm_event(cpu, Q_FAULT_STACK_GROW);
+        vma = find_vma(cpu, mm, addr);
+    }
+    downgrade_write(&mm->mmap_lock);
+    return vma;
+fail:
+    up_write(cpu, &mm->mmap_lock);
+    return NULL;
+}
+
+/* The VMA of addr with mmap_lock read-held, or NULL and not held. */
+static struct vm_area_struct *lock_mm_and_find_vma(struct cpu *cpu, struct mm *mm, va_t addr) NO_LOCK_ANALYSIS
+{
+    struct vm_area_struct *vma;
+
+    down_read(cpu, &mm->mmap_lock);
+    vma = find_vma(cpu, mm, addr);
+    if (likely(vma && vma->vm_start <= addr))
+        return vma;
+    if (vma && (vma->vm_flags & VM_GROWSDOWN))
+        return grow_stack(cpu, mm, addr);
+    up_read(cpu, &mm->mmap_lock);
+    return NULL;
+}
+
+struct fault_info do_user_addr_fault(struct cpu *cpu, va_t addr, enum fault_access access) NO_LOCK_ANALYSIS
+{
+    static const u32 flags_of[] = {
+        [ACCESS_READ] = FAULT_FLAG_USER,
+        [ACCESS_WRITE] = FAULT_FLAG_USER | FAULT_FLAG_WRITE,
+        [ACCESS_EXEC] = FAULT_FLAG_USER | FAULT_FLAG_INSTRUCTION,
+    };
+    struct mm *mm = cpu->current->mm;
+    struct vm_area_struct *vma;
+    vm_fault_t ret;
+
+    charge(cpu, COST_FAULT_ENTRY);
+    if (unlikely(addr >= mm->task_size)) {
+        /* x86-64 raises #GP, not a page fault, for what no page table could translate */
+        bool gp = is_x86(cpu->m) && !pt_va_canonical(pt_format_of(cpu->m), addr);
+
+        return fault_signal(cpu, SIGSEGV_, gp ? SI_KERNEL_ : SEGV_MAPERR_, gp ? 0 : addr);
+    }
+    do {
+        vma = lock_mm_and_find_vma(cpu, mm, addr);
+        if (unlikely(!vma))
+            return fault_signal(cpu, SIGSEGV_, SEGV_MAPERR_, addr);
+        if (unlikely(!(vma->vm_flags & access_needs(cpu->m, access)))) {
+            up_read(cpu, &mm->mmap_lock);
+            return fault_signal(cpu, SIGSEGV_, SEGV_ACCERR_, addr);
+        }
+        ret = handle_mm_fault(cpu, vma, addr, flags_of[access]);
+        up_read(cpu, &mm->mmap_lock);
+    } while (unlikely(ret & VM_FAULT_RETRY));
+
+    if (unlikely(ret & VM_FAULT_ERROR))
+        return mm_fault_error(cpu, ret, addr);
+    return (struct fault_info){.addr = addr, .major = ret & VM_FAULT_MAJOR};
+}

@@ -26,5 +26,7 @@ void lru_add_drain_all(struct cpu *cpu);
 /* Take f off its list for the caller (who must hold a reference); false: it was on none. */
 bool folio_isolate_lru(struct cpu *cpu, struct folio *f);
 void folio_putback_lru(struct cpu *cpu, struct folio *f);
+/* Drop one reference of each, freeing in one go those that were the last ones; folios[] is used as scratch space. */
+void folios_put(struct cpu *cpu, struct folio **folios, u32 nr);
 
 #endif

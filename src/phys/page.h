@@ -82,6 +82,7 @@ enum page_type {
     PGTY_slab = 0xf5u << 24,
     PGTY_zsmalloc = 0xf6u << 24,
     PGTY_large_kmalloc = 0xf8u << 24,
+    PGTY_pcp = 0xf9u << 24, /* Quire's own: free, on a per-cpu list */
 };
 
 /* Low bits of page->mapping. */

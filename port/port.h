@@ -27,6 +27,8 @@ int port_region_alias(int handle, void *region, void *dst, void *src, size_t len
 /* Give the host memory behind [addr, addr + len) back; the range reads as zeroes afterwards. */
 int port_region_discard(void *addr, size_t len);
 void port_region_unmap(void *addr, size_t size);
+/* This process needs the handle no more; mappings stay. */
+void port_region_close(int handle);
 
 /* -- Waiting between threads and processes ----------------------------------------------------------------------- */
 

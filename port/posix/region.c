@@ -69,6 +69,11 @@ void port_region_unmap(void *addr, size_t size)
     munmap(addr, size);
 }
 
+void port_region_close(int handle)
+{
+    close(handle);
+}
+
 /* "/proc/PID/fd/N" without stdio. */
 static char *put_number(char *p, unsigned int n)
 {

@@ -22,7 +22,8 @@
     X(TIME_SYSCALL, "syscall") /* system call entry, VMA and table work */                                             \
     X(TIME_IPI, "ipi")         /* TLB shoot-down */                                                                    \
     X(TIME_SWITCH, "switch")   /* context switches */                                                                  \
-    X(TIME_IO, "io")           /* waiting for devices */
+    X(TIME_IO, "io")           /* waiting for devices */                                                               \
+    X(TIME_IDLE, "idle")       /* owned by nobody: the clock catches up when it is */
 
 /* X(name, key, default in ps, cause, source) */
 #define COSTS(X)                                                                                                       \

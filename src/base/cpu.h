@@ -83,6 +83,9 @@ struct cpu {
     u32 nr_held; /* o: debug builds: locks held, innermost last */
     struct held_lock held[MAX_HELD_LOCKS];
 
+    s32 last_pid;       /* o: thread that ran here last */
+    u64 slice_start_ps; /* o: clock when its owner got it */
+
     u64 time_ps[NR_TIME_CAUSES];  /* o: where clock_ps went: sums to it */
     u64 event[NR_VM_EVENT_ITEMS]; /* o */
 } __cacheline_aligned;

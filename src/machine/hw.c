@@ -38,6 +38,15 @@ static u64 place_words(void *pointer, u64 bytes, u64 at)
     return at + ALIGN_UP(bytes, 64);
 }
 
+static u64 place_pwc(struct pwc *p, struct tlb_geometry g, u32 shift, u64 at)
+{
+    u64 bytes = (u64)g.sets * g.ways * sizeof(u64);
+
+    if (p)
+        *p = (struct pwc){(u64 *)(uintptr_t)at, (u64 *)(uintptr_t)(at + bytes), g.sets, g.ways, shift};
+    return at + ALIGN_UP(2 * bytes, 64);
+}
+
 static u32 huge_shift(const struct machine_config *c)
 {
     return c->pt_format == PT_X86_32 ? 22 : 21;
@@ -48,6 +57,7 @@ static u64 mmu_layout(const struct machine_config *c, struct mmu *u, u64 at)
 {
     const struct tlb_config *t = &c->tlb;
     u32 huge = huge_shift(c);
+    u32 upper = c->pt_format == PT_X86_32 ? 10 : 9;
 
     at = place_array(u ? &u->l1d : NULL, t->l1d_4k, PAGE_SHIFT, at);
     at = place_array(u ? &u->l1i : NULL, t->l1i_4k, PAGE_SHIFT, at);
@@ -56,12 +66,8 @@ static u64 mmu_layout(const struct machine_config *c, struct mmu *u, u64 at)
     at = place_array(u ? &u->l1i_2m : NULL, t->l1i_2m, huge, at);
     at = place_array(u ? &u->l2 : NULL, t->l2, PAGE_SHIFT, at);
     at = place_array(u ? &u->l2_1g : NULL, t->l2_1g, 30, at);
-    for (u32 i = 0; i < 3; i++) {
-        u64 entries = (u64)t->pwc[i].sets * MAX(t->pwc[i].ways, TLB_NEAR);
-
-        at = place_array(u ? &u->pwc[i] : NULL, t->pwc[i], huge + 9 * i, at);
-        at = place_words(u ? &u->pwc_table[i] : NULL, entries * sizeof(u64), at);
-    }
+    for (u32 i = 0; i < 3; i++)
+        at = place_pwc(u ? &u->pwc[i] : NULL, t->pwc[i], huge + upper * i, at);
     at = place_words(u ? &u->walk_l1 : NULL, WALK_L1_LINES * sizeof(u32), at);
     at = place_words(u ? &u->walk_l2 : NULL, WALK_L2_LINES * sizeof(u32), at);
     return place_words(u ? &u->walk_llc : NULL, WALK_LLC_LINES * sizeof(u32), at);
@@ -87,6 +93,7 @@ void hw_init(struct machine *m)
         u->asid = TLB_ASID_NONE;
         u->tag = (u64)TLB_ASID_NONE << TLB_ASID_SHIFT;
         u->nr_asids = m->config.tlb.nr_asids;
+        u->huge_shift = huge_shift(&m->config);
         spin_lock_init(&u->queue_lock, RANK_LEAF);
     }
 }

@@ -36,6 +36,17 @@ void cpu_release(struct cpu *cpu);
 void cpu_enter_kernel(struct cpu *cpu); /* USER -> KERNEL */
 void cpu_enter_user(struct cpu *cpu);   /* does posted work, then KERNEL -> USER */
 void cpu_do_work(struct cpu *cpu);
+/* In CPU_USER: posted work, if any (cpu_poll() asks first: for each executed block). */
+void cpu_serve(struct cpu *cpu);
+static inline void cpu_poll(struct cpu *cpu)
+{
+    if (unlikely(atomic_load_explicit(&cpu->work, memory_order_relaxed)))
+        cpu_serve(cpu);
+}
+/* Somebody waits for a CPU and this one's time slice is over: release and acquire again. */
+bool cpu_should_resched(const struct cpu *cpu);
+/* Later acquirers' time begins here at the earliest: before a thread or process is started. */
+void cpu_publish_time(struct cpu *cpu);
 void switch_mm(struct cpu *cpu, struct mm *next);
 /* CPUs owned by host threads of a process that is gone: released. */
 void cpu_release_dead(struct machine *m, const u32 *host_tids, u32 nr);

@@ -47,10 +47,22 @@ struct tlb_array {
     u32 page_shift;
 };
 
+/*
+ * A page-walk cache: where the table of some level lies that translates an address. tag: first address | ASID, table: its
+ * physical address | rights of the levels above (PT_READ ...). Sets in LRU order like a TLB's.
+ */
+struct pwc {
+    u64 *tag, *table; /* sets * ways each */
+    u32 sets, ways;
+    u32 shift; /* log2 of the bytes one table translates */
+};
+
 enum tlb_size { TLB_4K, TLB_2M, TLB_1G, NR_TLB_SIZES };
 
 /* X(field, printed name): what the MMU counts. First-level hits are accesses - misses: a hit counts nothing. */
 #define MMU_COUNTERS(X)                                                                                                \
+    X(l1d_access, "l1d_accesses") /* told by the front end: mmu_account() */                                           \
+    X(l1i_access, "l1i_accesses")                                                                                      \
     X(l1d_miss, "l1d_misses") /* no first-level data entry of any size */                                              \
     X(l1i_miss, "l1i_misses")                                                                                          \
     X(l1d_2m_hit, "l1d_2m_hits") /* found in the array of that page size */                                            \
@@ -118,20 +130,20 @@ struct mmu {
     struct tlb_array l1i_2m;
     struct tlb_array l2; /* c: 4K and 2M share it */
     struct tlb_array l2_1g;
-    struct tlb_array pwc[3];              /* c: entries that point to a level-1, -2, -3 table; entry: tag */
-    u64 *pwc_table[3];                    /* o: physical address of the table, same place as the entry in pwc[] */
+    struct pwc pwc[3];                    /* c: entries that point to a level-1, -2, -3 table */
     struct cpu *cpu;                      /* c */
     struct mm *mm;                        /* o: loaded address space; walks use its roots */
     _Atomic u64 ctx_id;                   /* a: of mm, for other CPUs to see; 0: none */
     u32 asid;                             /* o */
     u32 nr_asids;                         /* c */
+    u32 huge_shift;                       /* c: 21, x86_32: 22 */
     u64 asid_clock;                       /* o */
     struct asid_slot slot[MAX_ASIDS + 1]; /* o: by ASID; [0] unused */
 
     spinlock_t queue_lock;                   /* RANK_LEAF */
-    u32 nr_queued;                           /* q: FLUSH_QUEUE + 1: overflown, take everything */
+    u32 nr_queued;                           /* q: more than FLUSH_QUEUE are dropped: the generation tells */
     struct flush_request queue[FLUSH_QUEUE]; /* q */
-    _Atomic u64 walk_seq;                    /* a: odd while the owner uses the tables: shoot-downs wait for it */
+    _Atomic u32 walk_seq;                    /* a: odd while the owner uses the tables: shoot-downs wait for it */
 
     u32 *walk_l1, *walk_l2, *walk_llc; /* o: tags of lines */
     struct mmu_counters count;         /* o */
@@ -211,6 +223,16 @@ static inline int mmu_access_size(struct cpu *cpu, struct mmu *mmu, va_t va, u32
     return signo;
 }
 
+/* The front end's counts since last time: accesses and executed blocks, charged to the CPU's clock. */
+void mmu_account(struct cpu *cpu, u64 data_accesses, u64 fetches, u64 blocks);
+
+/*
+ * The owner uses page tables (walks) or what they point to (copies): between the two, no table and no frame that a shoot-down
+ * covers is freed. False: requests are queued, mmu_take_requests() first. Nothing between them may wait for anybody.
+ */
+bool mmu_begin_walk(struct mmu *mmu);
+void mmu_end_walk(struct mmu *mmu);
+
 /* Owner only. Forget entries of one address space (by ASID), or all. */
 void mmu_flush_asid(struct mmu *mmu, u32 asid);
 void mmu_flush_all(struct mmu *mmu);
@@ -219,5 +241,11 @@ void mmu_flush_range(struct mmu *mmu, u32 asid, va_t start, va_t end, u32 stride
 void mmu_load(struct mmu *mmu, struct mm *mm);
 /* The flushes that other CPUs asked for. */
 void mmu_take_requests(struct mmu *mmu);
+
+/* shootdown.c: quire_code.flush_tlb */
+void tlb_flush(struct cpu *cpu, struct mm *mm, va_t start, va_t end, u32 stride_shift, bool freed_tables);
+/* hw_check.c: first-level, second-level and walk-cache entries against the page tables. */
+struct check_report;
+void hw_check(struct machine *m, struct check_report *r);
 
 #endif

@@ -149,6 +149,9 @@ void machine_detach(struct machine *m)
 
 void machine_destroy(struct machine *m)
 {
+    int handle = m->handle;
+
     m->magic = 0;
     machine_detach(m);
+    port_region_close(handle);
 }

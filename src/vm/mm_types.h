@@ -73,7 +73,8 @@ struct mm {
     u64 vmacache_seqnum;          /* m: bumped whenever a VMA leaves the index; values are never shared with another mm */
     u32 map_count;                /* m */
     u16 asid_hint;                /* machine: ASID context, see machine/asid.h */
-    u64 ctx_id;                   /* c: unique, never reused: what a TLB tag means */
+    u64 ctx_id;                   /* c: unique, never reused, not 0: what a TLB tag means */
+    _Atomic u64 tlb_gen;          /* a: machine: flushes asked for so far */
 
     va_t mmap_base;               /* c: top-down search starts below it */
     va_t mmap_legacy_base;        /* c: bottom-up search starts at it */

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a region to a running machine, and the table of functions that one program supplies.
+ *
+ *   machine_create()  region, header, CPUs, MMUs            region.c
+ *   phys_init()       memblock, zones, page allocator
+ *   kmem_cache_init() slab allocator; then the cache of xarray nodes
+ *   vm_init()         address spaces
+ *   cache_init()      page cache
+ *
+ * All on CPU 0, which is free again afterwards. A floor that fails undoes nothing: the region goes as a whole.
+ */
+#include "base/errno.h"
+#include "base/xarray.h"
+#include "cache/filemap.h"
+#include "kmem/slab.h"
+#include "machine/machine_api.h"
+#include "phys/phys.h"
+#include "phys/pressure.h"
+#include "port/port.h"
+
+#define BOOT_TID 1
+
+static const struct vm_operations_struct special_vm_ops = {0};
+
+static const struct vm_operations_struct *const vm_ops_table[NR_VM_OPS] = {
+    [VM_OPS_FILE] = &generic_file_vm_ops,
+    [VM_OPS_SHMEM] = &shmem_vm_ops,
+    [VM_OPS_SPECIAL] = &special_vm_ops,
+};
+
+static const struct address_space_operations *const a_ops_table[NR_A_OPS] = {
+    [A_OPS_DISK] = &disk_a_ops,
+    [A_OPS_SHMEM] = &shmem_a_ops,
+};
+
+static void (*const slab_ctor_table[NR_SLAB_CTORS])(void *);
+
+static struct xa_node *xa_node_alloc(struct cpu *cpu, u32 gfp)
+{
+    return kmem_cache_alloc(cpu, cpu->m->hw->xa_node_cachep, gfp | __GFP_ZERO);
+}
+
+static void xa_node_free(struct cpu *cpu, struct xa_node *node)
+{
+    kmem_cache_free(cpu, cpu->m->hw->xa_node_cachep, node);
+}
+
+const struct core_code quire_code = {
+    .pressure = &pressure_none,
+    .vm_ops = vm_ops_table,
+    .a_ops = a_ops_table,
+    .slab_ctor = slab_ctor_table,
+    .flush_tlb = tlb_flush,
+    .xa_node_alloc = xa_node_alloc,
+    .xa_node_free = xa_node_free,
+};
+
+static int xa_node_cache_init(struct cpu *cpu)
+{
+    struct hw *hw = cpu->m->hw;
+
+    hw->xa_node_cachep =
+        kmem_cache_create(cpu, "radix_tree_node", sizeof(struct xa_node), 0, SLAB_RECLAIM_ACCOUNT, SLAB_CTOR_NONE);
+    return hw->xa_node_cachep ? 0 : -ENOMEM;
+}
+
+int machine_boot_floors(struct machine *m)
+{
+    static int (*const init[])(struct cpu *) = {phys_init, kmem_cache_init, xa_node_cache_init, vm_init, cache_init};
+    struct cpu *cpu = &m->cpus[0];
+    int err = 0;
+
+    atomic_store(&cpu->owner, BOOT_TID);
+    atomic_store(&cpu->state, CPU_KERNEL);
+    cpu->code = &quire_code;
+    for (u32 i = 0; i < ARRAY_SIZE(init) && !err; i++)
+        err = init[i](cpu);
+    if (!err)
+        cpu_release(cpu);
+    return err;
+}
+
+struct machine *machine_boot(const struct machine_config *c, void *addr)
+{
+    struct machine *m = machine_create(c, addr);
+    int err;
+
+    if (IS_ERR(m))
+        return m;
+    err = machine_boot_floors(m);
+    if (!err)
+        return m;
+    machine_destroy(m);
+    return ERR_PTR(err);
+}
+
+/* The region's size from its header; 0: no machine of this version is there. */
+static u64 probe(int handle, void *addr)
+{
+    struct machine *m = addr;
+    u64 size = 0;
+
+    if (port_region_attach(handle, addr, PAGE_SIZE))
+        return 0;
+    if (m->magic == MACHINE_MAGIC && m->version == MACHINE_VERSION && m->region == addr)
+        size = m->region_size;
+    port_region_unmap(addr, PAGE_SIZE);
+    return size;
+}
+
+struct machine *machine_attach(int handle, void *addr)
+{
+    u64 size = probe(handle, addr);
+    struct machine *m = addr;
+    int err;
+
+    if (!size)
+        return ERR_PTR(-EINVAL);
+    err = port_region_attach(handle, addr, size);
+    if (err)
+        return ERR_PTR(err);
+    err = phys_attach(m, handle);
+    if (!err)
+        return m;
+    port_region_unmap(addr, size);
+    return ERR_PTR(err);
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What happens to an access that the first ways of its first-level set did not decide.
+ *
+ *   mmu_hit() ─miss─▶ other ways, other page sizes ─miss─▶ second level ─miss─▶ walk ──▶ fill second and first level
+ *                        │ entry clean, access a store ───────────────────────▶ walk      │
+ *                        ▼                                  ▼                     │ fault  ▼
+ *                       done                        fill first level, done        ▼       done
+ *                                                                      do_user_addr_fault(), again
+ *
+ * Terms. An entry grants reads (R), instruction fetches (X), stores (W: the page is writable and its dirty bit is set already). So a store
+ * to a clean page never matches; it walks, the walker sets D, and the entry comes back with W, as its set's latest.
+ *
+ * Invariants (hw_check())
+ *   M1  an entry of a live address space grants no more than its page tables do, unless flushes of that address space are not
+ *       taken yet (its slot's tlb_gen is behind mm->tlb_gen);
+ *   M2  in a set no two entries have the same tag, and no empty entry stands before a full one;
+ *   M3  an entry stands in the set of its address, with an ASID of 1 ... nr_asids;
+ *   M4  accesses = hits + misses at each level: l1d_miss + l1i_miss = l2_hit_4k + l2_hit_2m + l2_hit_1g + l2_miss.
+ *
+ * ASIDs. A CPU keeps nr_asids slots: address space (ctx_id), and up to which flush of it the entries are good (tlb_gen). Loading an
+ * address space looks for its slot; behind: its entries are dropped; none: the slot unused for longest is taken and its
+ * entries are dropped. That is Linux's scheme for PCID (Documentation/arch/x86/pti.rst, "Process Context Identifiers").
+ *
+ * Time of use of tables. mmu_begin_walk() makes walk_seq odd before it looks for requests; a shoot-down queues its request before it
+ * looks at walk_seq. So either the walker sees the request, or the shoot-down sees the walk and waits for its end (Dekker).
+ */
+#include "machine/mmu.h"
+
+#include "machine/machine_api.h"
+#include "machine/tlb.h"
+#include "machine/walk.h"
+#include "vm/vm.h"
+
+#define MAX_TRIES 100000 /* an access that faults this often and never succeeds: a broken invariant */
+
+static const u64 grants[] = {[MMU_READ] = TLB_R, [MMU_WRITE] = TLB_W, [MMU_EXEC] = TLB_X};
+
+bool mmu_begin_walk(struct mmu *mmu)
+{
+    atomic_fetch_add(&mmu->walk_seq, 1);
+    if (likely(!(atomic_load(&mmu->cpu->work) & CPU_WORK_TLB_FLUSH)))
+        return true;
+    mmu_end_walk(mmu);
+    return false;
+}
+
+void mmu_end_walk(struct mmu *mmu)
+{
+    atomic_fetch_add_explicit(&mmu->walk_seq, 1, memory_order_release);
+}
+
+/* -- first level ----------------------------------------------------------------------------------------------------------------- */
+
+static struct tlb_array *l1_array(struct mmu *u, enum mmu_access_kind kind, enum tlb_size size)
+{
+    static struct tlb_array *const none;
+
+    if (kind == MMU_EXEC)
+        return size == TLB_4K ? &u->l1i : size == TLB_2M ? &u->l1i_2m : none;
+    return size == TLB_4K ? &u->l1d : &u->l1d_huge[size - 1];
+}
+
+enum l1_answer { L1_MISS, L1_HIT, L1_CLEAN };
+
+static enum l1_answer l1_lookup(struct mmu *u, va_t va, enum mmu_access_kind kind, enum tlb_size size)
+{
+    struct tlb_array *t = l1_array(u, kind, size);
+    u32 set, pos;
+    u64 e;
+
+    if (!t || !t->sets)
+        return L1_MISS;
+    set = tlb_set(t, va, t->page_shift);
+    pos = tlb_find(t, set, tlb_tag(va, t->page_shift, u->tag), ~TLB_W);
+    if (pos == t->ways)
+        return L1_MISS;
+    e = *tlb_slot(t, set, pos);
+    if (kind == MMU_WRITE && !(e & TLB_W))
+        return L1_CLEAN;
+    tlb_put_front(t, set, pos, e);
+    return L1_HIT;
+}
+
+static enum l1_answer l1_lookup_all(struct mmu *u, va_t va, enum mmu_access_kind kind)
+{
+    enum l1_answer a = L1_MISS;
+
+    for (u32 size = TLB_4K; size < NR_TLB_SIZES && a == L1_MISS; size++) {
+        a = l1_lookup(u, va, kind, (enum tlb_size)size);
+        if (a == L1_MISS || size == TLB_4K)
+            continue;
+        if (kind == MMU_EXEC)
+            u->count.l1i_2m_hit++;
+        else
+            (&u->count.l1d_2m_hit)[size - 1]++;
+    }
+    return a;
+}
+
+/* A page size without an array of its own goes into the 4K array, as the fragment that was asked for. */
+static void l1_fill(struct mmu *u, va_t va, enum mmu_access_kind kind, enum tlb_size size, u64 rights)
+{
+    struct tlb_array *t = l1_array(u, kind, size);
+    u64 more = u->tag | (kind == MMU_EXEC ? 0 : rights & TLB_W);
+
+    if (!t || !t->sets)
+        t = l1_array(u, kind, TLB_4K);
+    tlb_insert(t, tlb_set(t, va, t->page_shift), tlb_tag(va, t->page_shift, more));
+}
+
+/* -- second level ------------------------------------------------------------------------------------------------------------------ */
+
+static struct tlb_array *l2_array(struct mmu *u, enum tlb_size size)
+{
+    return size == TLB_1G ? &u->l2_1g : &u->l2;
+}
+
+static u32 size_shift(const struct mmu *u, enum tlb_size size)
+{
+    return size == TLB_4K ? PAGE_SHIFT : size == TLB_2M ? u->huge_shift : 30;
+}
+
+static bool l2_lookup(struct mmu *u, va_t va, enum mmu_access_kind kind, enum tlb_size size, u64 *word)
+{
+    struct tlb_array *t = l2_array(u, size);
+    u32 shift = size_shift(u, size), set, pos;
+    u64 want = tlb_tag(va, shift, u->tag | (size == TLB_2M ? TLB_HUGE : 0));
+
+    if (!t->sets)
+        return false;
+    set = tlb_set(t, va, shift);
+    pos = tlb_find(t, set, want, ~TLB_RIGHTS);
+    if (pos == t->ways)
+        return false;
+    *word = *tlb_slot(t, set, pos);
+    if (!(*word & grants[kind]))
+        return false;
+    tlb_put_front(t, set, pos, *word);
+    return true;
+}
+
+static bool l2_hit(struct mmu *u, va_t va, enum mmu_access_kind kind)
+{
+    u64 word;
+
+    for (u32 size = TLB_4K; size < NR_TLB_SIZES; size++)
+        if (l2_lookup(u, va, kind, (enum tlb_size)size, &word)) {
+            (&u->count.l2_hit_4k)[size]++;
+            charge(u->cpu, COST_STLB_HIT);
+            l1_fill(u, va, kind, (enum tlb_size)size, word);
+            return true;
+        }
+    u->count.l2_miss++;
+    return false;
+}
+
+static void l2_fill(struct mmu *u, va_t va, enum tlb_size size, u64 rights)
+{
+    struct tlb_array *t = l2_array(u, size);
+    u32 shift = size_shift(u, size);
+
+    if (t->sets)
+        tlb_insert(t, tlb_set(t, va, shift), tlb_tag(va, shift, u->tag | rights | (size == TLB_2M ? TLB_HUGE : 0)));
+}
+
+/* -- the slow path -------------------------------------------------------------------------------------------------------------------- */
+
+static bool walk_and_fill(struct mmu *u, va_t va, enum mmu_access_kind kind)
+{
+    struct walk_result res;
+    enum walk_status status;
+    enum tlb_size size;
+
+    do {
+        while (!mmu_begin_walk(u))
+            mmu_take_requests(u);
+        status = mmu_walk(u, va, kind, &res);
+        mmu_end_walk(u);
+    } while (status == WALK_RETRY);
+    if (status == WALK_FAULT) {
+        u->count.faults++;
+        return false;
+    }
+    size = res.level == 1 ? TLB_4K : res.level == 2 ? TLB_2M : TLB_1G;
+    l2_fill(u, va, size, res.rights);
+    l1_fill(u, va, kind, size, res.rights);
+    return true;
+}
+
+static bool translate(struct mmu *u, va_t va, enum mmu_access_kind kind)
+{
+    enum l1_answer a = l1_lookup_all(u, va, kind);
+
+    if (a == L1_HIT)
+        return true;
+    if (a == L1_CLEAN) {
+        u->count.l1_store_clean++;
+        return walk_and_fill(u, va, kind);
+    }
+    if (kind == MMU_EXEC)
+        u->count.l1i_miss++;
+    else
+        u->count.l1d_miss++;
+    return l2_hit(u, va, kind) || walk_and_fill(u, va, kind);
+}
+
+int mmu_access_slow(struct cpu *cpu, va_t va, enum mmu_access_kind kind, struct fault_info *fi)
+{
+    static const enum fault_access access[] = {
+        [MMU_READ] = ACCESS_READ, [MMU_WRITE] = ACCESS_WRITE, [MMU_EXEC] = ACCESS_EXEC};
+    struct mmu *u = cpu_mmu(cpu);
+
+    for (u32 tries = 0; !translate(u, va, kind); tries++) {
+        ASSERT(tries < MAX_TRIES);
+        cpu_enter_kernel(cpu);
+        *fi = do_user_addr_fault(cpu, va, access[kind]);
+        cpu_enter_user(cpu);
+        if (fi->signo)
+            return fi->signo;
+    }
+    return 0;
+}
+
+void mmu_account(struct cpu *cpu, u64 data_accesses, u64 fetches, u64 blocks)
+{
+    struct mmu *u = cpu_mmu(cpu);
+
+    u->count.l1d_access += data_accesses;
+    u->count.l1i_access += fetches;
+    charge_n(cpu, COST_ACCESS, data_accesses);
+    charge_n(cpu, COST_BLOCK, blocks);
+}
+
+/* -- address spaces ----------------------------------------------------------------------------------------------------------------------- */
+
+/* The slot of ctx_id, or the one to be taken: never used before used longest ago. */
+static u32 find_slot(const struct mmu *u, u64 ctx_id)
+{
+    u32 victim = 1;
+
+    for (u32 i = 1; i <= u->nr_asids; i++) {
+        if (u->slot[i].ctx_id == ctx_id)
+            return i;
+        if (u->slot[i].used < u->slot[victim].used)
+            victim = i;
+    }
+    return victim;
+}
+
+static void set_asid(struct mmu *u, u32 asid)
+{
+    u->asid = asid;
+    u->tag = (u64)asid << TLB_ASID_SHIFT;
+}
+
+void mmu_load(struct mmu *u, struct mm *mm)
+{
+    struct cpu *cpu = u->cpu;
+    struct asid_slot *s;
+    u32 asid;
+    u64 gen;
+
+    u->mm = mm;
+    if (!mm) {
+        atomic_store(&u->ctx_id, 0);
+        set_asid(u, TLB_ASID_NONE);
+        return;
+    }
+    atomic_fetch_or(&mm->cpu_mask[cpu->id / 64], BIT(cpu->id % 64));
+    atomic_store(&u->ctx_id, mm->ctx_id);
+    gen = atomic_load(&mm->tlb_gen); /* after ctx_id is seen: a later flush finds this CPU */
+    asid = find_slot(u, mm->ctx_id);
+    s = &u->slot[asid];
+    if (s->ctx_id == mm->ctx_id && s->tlb_gen == gen) {
+        u->count.asid_reuse++;
+    } else {
+        u->count.asid_new += s->ctx_id != mm->ctx_id;
+        if (s->ctx_id)
+            mmu_flush_asid(u, asid);
+        s->ctx_id = mm->ctx_id;
+        s->tlb_gen = gen;
+    }
+    s->used = ++u->asid_clock;
+    set_asid(u, asid);
+}

@@ -275,6 +275,32 @@ void pte_unmap_unlock(struct cpu *cpu, spinlock_t *ptl)
     spin_unlock(cpu, ptl);
 }
 
+/*
+ * mremap: hang the table that the level-2 entry `from` points to at the empty level-2 entry `to`, which maps from `va` on. False:
+ * `to` is in use, or `from` has no table; nothing changed. mmap_lock held for writing; the caller flushes TLBs and walk caches.
+ */
+bool pt_move_table(struct cpu *cpu, struct mm *mm, struct pt_entry from, struct pt_entry to, va_t va)
+{
+    fmt_t f = fmt_of(mm);
+    spinlock_t *from_ptl = pt_lockptr(mm, from), *to_ptl = pt_lockptr(mm, to);
+    bool movable;
+
+    spin_lock(cpu, from_ptl);
+    if (to_ptl != from_ptl)
+        spin_lock_nested(cpu, to_ptl, 1);
+    movable = pte_none(f, pt_read(f, to)) && pte_table(f, from.level, pt_read(f, from));
+    if (movable) {
+        struct page *table = table_unlink(mm, from);
+
+        table->pt_va = va;
+        table_link(mm, to, table);
+    }
+    if (to_ptl != from_ptl)
+        spin_unlock(cpu, to_ptl);
+    spin_unlock(cpu, from_ptl);
+    return movable;
+}
+
 /* -- freeing
  * ----------------------------------------------------------------------------------------------------------------------
  */

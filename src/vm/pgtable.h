@@ -12,6 +12,9 @@ static inline bool pgtable_is_counted(fmt_t f, u32 level)
     return level < f->levels && level <= 3;
 }
 
+/* mremap: a whole level-1 table moves from one level-2 entry to another. False: not possible, nothing changed. */
+bool pt_move_table(struct cpu *cpu, struct mm *mm, struct pt_entry from, struct pt_entry to, va_t va);
+
 /*
  * P1..P6 of pgtable.c, for one mm. Returns the tables found, so that the sum over all mms can be compared with
  * NR_PAGETABLE. Nobody changes the mm meanwhile.

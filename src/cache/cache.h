@@ -23,10 +23,6 @@ struct cache {
 #define PAGECACHE_TAG_WRITEBACK XA_MARK_1
 #define PAGECACHE_TAG_TOWRITE XA_MARK_2
 
-/* For cpu->code: by enum vm_ops_id and enum a_ops_id. */
-extern const struct vm_operations_struct *const cache_vm_ops[NR_VM_OPS];
-extern const struct address_space_operations *const cache_a_ops[NR_A_OPS];
-
 /* blkdev.c: one read request for `pages` contiguous pages. */
 void blkdev_read(struct cpu *cpu, u64 pages);
 

@@ -328,13 +328,3 @@ const struct vm_operations_struct generic_file_vm_ops = {
     .map_pages = filemap_map_pages,
     .page_mkwrite = filemap_page_mkwrite,
 };
-
-const struct vm_operations_struct *const cache_vm_ops[NR_VM_OPS] = {
-    [VM_OPS_FILE] = &generic_file_vm_ops,
-    [VM_OPS_SHMEM] = &shmem_vm_ops,
-};
-
-const struct address_space_operations *const cache_a_ops[NR_A_OPS] = {
-    [A_OPS_DISK] = &disk_a_ops,
-    [A_OPS_SHMEM] = &shmem_a_ops,
-};

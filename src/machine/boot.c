@@ -54,6 +54,8 @@ const struct core_code quire_code = {
     .flush_tlb = tlb_flush,
     .xa_node_alloc = xa_node_alloc,
     .xa_node_free = xa_node_free,
+    .shmem_file_setup = shmem_file_setup,
+    .fput = fput,
 };
 
 static int xa_node_cache_init(struct cpu *cpu)

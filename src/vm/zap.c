@@ -40,8 +40,8 @@ void tlb_gather_mmu(struct mmu_gather *tlb, struct cpu *cpu, struct mm *mm, enum
 /* Drop the collected references; what nobody else holds is freed in one batch. */
 static void tlb_free_pages(struct mmu_gather *tlb)
 {
-    for (u32 i = 0; i < tlb->nr; i++)
-        folio_put(tlb->cpu, tlb->folios[i]);
+    if (tlb->nr)
+        folios_put(tlb->cpu, tlb->folios, tlb->nr);
     tlb->nr = 0;
 }
 

@@ -4,15 +4,14 @@
  *
  *   machine_create()  region, header, CPUs, MMUs            region.c
  *   phys_init()       memblock, zones, page allocator
- *   kmem_cache_init() slab allocator; then the cache of xarray nodes
+ *   kmem_cache_init() slab allocator
  *   vm_init()         address spaces
  *   cache_init()      page cache
  *
  * All on CPU 0, which is free again afterwards. A floor that fails undoes nothing: the region goes as a whole.
  */
 #include "base/errno.h"
-#include "base/xarray.h"
-#include "cache/filemap.h"
+#include "cache/cache.h"
 #include "kmem/slab.h"
 #include "machine/machine_api.h"
 #include "phys/phys.h"
@@ -36,40 +35,21 @@ static const struct address_space_operations *const a_ops_table[NR_A_OPS] = {
 
 static void (*const slab_ctor_table[NR_SLAB_CTORS])(void *);
 
-static struct xa_node *xa_node_alloc(struct cpu *cpu, u32 gfp)
-{
-    return kmem_cache_alloc(cpu, cpu->m->hw->xa_node_cachep, gfp | __GFP_ZERO);
-}
-
-static void xa_node_free(struct cpu *cpu, struct xa_node *node)
-{
-    kmem_cache_free(cpu, cpu->m->hw->xa_node_cachep, node);
-}
-
 const struct core_code quire_code = {
     .pressure = &pressure_none,
     .vm_ops = vm_ops_table,
     .a_ops = a_ops_table,
     .slab_ctor = slab_ctor_table,
     .flush_tlb = tlb_flush,
-    .xa_node_alloc = xa_node_alloc,
-    .xa_node_free = xa_node_free,
+    .xa_node_alloc = kmem_xa_node_alloc,
+    .xa_node_free = kmem_xa_node_free,
     .shmem_file_setup = shmem_file_setup,
     .fput = fput,
 };
 
-static int xa_node_cache_init(struct cpu *cpu)
-{
-    struct hw *hw = cpu->m->hw;
-
-    hw->xa_node_cachep =
-        kmem_cache_create(cpu, "radix_tree_node", sizeof(struct xa_node), 0, SLAB_RECLAIM_ACCOUNT, SLAB_CTOR_NONE);
-    return hw->xa_node_cachep ? 0 : -ENOMEM;
-}
-
 int machine_boot_floors(struct machine *m)
 {
-    static int (*const init[])(struct cpu *) = {phys_init, kmem_cache_init, xa_node_cache_init, vm_init, cache_init};
+    static int (*const init[])(struct cpu *) = {phys_init, kmem_cache_init, vm_init, cache_init};
     struct cpu *cpu = &m->cpus[0];
     int err = 0;
 

@@ -6,15 +6,12 @@
 
 #include "base/machine.h"
 
-struct kmem_cache;
-
 struct hw {
     char *mmus;                        /* c: nr_cpus MMUs, mmu_bytes apart; machine/mmu.h: cpu_mmu() */
     u64 mmu_bytes;                     /* c */
     _Atomic u32 cpu_freed;             /* a: futex word, bumped when a CPU becomes free */
     _Atomic u32 nr_waiting;            /* a: threads that wait for a CPU */
     _Atomic u64 now_ps;                /* a: latest time published by any CPU (cpu.c: "time") */
-    struct kmem_cache *xa_node_cachep; /* c: nodes of all xarrays ("radix_tree_node") */
 };
 
 /* Bytes of one CPU's MMU, TLB arrays included: a multiple of the cache line. */

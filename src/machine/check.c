@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* machine_check(): every floor's books, lowest first. The floors' checkers say what they compare. */
+#include "cache/cache.h"
+#include "kmem/kmem.h"
+#include "machine/machine_api.h"
+#include "machine/mmu.h"
+#include "phys/phys.h"
+
+void machine_check(struct machine *m, struct check_report *r)
+{
+    phys_check(m, r);
+    kmem_check(m, r);
+    cache_check(m, r);
+}

@@ -18,6 +18,9 @@ struct cache {
     _Atomic u64 device_reads, device_read_pages;   /* a: requests, and pages they brought */
 };
 
+/* address_space.flags */
+#define AS_SHMEM_ACCOUNT 1u /* the object's whole size is committed; else (size 0 at creation: memfd) page by page */
+
 /* Tags of address_space.i_pages. */
 #define PAGECACHE_TAG_DIRTY XA_MARK_0
 #define PAGECACHE_TAG_WRITEBACK XA_MARK_1
@@ -42,6 +45,15 @@ void inode_init(struct machine *m, struct inode *inode, enum a_ops_id a_ops, con
 static inline u64 inode_size(const struct inode *inode)
 {
     return READ_ONCE(inode->i_size);
+}
+
+/* shmem.c: pages that a shared-memory object has committed (Committed_AS). */
+u64 shmem_accounted_pages(const struct inode *inode);
+int shmem_commit(struct cpu *cpu, u64 pages); /* 0 or -ENOMEM */
+void shmem_uncommit(struct cpu *cpu, u64 pages);
+static inline bool mapping_commits_by_page(const struct address_space *mapping)
+{
+    return mapping->a_ops == A_OPS_SHMEM && !(mapping->flags & AS_SHMEM_ACCOUNT);
 }
 
 /* CA1..CA6 of filemap.c for every inode. CPUs quiet. */

@@ -117,6 +117,8 @@ static void shmem_evict_inode(struct cpu *cpu, struct inode *inode) NO_LOCK_ANAL
 {
     struct cache *c = cpu->m->cache;
 
+    if (inode->i_data.flags & AS_SHMEM_ACCOUNT)
+        shmem_uncommit(cpu, shmem_accounted_pages(inode));
     truncate_inode_pages(cpu, &inode->i_data, 0);
     spin_lock(cpu, &c->lock);
     list_del(&inode->inodes);
@@ -151,7 +153,31 @@ struct file *file_open(struct cpu *cpu, u64 dev, u64 ino, u64 size, u32 f_mode, 
     return file;
 }
 
-struct file *shmem_file_setup(struct cpu *cpu, const char *name, u64 size) NO_LOCK_ANALYSIS
+static struct inode *shmem_new_inode(struct cpu *cpu, const char *name, u64 size) NO_LOCK_ANALYSIS
+{
+    struct cache *c = cpu->m->cache;
+    struct inode *inode = kmem_cache_alloc(cpu, c->inode_cachep, GFP_KERNEL);
+
+    if (!inode)
+        return NULL;
+    if (shmem_commit(cpu, DIV_ROUND_UP(size, PAGE_SIZE))) {
+        kmem_cache_free(cpu, c->inode_cachep, inode);
+        return NULL;
+    }
+    inode_init(cpu->m, inode, A_OPS_SHMEM, name);
+    inode->dev = SHMEM_DEV;
+    inode->i_size = size;
+    inode->i_data.flags = size ? AS_SHMEM_ACCOUNT : 0;
+    atomic_store(&inode->i_count, 1);
+    spin_lock(cpu, &c->lock);
+    inode->ino = c->next_shmem_ino++;
+    list_add_tail(&inode->inodes, &c->inodes);
+    c->nr_inodes++;
+    spin_unlock(cpu, &c->lock);
+    return inode;
+}
+
+struct file *shmem_file_setup(struct cpu *cpu, const char *name, u64 size)
 {
     struct cache *c = cpu->m->cache;
     struct file *file = kmem_cache_alloc(cpu, c->filp_cachep, GFP_KERNEL);
@@ -159,20 +185,11 @@ struct file *shmem_file_setup(struct cpu *cpu, const char *name, u64 size) NO_LO
 
     if (!file)
         return ERR_PTR(-ENOMEM);
-    inode = kmem_cache_alloc(cpu, c->inode_cachep, GFP_KERNEL);
+    inode = shmem_new_inode(cpu, name, size);
     if (!inode) {
         kmem_cache_free(cpu, c->filp_cachep, file);
         return ERR_PTR(-ENOMEM);
     }
-    inode_init(cpu->m, inode, A_OPS_SHMEM, name);
-    inode->dev = SHMEM_DEV;
-    inode->i_size = size;
-    atomic_store(&inode->i_count, 1);
-    spin_lock(cpu, &c->lock);
-    inode->ino = c->next_shmem_ino++;
-    list_add_tail(&inode->inodes, &c->inodes);
-    c->nr_inodes++;
-    spin_unlock(cpu, &c->lock);
     file_init(cpu, file, inode, FMODE_READ | FMODE_WRITE);
     return file;
 }

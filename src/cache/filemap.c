@@ -108,6 +108,8 @@ void filemap_remove_folio_locked(struct cpu *cpu, struct folio *f) NO_LOCK_ANALY
     lruvec_stat_mod_folio(cpu, f, NR_FILE_PAGES, -1);
     if (mapping_is_shmem(mapping))
         lruvec_stat_mod_folio(cpu, f, NR_SHMEM, -1);
+    if (mapping_commits_by_page(mapping))
+        shmem_uncommit(cpu, 1);
     if (folio_test_dirty(f)) {
         folio_clear_dirty(f);
         if (!mapping_is_shmem(mapping))
@@ -122,34 +124,48 @@ void filemap_remove_folio(struct cpu *cpu, struct folio *f)
     filemap_remove_folio_locked(cpu, f);
 }
 
+/* A new folio, locked, in the cache at index. -EEXIST: somebody was faster. */
+static struct folio *filemap_new_folio(struct cpu *cpu, struct address_space *mapping, pgoff_t index, u32 gfp)
+{
+    u64 commit = mapping_commits_by_page(mapping);
+    struct folio *f;
+    int err = -ENOMEM;
+
+    if (shmem_commit(cpu, commit))
+        return ERR_PTR(-ENOMEM);
+    f = folio_alloc(cpu, mapping->gfp_mask | gfp, 0);
+    if (!f)
+        goto fail;
+    __folio_set_locked(f);
+    if (mapping_is_shmem(mapping))
+        __folio_set_swapbacked(f);
+    err = filemap_add_folio(cpu, mapping, f, index, GFP_KERNEL);
+    if (!err)
+        return f;
+    folio_unlock(cpu, f);
+    folio_put(cpu, f);
+fail:
+    shmem_uncommit(cpu, commit);
+    return ERR_PTR(err);
+}
+
 struct folio *filemap_grab_folio(struct cpu *cpu, struct address_space *mapping, pgoff_t index, u32 gfp)
 {
     struct folio *f;
-    int err;
 
     for (;;) {
         f = filemap_get_folio(cpu, mapping, index);
-        if (f) {
-            folio_lock(cpu, f);
-            if (likely(f->page.mapping == mapping))
-                return f;
-            folio_unlock(cpu, f);
-            folio_put(cpu, f);
-            continue;
+        if (!f) {
+            f = filemap_new_folio(cpu, mapping, index, gfp);
+            if (IS_ERR(f) && PTR_ERR(f) == -EEXIST)
+                continue;
+            return f;
         }
-        f = folio_alloc(cpu, mapping->gfp_mask | gfp, 0);
-        if (!f)
-            return ERR_PTR(-ENOMEM);
-        __folio_set_locked(f);
-        if (mapping_is_shmem(mapping))
-            __folio_set_swapbacked(f);
-        err = filemap_add_folio(cpu, mapping, f, index, GFP_KERNEL);
-        if (!err)
+        folio_lock(cpu, f);
+        if (likely(f->page.mapping == mapping))
             return f;
         folio_unlock(cpu, f);
         folio_put(cpu, f);
-        if (err != -EEXIST)
-            return ERR_PTR(err);
     }
 }
 
@@ -284,8 +300,7 @@ static vm_fault_t filemap_map_pages(struct cpu *cpu, struct vm_fault *vmf, pgoff
         warm_window(cpu, vmf, start.nr, last);
     first = (struct pt_entry){(char *)vmf->pte.slot - ((vmf->pgoff.nr - start.nr) << fmt->entry_shift), 1};
     vmf_lock_pte(cpu, vmf);
-    xa_for_each_range(&mapping->i_pages, index, entry, start.nr, last)
-    {
+    xa_for_each_range (&mapping->i_pages, index, entry, start.nr, last) {
         struct pt_entry e = pt_entry_next(fmt, first, (u32)(index - start.nr));
         struct folio *f;
 

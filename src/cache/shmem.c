@@ -4,6 +4,9 @@
  * begin as zeroes, count as "shmem" in rss and in NR_SHMEM, and go with the last reference to the object. They are
  * PG_swapbacked: with swap (a later row) that is where they can go.
  *
+ * Committed memory: an object made with a size (MAP_SHARED | MAP_ANONYMOUS) commits all of it at once, one made empty (memfd, sized later)
+ * commits page by page.
+ *
  * A page beyond the object's size is SIGBUS, as with any file. Size of an anonymous mapping's object: the mapping's length.
  * Follows Documentation/filesystems/tmpfs.rst.
  */
@@ -13,6 +16,29 @@
 #include "kmem/slab.h"
 #include "phys/page_alloc.h"
 #include "vm/fault.h"
+#include "vm/vma.h"
+
+u64 shmem_accounted_pages(const struct inode *inode)
+{
+    const struct address_space *mapping = &inode->i_data;
+
+    if (mapping->a_ops != A_OPS_SHMEM)
+        return 0;
+    return mapping->flags & AS_SHMEM_ACCOUNT ? DIV_ROUND_UP(inode_size(inode), PAGE_SIZE) : mapping->nrpages;
+}
+
+int shmem_commit(struct cpu *cpu, u64 pages)
+{
+    struct mm *mm = cpu->current && cpu->current->mm ? cpu->current->mm : cpu->m->vm->init_mm;
+
+    return pages ? vm_enough_memory(cpu, mm, pages) : 0;
+}
+
+void shmem_uncommit(struct cpu *cpu, u64 pages)
+{
+    if (pages)
+        vm_unacct_memory(cpu->m, pages);
+}
 
 static vm_fault_t shmem_fault(struct cpu *cpu, struct vm_fault *vmf)
 {

@@ -36,8 +36,7 @@ u64 truncate_inode_pages(struct cpu *cpu, struct address_space *mapping, u64 fro
     u64 index, nr = 0;
     void *entry;
 
-    xa_for_each_start(&mapping->i_pages, index, entry, DIV_ROUND_UP(from_bytes, PAGE_SIZE))
-    {
+    xa_for_each_start (&mapping->i_pages, index, entry, DIV_ROUND_UP(from_bytes, PAGE_SIZE)) {
         struct folio *f = filemap_get_folio(cpu, mapping, PGOFF(index));
 
         if (!f)
@@ -53,6 +52,15 @@ void inode_set_size(struct cpu *cpu, struct inode *inode, u64 size)
     struct address_space *mapping = &inode->i_data;
     u64 old = inode_size(inode), first = DIV_ROUND_UP(size, PAGE_SIZE);
 
+    if (mapping->flags & AS_SHMEM_ACCOUNT) {
+        u64 old_pages = shmem_accounted_pages(inode);
+
+        /* What a follower cannot refuse any more is committed in any mode. */
+        if (first > old_pages)
+            atomic_fetch_add(&cpu->m->vm->vm_committed_as, (s64)(first - old_pages));
+        else
+            shmem_uncommit(cpu, old_pages - first);
+    }
     WRITE_ONCE(inode->i_size, size);
     if (size >= old)
         return;
@@ -92,8 +100,7 @@ u64 drop_pagecache(struct cpu *cpu)
 
         if (mapping->a_ops != A_OPS_DISK)
             continue;
-        xa_for_each(&mapping->i_pages, index, entry)
-        {
+        xa_for_each (&mapping->i_pages, index, entry) {
             struct folio *f = filemap_get_folio(cpu, mapping, PGOFF(index));
 
             if (!f)

@@ -140,7 +140,7 @@ static bool is_x86(const struct machine *m)
 
 /*
  * The vm_flags of which one must be set for the access. x86 entries cannot withhold reading from what may be written
- * or executed; without NX (2-level tables) nor executing. On arm64 and riscv writing implies reading, executing alone does not.
+ * or executed; without NX (2-level tables) nor executing. On arm64 (without EPAN) executing and writing imply reading, on riscv writing does.
  */
 static vm_flags_t access_needs(const struct machine *m, enum fault_access access)
 {
@@ -148,7 +148,7 @@ static vm_flags_t access_needs(const struct machine *m, enum fault_access access
         return VM_WRITE;
     if (access == ACCESS_EXEC)
         return m->config.pt_format == PT_X86_32 ? VM_ACCESS_FLAGS : VM_EXEC;
-    return is_x86(m) ? VM_ACCESS_FLAGS : VM_READ | VM_WRITE;
+    return m->config.pt_format < PT_RISCV_SV39 ? VM_ACCESS_FLAGS : VM_READ | VM_WRITE;
 }
 
 static __cold struct fault_info fault_signal(struct cpu *cpu, int signo, int si_code, va_t addr)

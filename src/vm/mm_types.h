@@ -150,6 +150,7 @@ struct anon_vma {
     u32 num_active_vmas;       /* r */
     struct anon_vma *parent;   /* r */
     struct interval_tree_root rb_root; /* r: anon_vma_chains by page offset */
+    u32 found_children, found_active, found_below; /* scratch of vm_check() */
 };
 
 struct anon_vma_chain {

@@ -79,8 +79,8 @@ static bool move_step(struct move_ctx *c, va_t old, va_t new, u64 len)
     return true;
 }
 
-u64 move_page_tables(struct cpu *cpu, struct vm_area_struct *vma, va_t old, struct vm_area_struct *new_vma, va_t new_addr,
-                     u64 len)
+u64 move_page_tables(struct cpu *cpu, struct vm_area_struct *vma, va_t old, struct vm_area_struct *new_vma,
+                     va_t new_addr, u64 len)
 {
     struct move_ctx c = {.cpu = cpu, .mm = vma->vm_mm, .fmt = pt_format_of(cpu->m)};
     u64 done = 0;

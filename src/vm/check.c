@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The floor's books: every mm, its VMAs, tables and pages, and the anon_vmas, counted again from the entries.
+ *
+ * Each page is counted in its own struct page: memcg_data, which nothing uses yet, is 0 outside of a check. Low half: entries
+ * that map it; high half: LRU batches it waits in.
+ *
+ *   1 tally     every entry of every mm adds to its page; every batch, too; rss, rights and rmap of each entry are checked
+ *   2 compare   every entry's page, once: _mapcount, _refcount, exclusiveness; then its tally is cleared
+ *
+ * The machine is quiet: nobody changes anything, so no locks are taken. Invariant numbers are those of the files that keep them:
+ * MM mm.c, AV anon_vma.c, RM rmap.c, FA fault_anon.c.
+ */
+#include "vm/check.h"
+
+#include "phys/phys.h"
+#include "phys/vmstat.h"
+#include "vm/pgtable.h"
+#include "vm/rmap.h"
+#include "vm/vma.h"
+
+struct vm_check_ctx {
+    struct machine *m;
+    struct check_report *r;
+    struct mm *mm;
+    s64 rss[NR_MM_COUNTERS];
+    u64 anon_mapped, file_mapped, accounted;
+};
+
+#define TALLY_BATCH (1ull << 32)
+
+/* -- every entry of a VMA ---------------------------------------------------------------------- */
+
+typedef void (*pte_visitor)(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t addr, pte_t pte);
+
+static void visit_ptes(struct vm_check_ctx *c, struct vm_area_struct *vma, pte_visitor visit)
+{
+    fmt_t fmt = pt_format_of(c->m);
+    va_t addr = vma->vm_start;
+
+    while (addr < vma->vm_end) {
+        struct pt_entry e = pt_find_entry(vma->vm_mm, addr, 1);
+        va_t next = pt_addr_end(fmt, e.level > 1 ? e.level : 2, addr, vma->vm_end);
+
+        if (e.level > 1) {
+            addr = next;
+            continue;
+        }
+        for (; addr < next; addr += PAGE_SIZE, e = pt_entry_next(fmt, e, 1)) {
+            pte_t pte = pt_read(fmt, e);
+
+            if (!pte_none(fmt, pte))
+                visit(c, vma, addr, pte);
+        }
+    }
+}
+
+static void visit_all(struct vm_check_ctx *c, pte_visitor visit)
+{
+    struct vm_area_struct *vma;
+    struct mm *mm;
+
+    list_for_each_entry (mm, &c->m->vm->mms, mmlist) {
+        for_each_vma (vma, mm)
+            visit_ptes(c, vma, visit);
+    }
+}
+
+/* -- one entry against its VMA and page -------------------------------------------------------- */
+
+static bool vma_has_anon_vma(const struct vm_area_struct *vma, const struct anon_vma *av)
+{
+    const struct anon_vma_chain *avc;
+
+    list_for_each_entry (avc, &vma->anon_vma_chain, same_vma)
+        if (avc->anon_vma == av)
+            return true;
+    return false;
+}
+
+static void check_pte_page(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t addr, pte_t pte, struct page *page)
+{
+    fmt_t fmt = pt_format_of(c->m);
+    struct folio *f = page_folio(page);
+    unsigned long long a = addr;
+
+    if (folio_index(f).nr != linear_page_index(vma, addr).nr)
+        check_fail(c->r, "RM4: page of %llx has index %llx, its VMA says %llx", a, (unsigned long long)f->page.index,
+                   (unsigned long long)linear_page_index(vma, addr).nr);
+    if (folio_test_anon(f)) {
+        if (!vma_has_anon_vma(vma, folio_anon_vma(f)))
+            check_fail(c->r, "RM4: page of %llx: its anon_vma %p is not on the VMA's chain", a,
+                       (void *)folio_anon_vma(f));
+        if (pte_write(fmt, pte) && !PageAnonExclusive(page))
+            check_fail(c->r, "RM3: %llx is writable, its page is not exclusive", a);
+        return;
+    }
+    if (!vma->vm_file || f->page.mapping != vma->vm_file->f_mapping)
+        check_fail(c->r, "RM4: page of %llx belongs to mapping %p, not to the VMA's file", a, (void *)f->page.mapping);
+    if (pte_write(fmt, pte) && !(vma->vm_flags & VM_SHARED))
+        check_fail(c->r, "RM4: %llx is private and writable, its page is the file's", a);
+}
+
+static void tally_pte(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t addr, pte_t pte)
+{
+    fmt_t fmt = pt_format_of(c->m);
+    struct page *page = vm_normal_page(vma, addr, pte);
+
+    if (pte_write(fmt, pte) && !(vma->vm_flags & VM_WRITE))
+        check_fail(c->r, "FA: %llx is writable, its VMA is not", (unsigned long long)addr);
+    if (!page) {
+        if (pte_write(fmt, pte) || !pte_special(fmt, pte))
+            check_fail(c->r, "FA1: %llx maps the zero page with entry %llx", (unsigned long long)addr,
+                       (unsigned long long)pte.v);
+        return;
+    }
+    page->memcg_data++;
+    c->rss[mm_counter(page_folio(page))]++;
+    check_pte_page(c, vma, addr, pte, page);
+}
+
+/* Each page once: its tally is cleared on the first visit. */
+static void compare_pte(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t addr, pte_t pte)
+{
+    struct page *page = vm_normal_page(vma, addr, pte);
+    u64 maps, refs;
+    bool anon;
+
+    if (!page || !page->memcg_data)
+        return;
+    anon = PageAnon(page);
+    maps = (u32)page->memcg_data;
+    refs = maps + (page->memcg_data >> 32) + !anon;
+    page->memcg_data = 0;
+    if ((u64)(atomic_load(&page->_mapcount) + 1) != maps)
+        check_fail(c->r, "RM1: page %llx at %llx: mapcount %d, %llu entries map it",
+                   (unsigned long long)page_to_pfn_nr(c->m, page), (unsigned long long)addr,
+                   atomic_load(&page->_mapcount) + 1, (unsigned long long)maps);
+    if ((u64)page_count(page) != refs)
+        check_fail(c->r, "R4: page %llx at %llx: refcount %d, %llu references found",
+                   (unsigned long long)page_to_pfn_nr(c->m, page), (unsigned long long)addr, page_count(page),
+                   (unsigned long long)refs);
+    if (anon && PageAnonExclusive(page) && maps != 1)
+        check_fail(c->r, "RM3: exclusive page %llx is mapped %llu times",
+                   (unsigned long long)page_to_pfn_nr(c->m, page), (unsigned long long)maps);
+    *(anon ? &c->anon_mapped : &c->file_mapped) += 1;
+}
+
+/* Batches: add TALLY_BATCH for each, or clear what was added. */
+static void tally_batches(struct vm_check_ctx *c, s64 add)
+{
+    for (u32 cpu = 0; cpu < c->m->nr_cpus; cpu++) {
+        struct lru_batches *b = &c->m->phys->lru_batches[cpu];
+        struct folio_batch *batches[] = {&b->add, &b->activate};
+
+        for (u32 k = 0; k < ARRAY_SIZE(batches); k++)
+            for (u32 i = 0; i < batches[k]->nr; i++) {
+                struct page *page = &batches[k]->folios[i]->page;
+
+                page->memcg_data = add ? page->memcg_data + TALLY_BATCH : 0;
+            }
+    }
+}
+
+/* -- anon_vmas --------------------------------------------------------------------------------- */
+
+/* Visit each anon_vma with a non-empty tree once: at the first avc of its tree. */
+static struct anon_vma *first_visit(struct anon_vma_chain *avc)
+{
+    struct interval_tree_node *first = interval_tree_iter_first(&avc->anon_vma->rb_root, 0, ~(u64)0);
+
+    return first == &avc->rb ? avc->anon_vma : NULL;
+}
+
+enum av_pass { AV_CLEAR, AV_COUNT, AV_COMPARE };
+
+static void anon_vma_visit(struct vm_check_ctx *c, struct anon_vma *av, enum av_pass pass)
+{
+    u32 refs;
+
+    if (pass == AV_CLEAR) {
+        av->found_children = av->found_active = av->found_below = 0;
+        av->root->found_children = av->root->found_active = av->root->found_below = 0;
+        return;
+    }
+    if (pass == AV_COUNT) {
+        av->parent->found_children++;
+        av->root->found_below += av->root != av;
+        return;
+    }
+    refs = 1 + av->found_below;
+    CHECK_EQ(c->r, av->num_children, av->found_children, "AV3 anon_vma");
+    CHECK_EQ(c->r, av->num_active_vmas, av->found_active, "AV2 anon_vma");
+    CHECK_EQ(c->r, atomic_load(&av->refcount), refs, "AV4 anon_vma");
+    if (interval_tree_empty(&av->root->rb_root))
+        CHECK_EQ(c->r, atomic_load(&av->root->refcount), av->root->found_below, "AV4 root whose VMAs are gone");
+    if (av->root->root != av->root)
+        check_fail(c->r, "AV4: anon_vma %p: its root %p has another root", (void *)av, (void *)av->root);
+    interval_tree_check(&av->rb_root, c->r);
+}
+
+static void check_vma_chain(struct vm_check_ctx *c, struct vm_area_struct *vma, enum av_pass pass)
+{
+    struct anon_vma_chain *avc;
+
+    list_for_each_entry (avc, &vma->anon_vma_chain, same_vma) {
+        struct anon_vma *av = first_visit(avc);
+
+        if (av)
+            anon_vma_visit(c, av, pass);
+        if (pass != AV_COMPARE)
+            continue;
+        CHECK_EQ(c->r, avc->rb.start, vma->vm_pgoff.nr, "AV1 avc");
+        CHECK_EQ(c->r, avc->rb.last, vma->vm_pgoff.nr + vma_pages(vma) - 1, "AV1 avc");
+        if (avc->vma != vma)
+            check_fail(c->r, "AV1: avc on VMA %llx belongs to another", (unsigned long long)vma->vm_start);
+    }
+    if (pass == AV_COUNT && vma->anon_vma)
+        vma->anon_vma->found_active++;
+    if (pass == AV_COMPARE && vma->anon_vma && !vma_has_anon_vma(vma, vma->anon_vma))
+        check_fail(c->r, "AV1: VMA %llx has no avc to its anon_vma", (unsigned long long)vma->vm_start);
+}
+
+static void check_anon_vmas(struct vm_check_ctx *c)
+{
+    struct vm_area_struct *vma;
+    struct mm *mm;
+
+    for (int pass = AV_CLEAR; pass <= AV_COMPARE; pass++) {
+        list_for_each_entry (mm, &c->m->vm->mms, mmlist) {
+            for_each_vma (vma, mm)
+                check_vma_chain(c, vma, (enum av_pass)pass);
+        }
+    }
+}
+
+/* -- mms and tasks ----------------------------------------------------------------------------- */
+
+static u32 count_tasks(const struct vm_check_ctx *c)
+{
+    const struct task *t;
+    u32 nr = 0, linked = 0;
+
+    list_for_each_entry (t, &c->m->vm->tasks, tasks)
+        nr += t->mm == c->mm;
+    list_for_each_entry (t, &c->mm->threads, thread)
+        linked++;
+    CHECK_EQ(c->r, linked, nr, "MM1: threads of mm");
+    return nr;
+}
+
+static void check_mm(struct vm_check_ctx *c, u64 *tables)
+{
+    static const char *const rss_name[NR_MM_COUNTERS] = {"file", "anon", "swap", "shmem"};
+    struct vm_area_struct *vma;
+    struct mm *mm = c->mm;
+
+    CHECK_EQ(c->r, atomic_load(&mm->mm_users), count_tasks(c), "MM1 mm");
+    if (atomic_load(&mm->mm_count) < 1)
+        check_fail(c->r, "MM2: mm_count is %d", atomic_load(&mm->mm_count));
+    *tables += mm_pgtables_check(mm, c->r);
+    vma_check(mm, c->r);
+    memset(c->rss, 0, sizeof(c->rss));
+    for_each_vma (vma, mm) {
+        visit_ptes(c, vma, tally_pte);
+        if (vma->vm_flags & VM_ACCOUNT)
+            c->accounted += vma_pages(vma);
+    }
+    for (int i = 0; i < NR_MM_COUNTERS; i++)
+        if (atomic_load(&mm->rss_stat[i]) != c->rss[i])
+            check_fail(c->r, "MM3: rss of %s pages is %lld, recount gives %lld", rss_name[i],
+                       (long long)atomic_load(&mm->rss_stat[i]), (long long)c->rss[i]);
+}
+
+u64 vm_accounted_pages(const struct machine *m)
+{
+    const struct vm_area_struct *vma;
+    const struct mm *mm;
+    u64 pages = 0;
+
+    list_for_each_entry (mm, &m->vm->mms, mmlist) {
+        for_each_vma (vma, mm)
+            pages += vma->vm_flags & VM_ACCOUNT ? vma_pages(vma) : 0;
+    }
+    return pages;
+}
+
+void vm_check(struct machine *m, struct check_report *r)
+{
+    struct vm_check_ctx c = {.m = m, .r = r};
+    u64 tables = mm_pgtables_check(m->vm->init_mm, r);
+
+    tally_batches(&c, 1);
+    list_for_each_entry (c.mm, &m->vm->mms, mmlist)
+        check_mm(&c, &tables);
+    visit_all(&c, compare_pte);
+    tally_batches(&c, 0);
+    check_anon_vmas(&c);
+    CHECK_EQ(r, global_node_page_state(m, NR_PAGETABLE), tables, "P3: NR_PAGETABLE");
+    CHECK_EQ(r, global_node_page_state(m, NR_ANON_MAPPED), c.anon_mapped, "RM2: NR_ANON_MAPPED");
+    CHECK_EQ(r, global_node_page_state(m, NR_FILE_MAPPED), c.file_mapped, "RM2: NR_FILE_MAPPED");
+}

@@ -7,11 +7,11 @@
 #include "base/machine.h"
 
 struct hw {
-    char *mmus;                        /* c: nr_cpus MMUs, mmu_bytes apart; machine/mmu.h: cpu_mmu() */
-    u64 mmu_bytes;                     /* c */
-    _Atomic u32 cpu_freed;             /* a: futex word, bumped when a CPU becomes free */
-    _Atomic u32 nr_waiting;            /* a: threads that wait for a CPU */
-    _Atomic u64 now_ps;                /* a: latest time published by any CPU (cpu.c: "time") */
+    char *mmus;             /* c: nr_cpus MMUs, mmu_bytes apart; machine/mmu.h: cpu_mmu() */
+    u64 mmu_bytes;          /* c */
+    _Atomic u32 cpu_freed;  /* a: futex word, bumped when a CPU becomes free */
+    _Atomic u32 nr_waiting; /* a: threads that wait for a CPU */
+    _Atomic u64 now_ps;     /* a: latest time published by any CPU (cpu.c: "time") */
 };
 
 /* Bytes of one CPU's MMU, TLB arrays included: a multiple of the cache line. */

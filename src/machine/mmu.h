@@ -74,8 +74,9 @@ enum tlb_size { TLB_4K, TLB_2M, TLB_1G, NR_TLB_SIZES };
     X(l2_hit_1g, "l2_hits_1g")                                                                                         \
     X(l2_miss, "l2_misses")                                                                                            \
     X(walks, "walks")                                                                                                  \
-    X(walk_loads, "walk_loads")      /* table entries read */                                                          \
-    X(walk_load_l1, "walk_loads_l1") /* by the cache that had them */                                                  \
+    X(walks_outside, "walks_outside") /* of addresses no user has: end at once */                                      \
+    X(walk_loads, "walk_loads")       /* table entries read */                                                         \
+    X(walk_load_l1, "walk_loads_l1")  /* by the cache that had them */                                                 \
     X(walk_load_l2, "walk_loads_l2")                                                                                   \
     X(walk_load_llc, "walk_loads_llc")                                                                                 \
     X(walk_load_mem, "walk_loads_mem")                                                                                 \

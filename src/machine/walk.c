@@ -170,8 +170,10 @@ PT_FN enum walk_status walk_fmt(fmt_t f, struct mmu *u, va_t va, enum mmu_access
     struct pt_table t;
     u32 rights;
 
-    if (!u->mm || va >= pt_task_size(f))
+    if (!u->mm || va >= pt_task_size(f)) {
+        u->count.walks_outside++;
         return WALK_FAULT;
+    }
     t = walk_start(f, u, va, &rights);
     for (;;) {
         struct pt_entry e = pt_entry_at(f, t, va);

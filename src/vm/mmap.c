@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmap(2).
+ *
+ *   sys_mmap ─▶ do_mmap      arguments, address, flags of the VMA, rights of the file        nothing is changed
+ *               └▶ mmap_region
+ *                    prepare  limits, cuts of what lies there (MAP_FIXED), commit charge, memory for the VMA
+ *                    commit   unmap what lies there ─▶ merge with a neighbour, or link the new VMA ─▶ counters
+ *            ─▶ mm_populate   lock dropped: MAP_POPULATE and MAP_LOCKED fault the pages in, failures are not reported
+ *
+ * Everything that can fail stands in "prepare": a mapping that fails leaves what it would have replaced untouched.
+ * Order of the checks and errno values: those of 6.18, compared by tests/oracle/mmap_oracle.c; mmap(2).
+ */
+#include "vm/vma_priv.h"
+
+#include "base/errno.h"
+#include "kmem/slab.h"
+
+#define LEGACY_MAP_MASK                                                                                                \
+    (MAP_SHARED_ | MAP_PRIVATE_ | MAP_FIXED_ | MAP_ANONYMOUS_ | MAP_DENYWRITE_ | MAP_EXECUTABLE_ | MAP_GROWSDOWN_ |    \
+     MAP_LOCKED_ | MAP_NORESERVE_ | MAP_POPULATE_ | MAP_NONBLOCK_ | MAP_STACK_ | MAP_HUGETLB_ | MAP_32BIT_ |           \
+     MAP_HUGE_MASK)
+#define MAP_HUGE_SHIFT 26
+#define MAP_HUGE_MASK (0x3fu << MAP_HUGE_SHIFT)
+
+struct mmap_state {
+    struct mm *mm;
+    va_t addr;
+    u64 len; /* bytes, whole pages */
+    u32 prot, flags;
+    struct file *file;
+    pgoff_t pgoff;
+    vm_flags_t vm_flags;
+    u32 vm_ops;
+    struct unmap_plan old;      /* what lies in the way */
+    struct vm_area_struct *vma; /* prepared, where a failure would come too late */
+    u64 charged;                /* pages committed for it */
+};
+
+static vm_flags_t calc_vm_prot_bits(u32 prot)
+{
+    return (prot & PROT_READ_ ? VM_READ : 0) | (prot & PROT_WRITE_ ? VM_WRITE : 0) | (prot & PROT_EXEC_ ? VM_EXEC : 0);
+}
+
+static vm_flags_t calc_vm_flag_bits(u32 flags)
+{
+    return (flags & MAP_GROWSDOWN_ ? VM_GROWSDOWN : 0) | (flags & MAP_LOCKED_ ? VM_LOCKED : 0) |
+           (flags & MAP_SYNC_ ? VM_SYNC : 0) | (flags & MAP_STACK_ ? VM_NOHUGEPAGE : 0);
+}
+
+/* A shared mapping of a file: what the descriptor allows. */
+static int check_shared_file(struct mmap_state *s)
+{
+    u32 mode = s->file->f_mode;
+
+    if ((s->prot & PROT_WRITE_) && !(mode & FMODE_WRITE))
+        return -EACCES;
+    s->vm_flags |= VM_SHARED | VM_MAYSHARE;
+    if (!(mode & FMODE_WRITE))
+        s->vm_flags &= ~(VM_MAYWRITE | VM_SHARED);
+    return 0;
+}
+
+static int check_file(struct mmap_state *s)
+{
+    int err = 0;
+
+    switch (s->flags & MAP_TYPE_) {
+    case MAP_SHARED_:
+        s->flags &= LEGACY_MAP_MASK | MAP_FIXED_NOREPLACE_;
+        err = check_shared_file(s);
+        break;
+    case MAP_SHARED_VALIDATE_:
+        if (s->flags & ~(LEGACY_MAP_MASK | MAP_FIXED_NOREPLACE_ | MAP_SHARED_VALIDATE_))
+            return -EOPNOTSUPP;
+        err = check_shared_file(s);
+        break;
+    case MAP_PRIVATE_:
+        break;
+    default:
+        return -EINVAL;
+    }
+    if (err)
+        return err;
+    if (!(s->file->f_mode & FMODE_READ))
+        return -EACCES;
+    if (!s->file->f_mapping)
+        return -ENODEV;
+    if (s->vm_flags & VM_GROWSDOWN)
+        return -EINVAL;
+    s->vm_ops = s->file->f_mapping->a_ops == A_OPS_SHMEM ? VM_OPS_SHMEM : VM_OPS_FILE;
+    return 0;
+}
+
+static int check_anonymous(struct mmap_state *s)
+{
+    switch (s->flags & MAP_TYPE_) {
+    case MAP_SHARED_:
+        if (s->vm_flags & VM_GROWSDOWN)
+            return -EINVAL;
+        s->pgoff = PGOFF(0);
+        s->vm_flags |= VM_SHARED | VM_MAYSHARE;
+        s->vm_ops = VM_OPS_SHMEM;
+        return 0;
+    case MAP_PRIVATE_:
+        s->pgoff = PGOFF(s->addr >> PAGE_SHIFT);
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+/* -- mapping -------------------------------------------------------------------------------------------------------------- */
+
+static bool accountable_mapping(const struct mmap_state *s)
+{
+    return (s->vm_flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) == VM_WRITE;
+}
+
+/* What is replaced was committed already, and the commitment moves to the new mapping. */
+static int commit_charge(struct cpu *cpu, struct mmap_state *s)
+{
+    u64 pages = s->len >> PAGE_SHIFT;
+
+    if (!accountable_mapping(s))
+        return 0;
+    s->charged = pages - s->old.nr_accounted;
+    if (s->charged && vm_enough_memory(cpu, s->mm, s->charged))
+        return -ENOMEM;
+    s->vm_flags |= VM_ACCOUNT;
+    return 0;
+}
+
+static struct vm_area_struct *alloc_mapping(struct cpu *cpu, struct mmap_state *s)
+{
+    struct vm_area_struct *vma;
+
+    if (vma_index_prealloc(cpu, &s->mm->vmas, 1))
+        return NULL;
+    vma = vm_area_alloc(cpu, s->mm);
+    if (!vma)
+        return NULL;
+    vma->vm_start = s->addr;
+    vma->vm_end = s->addr + s->len;
+    vma->vm_flags = s->vm_flags | VM_SOFTDIRTY;
+    vma->vm_pgoff = s->pgoff;
+    vma->vm_ops = s->vm_ops;
+    vma->vm_file = s->file;
+    if (s->file)
+        get_file(s->file);
+    else if (s->vm_ops == VM_OPS_SHMEM)
+        vma->vm_file = cpu->code->shmem_file_setup(cpu, "dev/zero", s->len);
+    if (IS_ERR(vma->vm_file)) {
+        vm_area_free(cpu, vma);
+        return NULL;
+    }
+    vma_set_page_prot(vma);
+    return vma;
+}
+
+/* The new VMA is needed in hand before anything is replaced; a shared object is never merged; else merging is tried first. */
+static int mmap_prepare(struct cpu *cpu, struct mmap_state *s)
+{
+    int err = unmap_prepare(cpu, s->mm, s->addr, s->addr + s->len, &s->old);
+
+    if (err)
+        return err;
+    err = -ENOMEM;
+    if (!may_expand_vm(cpu, s->mm, s->vm_flags, (s->len >> PAGE_SHIFT) - s->old.nr_pages))
+        goto fail;
+    if (commit_charge(cpu, s))
+        goto fail;
+    if (!s->old.cuts.first && !(s->vm_ops == VM_OPS_SHMEM && !s->file))
+        return 0;
+    /* Cuts and the mapping together: as many nodes as all three insertions may need. */
+    if (s->old.cuts.first && vma_index_prealloc(cpu, &s->mm->vmas, 3))
+        goto fail_charge;
+    s->vma = alloc_mapping(cpu, s);
+    if (s->vma)
+        return 0;
+fail_charge:
+    if (s->vm_flags & VM_ACCOUNT)
+        vm_unacct_memory(s->mm->m, s->charged);
+fail:
+    unmap_cancel(cpu, &s->old);
+    vma_index_trim(cpu, &s->mm->vmas);
+    return err;
+}
+
+static struct vm_area_struct *try_merge(struct cpu *cpu, struct mmap_state *s)
+{
+    struct vm_area_struct *next = vma_index_find(&s->mm->vmas, s->addr);
+    struct vma_merge g = {
+        .mm = s->mm,
+        .prev = next ? next->vm_prev : s->mm->vmas.last,
+        .next = next,
+        .start = s->addr,
+        .end = s->addr + s->len,
+        .pgoff = s->pgoff,
+        .vm_flags = s->vm_flags,
+        .file = s->file,
+        .vm_ops = s->vm_ops,
+    };
+
+    return s->file || s->vm_ops == VM_OPS_NONE ? vma_merge_new_range(cpu, &g) : NULL;
+}
+
+static void link_mapping(struct cpu *cpu, struct mm *mm, struct vm_area_struct *vma)
+{
+    vma_index_insert(&mm->vmas, vma);
+    if (vma->vm_file)
+        vma_link_file(cpu, vma);
+    mm->map_count++;
+}
+
+static void discard_mapping(struct cpu *cpu, struct mmap_state *s)
+{
+    if (!s->vma)
+        return;
+    if (s->vma->vm_file)
+        cpu->code->fput(cpu, s->vma->vm_file);
+    vm_area_free(cpu, s->vma);
+}
+
+static int mmap_region(struct cpu *cpu, struct mmap_state *s)
+{
+    struct vm_area_struct *vma;
+    int err = mmap_prepare(cpu, s);
+
+    if (err)
+        return err;
+    unmap_commit(cpu, s->mm, &s->old);
+    if (!(s->vm_flags & VM_ACCOUNT))
+        vm_unacct_memory(s->mm->m, s->old.nr_accounted);
+    vma = try_merge(cpu, s);
+    if (vma) {
+        discard_mapping(cpu, s);
+        vma->vm_flags |= VM_SOFTDIRTY;
+    } else {
+        if (!s->vma)
+            s->vma = alloc_mapping(cpu, s);
+        if (!s->vma) { /* nothing was replaced: see mmap_prepare */
+            if (s->vm_flags & VM_ACCOUNT)
+                vm_unacct_memory(s->mm->m, s->charged);
+            return -ENOMEM;
+        }
+        link_mapping(cpu, s->mm, s->vma);
+    }
+    vm_stat_account(s->mm, s->vm_flags, (s64)(s->len >> PAGE_SHIFT));
+    if (s->vm_flags & VM_LOCKED)
+        s->mm->locked_vm += s->len >> PAGE_SHIFT;
+    vma_index_trim(cpu, &s->mm->vmas);
+    return 0;
+}
+
+/* -- the system call ---------------------------------------------------------------------------------------------------------- */
+
+/* The address, and what follows from the arguments alone. */
+static int mmap_address(struct cpu *cpu, struct mmap_state *s)
+{
+    va_t min = ALIGN_UP(s->mm->m->config.mmap_min_addr, PAGE_SIZE);
+    s64 found;
+
+    if (s->flags & MAP_FIXED_NOREPLACE_)
+        s->flags |= MAP_FIXED_;
+    if (!(s->flags & MAP_FIXED_)) {
+        s->addr &= PAGE_MASK;
+        if (s->addr && s->addr < min)
+            s->addr = min;
+    }
+    s->len = ALIGN_UP(s->len, PAGE_SIZE);
+    if (!s->len)
+        return -ENOMEM;
+    if (s->pgoff.nr + (s->len >> PAGE_SHIFT) < s->pgoff.nr)
+        return -EOVERFLOW;
+    if (s->mm->map_count > s->mm->m->config.max_map_count)
+        return -ENOMEM;
+    found = get_unmapped_area(cpu, s->mm, s->file, s->addr, s->len, s->pgoff, s->flags);
+    if (IS_ERR_VALUE(found))
+        return (int)found;
+    s->addr = (va_t)found;
+    if ((s->flags & MAP_FIXED_NOREPLACE_) && find_vma_intersection(cpu, s->mm, s->addr, s->addr + s->len))
+        return -EEXIST;
+    return 0;
+}
+
+static bool can_do_mlock(const struct cpu *cpu)
+{
+    return !cpu->current || cpu->current->cap_ipc_lock || rlimit(cpu->current, RLIMIT_MEMLOCK_);
+}
+
+static int do_mmap(struct cpu *cpu, struct mmap_state *s)
+{
+    int err;
+
+    if (!s->len)
+        return -EINVAL;
+    err = mmap_address(cpu, s);
+    if (err)
+        return err;
+    s->vm_flags = calc_vm_prot_bits(s->prot) | calc_vm_flag_bits(s->flags) | s->mm->def_flags | VM_MAYREAD |
+                  VM_MAYWRITE | VM_MAYEXEC;
+    if ((s->flags & MAP_LOCKED_) && !can_do_mlock(cpu))
+        return -EPERM;
+    if (!mlock_future_ok(cpu, s->mm, s->vm_flags, s->len))
+        return -EAGAIN;
+    err = s->file ? check_file(s) : check_anonymous(s);
+    if (err)
+        return err;
+    if ((s->flags & MAP_NORESERVE_) && s->mm->m->config.overcommit_memory != 2)
+        s->vm_flags |= VM_NORESERVE;
+    return mmap_region(cpu, s);
+}
+
+/* No machine has a pool of huge pages yet: a size that exists finds none free. */
+static int check_hugetlb(u32 flags)
+{
+    u32 shift = (flags & MAP_HUGE_MASK) >> MAP_HUGE_SHIFT;
+
+    return !shift || shift == 21 || shift == 30 ? -ENOMEM : -EINVAL;
+}
+
+s64 sys_mmap(struct cpu *cpu, va_t addr, u64 len, u32 prot, u32 flags, struct file *file, u64 offset)
+{
+    struct mm *mm = cpu->current->mm;
+    struct mmap_state s = {
+        .mm = mm, .addr = addr, .len = len, .prot = prot, .flags = flags, .pgoff = PGOFF(offset >> PAGE_SHIFT)};
+    bool populate;
+    int err;
+
+    charge(cpu, COST_MMAP);
+    if (offset & ~PAGE_MASK)
+        return -EINVAL;
+    if (!(flags & MAP_ANONYMOUS_)) {
+        if (!file)
+            return -EBADF;
+        if (flags & MAP_HUGETLB_)
+            return -EINVAL;
+        s.file = file;
+    } else if (flags & MAP_HUGETLB_) {
+        return check_hugetlb(flags);
+    }
+    down_write(cpu, &mm->mmap_lock);
+    err = do_mmap(cpu, &s);
+    up_write(cpu, &mm->mmap_lock);
+    if (err)
+        return err;
+    populate = (s.vm_flags & VM_LOCKED) || (s.flags & (MAP_POPULATE_ | MAP_NONBLOCK_)) == MAP_POPULATE_;
+    if (populate)
+        mm_populate(cpu, mm, s.addr, s.len);
+    return (s64)s.addr;
+}
+
+/* One VMA exactly at [start, start + len), which must be free: stacks of new programs, vdso, what a front end knows of. */
+int do_mmap_fixed_special(struct cpu *cpu, struct mm *mm, va_t start, u64 len, vm_flags_t flags, u32 vm_ops,
+                          struct file *file, pgoff_t pgoff)
+{
+    u64 pages = len >> PAGE_SHIFT;
+    struct mmap_state s = {
+        .mm = mm, .addr = start, .len = len, .file = file, .pgoff = pgoff, .vm_flags = flags, .vm_ops = vm_ops};
+
+    if ((start & ~PAGE_MASK) || (len & ~PAGE_MASK) || !len || len > mm->task_size || start > mm->task_size - len)
+        return -EINVAL;
+    if (find_vma_intersection(cpu, mm, start, start + len))
+        return -EEXIST;
+    if ((flags & VM_ACCOUNT) && vm_enough_memory(cpu, mm, pages))
+        return -ENOMEM;
+    s.vma = alloc_mapping(cpu, &s);
+    if (!s.vma) {
+        if (flags & VM_ACCOUNT)
+            vm_unacct_memory(mm->m, pages);
+        return -ENOMEM;
+    }
+    link_mapping(cpu, mm, s.vma);
+    vm_stat_account(mm, flags, (s64)pages);
+    if (flags & VM_LOCKED)
+        mm->locked_vm += pages;
+    vma_index_trim(cpu, &mm->vmas);
+    return 0;
+}

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mremap(2): resize a mapping, or move it with its pages.
+ *
+ *   shrink                 unmap the tail
+ *   grow, room behind      extend the VMA (and merge with what it then touches)
+ *   grow, no room          move, if MREMAP_MAYMOVE
+ *   MREMAP_FIXED           unmap the target, then move; same size: every VMA of the range, holes kept
+ *   MREMAP_DONTUNMAP       move the pages, leave the VMA
+ *   old_len 0              map a shared mapping's pages a second time
+ *
+ * move_vma
+ *      PPPP MMMM NN            source cut out of its VMA (not with DONTUNMAP or old_len 0)
+ *                 ....  NNNN   new VMA linked on its own, tables' entries moved
+ *      PPPP       ....  NNNN   source unmapped; only then is the new VMA merged with its neighbours
+ *
+ *   So a failure on the way (memory for tables) is undone without needing memory: entries moved back, new VMA unlinked whole, source
+ *   merged with what it was cut from. An anonymous VMA that has no page yet takes the offset of its new address, so that it
+ *   can merge there.
+ *   As in the kernel, the target of MREMAP_FIXED is unmapped before the move is tried, and a move of several VMAs that fails has
+ *   moved the first ones.
+ *
+ * Accounting: a moved mapping takes its commitment along; only growth, or what DONTUNMAP leaves behind, is committed anew.
+ * Order of checks and errno values: those of 6.18, compared by tests/oracle/mmap_oracle.c.
+ */
+#include "vm/vma_priv.h"
+
+#include "base/errno.h"
+#include "vm/rmap.h"
+
+struct mremap_state {
+    struct mm *mm;
+    va_t addr, new_addr;
+    u64 old_len, new_len; /* bytes, whole pages */
+    u32 flags;
+    struct vm_area_struct *vma;
+    va_t populate; /* VM_LOCKED and grown: fault in [populate, populate + populate_len) */
+    u64 populate_len;
+};
+
+static bool implies_new_addr(const struct mremap_state *s)
+{
+    return s->flags & (MREMAP_FIXED_ | MREMAP_DONTUNMAP_);
+}
+
+static int check_params(const struct mremap_state *s)
+{
+    u64 task_size = s->mm->task_size;
+
+    if (s->flags & ~(MREMAP_MAYMOVE_ | MREMAP_FIXED_ | MREMAP_DONTUNMAP_))
+        return -EINVAL;
+    if ((s->addr & ~PAGE_MASK) || !s->new_len || s->new_len > task_size)
+        return -EINVAL;
+    if (!implies_new_addr(s))
+        return 0;
+    if (s->new_addr > task_size - s->new_len || (s->new_addr & ~PAGE_MASK) || !(s->flags & MREMAP_MAYMOVE_))
+        return -EINVAL;
+    if ((s->flags & MREMAP_DONTUNMAP_) && s->old_len != s->new_len)
+        return -EINVAL;
+    if (s->addr + s->old_len > s->new_addr && s->new_addr + s->new_len > s->addr)
+        return -EINVAL;
+    if (s->mm->map_count + 2 >= s->mm->m->config.max_map_count - 3)
+        return -ENOMEM;
+    return 0;
+}
+
+static int check_vma(struct cpu *cpu, const struct mremap_state *s)
+{
+    const struct vm_area_struct *vma = s->vma;
+    u64 delta = s->new_len > s->old_len ? s->new_len - s->old_len : s->old_len - s->new_len;
+    u64 pgoff;
+
+    if (!vma)
+        return -EFAULT;
+    if (s->new_len <= s->old_len && !implies_new_addr(s))
+        return 0;
+    if (!s->old_len && !(vma->vm_flags & (VM_SHARED | VM_MAYSHARE)))
+        return -EINVAL;
+    if ((s->flags & MREMAP_DONTUNMAP_) && (vma->vm_flags & (VM_DONTEXPAND | VM_PFNMAP)))
+        return -EINVAL;
+    if (s->old_len > vma->vm_end - s->addr)
+        return -EFAULT;
+    if (s->new_len == s->old_len)
+        return 0;
+    pgoff = linear_page_index(vma, s->addr).nr;
+    if (pgoff + (s->new_len >> PAGE_SHIFT) < pgoff)
+        return -EINVAL;
+    if (vma->vm_flags & (VM_DONTEXPAND | VM_PFNMAP))
+        return -EFAULT;
+    if (!mlock_future_ok(cpu, s->mm, vma->vm_flags, delta))
+        return -EAGAIN;
+    return may_expand_vm(cpu, s->mm, vma->vm_flags, delta >> PAGE_SHIFT) ? 0 : -ENOMEM;
+}
+
+static void stat_account(struct mm *mm, vm_flags_t flags, u64 bytes)
+{
+    vm_stat_account(mm, flags, (s64)(bytes >> PAGE_SHIFT));
+    if (flags & VM_LOCKED)
+        mm->locked_vm += bytes >> PAGE_SHIFT;
+}
+
+static void want_populate(struct mremap_state *s, vm_flags_t flags)
+{
+    if (!(flags & VM_LOCKED) || s->new_len <= s->old_len)
+        return;
+    s->populate = s->new_addr + s->old_len;
+    s->populate_len = s->new_len - s->old_len;
+}
+
+/* -- moving -------------------------------------------------------------------------------------------------------------- */
+
+static u64 pages_to_charge(const struct mremap_state *s)
+{
+    if (!(s->vma->vm_flags & VM_ACCOUNT))
+        return 0;
+    return (s->flags & MREMAP_DONTUNMAP_ ? s->new_len : s->new_len - s->old_len) >> PAGE_SHIFT;
+}
+
+/* The VMA at the new place, linked, empty. */
+static struct vm_area_struct *copy_vma(struct cpu *cpu, struct mremap_state *s)
+{
+    struct vm_area_struct *vma = s->vma, *copy = vm_area_dup(cpu, vma);
+    const struct vm_operations_struct *ops = vma_ops(cpu, vma);
+
+    if (!copy)
+        return NULL;
+    copy->vm_pgoff = linear_page_index(vma, s->addr);
+    if (vma_is_anonymous(vma) && !vma->anon_vma)
+        copy->vm_pgoff = PGOFF(s->new_addr >> PAGE_SHIFT);
+    copy->vm_start = s->new_addr;
+    copy->vm_end = s->new_addr + s->new_len;
+    if (anon_vma_clone(cpu, copy, vma)) {
+        vm_area_free(cpu, copy);
+        return NULL;
+    }
+    vma_get_file(copy);
+    if (vma_link(cpu, s->mm, copy)) {
+        vma_copy_cancel(cpu, copy);
+        return NULL;
+    }
+    if (ops && ops->open)
+        ops->open(cpu, copy);
+    return copy;
+}
+
+static void unlink_copy(struct cpu *cpu, struct mm *mm, struct vm_area_struct *copy)
+{
+    struct unmap_plan plan = {
+        .cuts = {.first = copy, .last = copy, .start = copy->vm_start, .end = copy->vm_end},
+    };
+
+    stat_account(mm, copy->vm_flags, copy->vm_end - copy->vm_start); /* unmap_commit() takes it off again */
+    unmap_commit(cpu, mm, &plan);
+}
+
+static int move_entries(struct cpu *cpu, struct mremap_state *s, struct vm_area_struct *copy)
+{
+    const struct vm_operations_struct *ops = vma_ops(cpu, copy);
+    u64 moved = move_page_tables(cpu, s->vma, s->addr, copy, s->new_addr, s->old_len);
+    int err = moved < s->old_len ? -ENOMEM : 0;
+
+    if (!err && ops && ops->mremap)
+        err = ops->mremap(cpu, copy);
+    if (err) {
+        u64 back = move_page_tables(cpu, copy, s->new_addr, s->vma, s->addr, moved);
+
+        ASSERT(back == moved); /* the tables are all there */
+    }
+    return err;
+}
+
+/* Merge `vma` with its neighbours, if they fit; without memory for it they stay apart. */
+static void merge_neighbours(struct cpu *cpu, struct vm_area_struct *vma)
+{
+    vma_modify(cpu, vma, vma->vm_start, vma->vm_end, vma->vm_flags);
+}
+
+/* The source as a VMA of its own, so that nothing can fail when it is unmapped. */
+static int cut_source(struct cpu *cpu, struct mremap_state *s)
+{
+    struct vma_cuts cuts = {.first = s->vma, .last = s->vma, .start = s->addr, .end = s->addr + s->old_len};
+    int err = vma_cuts_prepare(cpu, s->mm, &cuts);
+
+    if (!err)
+        vma_cuts_commit(cpu, s->mm, &cuts);
+    return err;
+}
+
+static void unmap_source(struct cpu *cpu, struct mremap_state *s)
+{
+    u64 hiwater_vm = s->mm->hiwater_vm;
+    struct unmap_plan plan = {
+        .cuts = {.first = s->vma, .last = s->vma, .start = s->vma->vm_start, .end = s->vma->vm_end},
+    };
+
+    unmap_commit(cpu, s->mm, &plan);
+    s->mm->hiwater_vm = hiwater_vm; /* it never was twice as large to the program */
+}
+
+/* DONTUNMAP: the pages are gone, so the old VMA is like one that never had any; nothing of it is locked. */
+static void leave_source(struct cpu *cpu, struct mremap_state *s)
+{
+    struct vm_area_struct *vma = s->vma;
+
+    if (vma->vm_flags & VM_LOCKED)
+        s->mm->locked_vm -= vma_pages(vma);
+    vma->vm_flags &= ~VM_LOCKED_MASK;
+    if (vma->anon_vma && vma->vm_start == s->addr && vma->vm_end == s->addr + s->old_len)
+        unlink_anon_vmas(cpu, vma);
+}
+
+static s64 move_vma(struct cpu *cpu, struct mremap_state *s)
+{
+    struct mm *mm = s->mm;
+    vm_flags_t flags = s->vma->vm_flags;
+    bool unmap = s->old_len && !(s->flags & MREMAP_DONTUNMAP_);
+    u64 charge_pages = pages_to_charge(s);
+    struct vm_area_struct *copy;
+    int err = -ENOMEM;
+
+    if (mm->map_count >= mm->m->config.max_map_count - 3)
+        return -ENOMEM;
+    if (charge_pages && vm_enough_memory(cpu, mm, charge_pages))
+        return -ENOMEM;
+    if (unmap && cut_source(cpu, s))
+        goto fail_charge;
+    copy = copy_vma(cpu, s);
+    if (!copy)
+        goto fail_cut;
+    err = move_entries(cpu, s, copy);
+    if (err)
+        goto fail_copy;
+
+    stat_account(mm, flags, s->new_len);
+    want_populate(s, flags);
+    if (unmap)
+        unmap_source(cpu, s);
+    else if (s->old_len)
+        leave_source(cpu, s);
+    merge_neighbours(cpu, copy);
+    return (s64)s->new_addr;
+
+fail_copy:
+    unlink_copy(cpu, mm, copy);
+fail_cut:
+    if (unmap)
+        merge_neighbours(cpu, s->vma);
+fail_charge:
+    vm_unacct_memory(mm->m, charge_pages);
+    return err;
+}
+
+static int set_new_addr(struct cpu *cpu, struct mremap_state *s, va_t hint)
+{
+    u32 map_flags = (s->flags & MREMAP_FIXED_ ? MAP_FIXED_ : 0) | (s->vma->vm_flags & VM_MAYSHARE ? MAP_SHARED_ : 0);
+    s64 found =
+        get_unmapped_area(cpu, s->mm, s->vma->vm_file, hint, s->new_len, linear_page_index(s->vma, s->addr), map_flags);
+
+    if (IS_ERR_VALUE(found))
+        return (int)found;
+    s->new_addr = (va_t)found;
+    return 0;
+}
+
+/* -- the cases -------------------------------------------------------------------------------------------------------------- */
+
+/* MREMAP_FIXED, MREMAP_DONTUNMAP: one VMA. */
+static s64 mremap_to(struct cpu *cpu, struct mremap_state *s)
+{
+    int err;
+
+    if (s->flags & MREMAP_FIXED_) {
+        err = do_munmap(cpu, s->mm, s->new_addr, s->new_len);
+        if (err)
+            return err;
+        s->vma = vma_lookup(cpu, s->mm, s->addr); /* its other half may have been the target */
+        if (!s->vma)
+            return -EFAULT;
+    }
+    if (s->old_len > s->new_len) {
+        err = do_munmap(cpu, s->mm, s->addr + s->new_len, s->old_len - s->new_len);
+        if (err)
+            return err;
+        s->old_len = s->new_len;
+    }
+    if ((s->flags & MREMAP_DONTUNMAP_) && !may_expand_vm(cpu, s->mm, s->vma->vm_flags, s->old_len >> PAGE_SHIFT))
+        return -ENOMEM;
+    err = set_new_addr(cpu, s, s->new_addr);
+    return err ? err : move_vma(cpu, s);
+}
+
+/* MREMAP_FIXED with the size unchanged: all VMAs of the range, each to its place relative to the first. */
+static s64 move_range(struct cpu *cpu, const struct mremap_state *whole)
+{
+    va_t at = whole->addr, end = whole->addr + whole->old_len;
+
+    while (at < end) {
+        struct mremap_state s = *whole;
+        s64 result;
+
+        s.vma = find_vma_intersection(cpu, s.mm, at, end);
+        if (!s.vma && at > whole->addr)
+            break;
+        if (!s.vma || (at == whole->addr && s.vma->vm_start > at))
+            return -EFAULT;
+        s.addr = MAX(at, s.vma->vm_start);
+        s.old_len = s.new_len = MIN(end, s.vma->vm_end) - s.addr;
+        s.new_addr = whole->new_addr + (s.addr - whole->addr);
+        at = s.addr + s.old_len;
+        result = check_vma(cpu, &s);
+        if (!result)
+            result = mremap_to(cpu, &s);
+        if (IS_ERR_VALUE(result))
+            return result;
+    }
+    return (s64)whole->new_addr;
+}
+
+static bool vma_expandable(struct cpu *cpu, const struct mremap_state *s)
+{
+    struct vm_area_struct *vma = s->vma;
+    u64 delta = s->new_len - s->old_len;
+    va_t end = vma->vm_end + delta;
+
+    if (s->old_len != vma->vm_end - s->addr || end < vma->vm_end)
+        return false;
+    if (vma->vm_next && vma->vm_next->vm_start < end)
+        return false;
+    return !IS_ERR_VALUE(get_unmapped_area(cpu, s->mm, NULL, vma->vm_start, end - vma->vm_start, PGOFF(0), MAP_FIXED_));
+}
+
+static s64 expand_in_place(struct cpu *cpu, struct mremap_state *s)
+{
+    struct vm_area_struct *vma = s->vma;
+    vm_flags_t flags = vma->vm_flags;
+    u64 delta = s->new_len - s->old_len, pages = flags & VM_ACCOUNT ? delta >> PAGE_SHIFT : 0;
+    struct vma_merge g = {
+        .mm = s->mm,
+        .prev = vma,
+        .next = vma->vm_next,
+        .start = vma->vm_end,
+        .end = vma->vm_end + delta,
+        .pgoff = pgoff_add(vma->vm_pgoff, vma_pages(vma)),
+        .vm_flags = flags,
+        .file = vma->vm_file,
+        .vm_ops = vma->vm_ops,
+        .anon_vma = vma->anon_vma,
+        .anon_name = vma->anon_name,
+    };
+
+    if (pages && vm_enough_memory(cpu, s->mm, pages))
+        return -ENOMEM;
+    if (!vma_merge_new_range(cpu, &g)) {
+        vm_unacct_memory(s->mm->m, pages);
+        return -ENOMEM;
+    }
+    stat_account(s->mm, flags, delta);
+    want_populate(s, flags);
+    return (s64)s->addr;
+}
+
+static s64 expand_vma(struct cpu *cpu, struct mremap_state *s)
+{
+    int err;
+
+    s->new_addr = s->addr;
+    if (vma_expandable(cpu, s))
+        return expand_in_place(cpu, s);
+    if (!(s->flags & MREMAP_MAYMOVE_))
+        return -ENOMEM;
+    err = set_new_addr(cpu, s, 0);
+    return err ? err : move_vma(cpu, s);
+}
+
+static s64 do_mremap(struct cpu *cpu, struct mremap_state *s)
+{
+    int err;
+
+    if ((s->flags & MREMAP_FIXED_) && s->old_len == s->new_len)
+        return move_range(cpu, s);
+    s->vma = vma_lookup(cpu, s->mm, s->addr);
+    err = check_vma(cpu, s);
+    if (err)
+        return err;
+    if (implies_new_addr(s))
+        return mremap_to(cpu, s);
+    if (s->new_len > s->old_len)
+        return expand_vma(cpu, s);
+    if (s->new_len < s->old_len)
+        err = do_munmap(cpu, s->mm, s->addr + s->new_len, s->old_len - s->new_len);
+    return err ? err : (s64)s->addr;
+}
+
+s64 sys_mremap(struct cpu *cpu, va_t addr, u64 old_len, u64 new_len, u32 flags, va_t new_addr)
+{
+    struct mm *mm = cpu->current->mm;
+    struct mremap_state s = {
+        .mm = mm,
+        .addr = addr,
+        .new_addr = new_addr,
+        .old_len = ALIGN_UP(old_len, PAGE_SIZE),
+        .new_len = ALIGN_UP(new_len, PAGE_SIZE),
+        .flags = flags,
+    };
+    s64 result;
+
+    charge(cpu, COST_MMAP);
+    result = check_params(&s);
+    if (result)
+        return result;
+    down_write(cpu, &mm->mmap_lock);
+    result = do_mremap(cpu, &s);
+    up_write(cpu, &mm->mmap_lock);
+    if (!IS_ERR_VALUE(result) && s.populate_len)
+        mm_populate(cpu, mm, s.populate, s.populate_len);
+    return result;
+}

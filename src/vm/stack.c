@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Growth of stacks, and faulting ranges in before they are used.
+ *
+ * A VM_GROWSDOWN mapping is extended to the page of a fault just below it, if RLIMIT_STACK and the address space allow it and
+ * stack_guard_gap pages to the next accessible mapping below remain, so that a stack never runs into it unseen:
+ *
+ *      lower mapping │◀── at least stack_guard_gap ──▶│ new vm_start ◀──── old vm_start │ stack
+ *
+ * Follows mmap(2) (MAP_GROWSDOWN), setrlimit(2), and mmap(2) (MAP_POPULATE), mlock(2).
+ */
+#include "vm/vma_priv.h"
+
+#include "base/errno.h"
+#include "vm/rmap.h"
+
+static int acct_stack_growth(struct cpu *cpu, struct vm_area_struct *vma, u64 size, u64 grow)
+{
+    struct mm *mm = vma->vm_mm;
+
+    if (!may_expand_vm(cpu, mm, vma->vm_flags, grow))
+        return -ENOMEM;
+    if (size > task_rlimit_of(cpu, RLIMIT_STACK_))
+        return -ENOMEM;
+    if (!mlock_future_ok(cpu, mm, vma->vm_flags, grow << PAGE_SHIFT))
+        return -ENOMEM;
+    return vma->vm_flags & VM_ACCOUNT ? vm_enough_memory(cpu, mm, grow) : 0;
+}
+
+static void grow_down(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, u64 grow)
+{
+    struct mm *mm = vma->vm_mm;
+    struct vma_change c = {.vma = vma, .start = addr, .end = vma->vm_end};
+
+    vma_commit(cpu, mm, &c);
+    vm_stat_account(mm, vma->vm_flags, (s64)grow);
+    if (vma->vm_flags & VM_LOCKED)
+        mm->locked_vm += grow;
+}
+
+int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
+{
+    const struct machine_config *c = &vma->vm_mm->m->config;
+    struct vm_area_struct *prev = vma->vm_prev;
+    u64 grow;
+    int err;
+
+    addr &= PAGE_MASK;
+    if (!(vma->vm_flags & VM_GROWSDOWN))
+        return -EFAULT;
+    if (addr < c->mmap_min_addr)
+        return -EPERM;
+    if (addr >= vma->vm_start)
+        return 0;
+    if (prev && addr < prev->vm_end)
+        return -ENOMEM;
+    if (prev && !(prev->vm_flags & VM_GROWSDOWN) && vma_is_accessible(prev) &&
+        addr - prev->vm_end < (u64)c->stack_guard_gap << PAGE_SHIFT)
+        return -ENOMEM;
+    if (anon_vma_prepare(cpu, vma))
+        return -ENOMEM;
+    grow = (vma->vm_start - addr) >> PAGE_SHIFT;
+    if (grow > vma->vm_pgoff.nr)
+        return -ENOMEM;
+    err = acct_stack_growth(cpu, vma, vma->vm_end - addr, grow);
+    if (err)
+        return err;
+    grow_down(cpu, vma, addr, grow);
+    return 0;
+}
+
+/* -- populating --------------------------------------------------------------------------------------------------------------- */
+
+/* Private writable pages are made the process's own at once; of all others one gets what reading gets. */
+static u32 populate_flags(const struct vm_area_struct *vma)
+{
+    return (vma->vm_flags & (VM_WRITE | VM_SHARED)) == VM_WRITE ? FAULT_FLAG_WRITE : 0;
+}
+
+static bool populate_page(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, u32 flags)
+{
+    return !(handle_mm_fault(cpu, vma, addr, flags) & VM_FAULT_ERROR);
+}
+
+void mm_populate(struct cpu *cpu, struct mm *mm, va_t start, u64 len)
+{
+    va_t end = start + len;
+    struct vm_area_struct *vma;
+
+    down_read(cpu, &mm->mmap_lock);
+    for (vma = find_vma(cpu, mm, start); vma && vma->vm_start < end; vma = vma_next(vma)) {
+        va_t addr = MAX(start, vma->vm_start), stop = MIN(end, vma->vm_end);
+
+        if ((vma->vm_flags & (VM_IO | VM_PFNMAP)) || !vma_is_accessible(vma))
+            continue;
+        while (addr < stop && populate_page(cpu, vma, addr, populate_flags(vma)))
+            addr += PAGE_SIZE;
+    }
+    up_read(cpu, &mm->mmap_lock);
+}

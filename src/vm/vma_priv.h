@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* Between vma.c, vma_merge.c and the files of the system calls. All need the mmap_lock for writing. */
+#ifndef QUIRE_VM_VMA_PRIV_H
+#define QUIRE_VM_VMA_PRIV_H
+
+#include "vm/vma.h"
+
+/*
+ * One step from a list of VMAs to another, with index, trees and map_count. Nothing in it can fail; nodes for the insertions were
+ * preallocated. Offsets follow the starts.
+ */
+struct vma_change {
+    struct vm_area_struct *vma; /* gets the range [start, end) */
+    va_t start, end;
+    struct vm_area_struct *next; /* or NULL: the neighbour above, whose start moves to next_start */
+    va_t next_start;
+    struct vm_area_struct *insert;    /* or NULL: from vma_copy_range() */
+    struct vm_area_struct *remove[2]; /* or NULL: merged away, freed here */
+};
+void vma_commit(struct cpu *cpu, struct mm *mm, const struct vma_change *c);
+
+/* A detached copy of [start, end) of vma with references of its own, for a split. ERR_PTR(-ENOMEM / what may_split says). */
+struct vm_area_struct *vma_copy_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
+void vma_copy_cancel(struct cpu *cpu, struct vm_area_struct *copy);
+
+/* Cuts at `start` in `first` and at `end` in `last` (may be one VMA), where they are not edges already: all that can fail. */
+struct vma_cuts {
+    struct vm_area_struct *first, *last;
+    va_t start, end;
+    struct vm_area_struct *below, *above; /* the copies that become VMAs of their own, or NULL */
+};
+int vma_cuts_prepare(struct cpu *cpu, struct mm *mm, struct vma_cuts *cuts);
+void vma_cuts_commit(struct cpu *cpu, struct mm *mm, struct vma_cuts *cuts);
+void vma_cuts_cancel(struct cpu *cpu, struct vma_cuts *cuts);
+
+/* What a range is to look like, and what lies around it. */
+struct vma_merge {
+    struct mm *mm;
+    struct vm_area_struct *prev, *next; /* neighbours, or NULL */
+    struct vm_area_struct *middle;      /* the VMA that the range is part of; NULL: a new range */
+    struct vm_area_struct *copied_from; /* new range: the VMA whose pages will move there, or NULL */
+    va_t start, end;
+    pgoff_t pgoff; /* of start */
+    vm_flags_t vm_flags;
+    struct file *file;
+    u32 vm_ops;
+    struct anon_vma *anon_vma;
+    char *anon_name;
+};
+/* The neighbour that now covers the new range; NULL: no merge possible (or no memory for it). */
+struct vm_area_struct *vma_merge_new_range(struct cpu *cpu, const struct vma_merge *g);
+/*
+ * Make [start, end) of `vma` a VMA whose vm_flags may become `flags`: merged with neighbours that have them already, or cut
+ * out. The caller sets the flags. ERR_PTR(-ENOMEM): nothing changed.
+ */
+struct vm_area_struct *vma_modify(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, vm_flags_t flags);
+
+/* -- unmapping in two steps: munmap.c ---------------------------------------------------------------------------------- */
+struct unmap_plan {
+    struct vma_cuts cuts; /* cuts.first NULL: nothing mapped there */
+    u64 nr_pages;         /* mapped in the range */
+    u64 nr_accounted;     /* of them VM_ACCOUNT */
+};
+int unmap_prepare(struct cpu *cpu, struct mm *mm, va_t start, va_t end, struct unmap_plan *plan);
+void unmap_commit(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan);
+void unmap_cancel(struct cpu *cpu, struct unmap_plan *plan);
+
+/* -- small things --------------------------------------------------------------------------------------------------------- */
+bool mlock_future_ok(struct cpu *cpu, const struct mm *mm, vm_flags_t flags, u64 bytes);
+void mm_populate(struct cpu *cpu, struct mm *mm, va_t start, u64 len); /* no lock held on entry */
+
+static inline u64 task_rlimit_of(const struct cpu *cpu, u32 limit)
+{
+    return cpu->current ? rlimit(cpu->current, limit) : RLIM_INFINITY_;
+}
+
+static inline void update_hiwater_vm(struct mm *mm)
+{
+    if (mm->hiwater_vm < mm->total_vm)
+        mm->hiwater_vm = mm->total_vm;
+}
+
+static inline bool vma_is_accessible(const struct vm_area_struct *vma)
+{
+    return vma->vm_flags & VM_ACCESS_FLAGS;
+}
+
+#endif

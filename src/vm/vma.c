@@ -94,6 +94,16 @@ int vma_link(struct cpu *cpu, struct mm *mm, struct vm_area_struct *vma)
     return 0;
 }
 
+struct vma_node *vma_node_alloc(struct cpu *cpu)
+{
+    return kmem_cache_alloc(cpu, cpu->m->vm->vma_node_cachep, GFP_KERNEL_ACCOUNT);
+}
+
+void vma_node_free(struct cpu *cpu, struct vma_node *node)
+{
+    kmem_cache_free(cpu, cpu->m->vm->vma_node_cachep, node);
+}
+
 void mm_init_vmas(struct mm *mm)
 {
     vma_index_init(&mm->vmas);

@@ -45,7 +45,6 @@
 #include "vm/vma_index.h"
 
 #include "base/errno.h"
-#include "kmem/slab.h"
 #include "vm/vm.h"
 
 #define SLOTS 20
@@ -176,13 +175,13 @@ static struct vma_node *node_new(struct vma_index *x, u32 level)
 void vma_index_trim(struct cpu *cpu, struct vma_index *x)
 {
     while (unlikely(x->nr_reserve > 2 * x->height + 1))
-        kmem_cache_free(cpu, cpu->m->vm->vma_node_cachep, reserve_take(x));
+        vma_node_free(cpu, reserve_take(x));
 }
 
 static __cold int reserve_fill(struct cpu *cpu, struct vma_index *x, u32 want)
 {
     while (x->nr_reserve < want) {
-        struct vma_node *n = (struct vma_node *)kmem_cache_alloc(cpu, cpu->m->vm->vma_node_cachep, GFP_KERNEL_ACCOUNT);
+        struct vma_node *n = vma_node_alloc(cpu);
 
         if (!n) {
             vma_index_trim(cpu, x);
@@ -658,7 +657,7 @@ static void destroy_node(struct cpu *cpu, struct vma_node *n)
 {
     for (u32 i = 0; n->level && i < n->nr; i++)
         destroy_node(cpu, node_child(n, i));
-    kmem_cache_free(cpu, cpu->m->vm->vma_node_cachep, n);
+    vma_node_free(cpu, n);
 }
 
 void vma_index_destroy(struct cpu *cpu, struct vma_index *x)
@@ -666,7 +665,7 @@ void vma_index_destroy(struct cpu *cpu, struct vma_index *x)
     if (x->root)
         destroy_node(cpu, x->root);
     while (x->nr_reserve)
-        kmem_cache_free(cpu, cpu->m->vm->vma_node_cachep, reserve_take(x));
+        vma_node_free(cpu, reserve_take(x));
     vma_index_init(x);
 }
 

@@ -24,6 +24,10 @@ struct vma_index {
 #define VMA_NODE_BYTES 512
 #define VMA_NODE_ALIGN 64
 
+/* The nodes' memory (vma.c: the slab cache vma_node; a test's own). NULL: none. */
+struct vma_node *vma_node_alloc(struct cpu *cpu);
+void vma_node_free(struct cpu *cpu, struct vma_node *node);
+
 void vma_index_init(struct vma_index *x);
 /* Frees every node; the VMAs are the caller's. */
 void vma_index_destroy(struct cpu *cpu, struct vma_index *x);

@@ -14,14 +14,13 @@
 #include <cmocka.h>
 
 #include "base/errno.h"
-#include "kmem/slab.h"
 #include "vm/vm.h"
 
 /* -- what the index needs from below
  * ------------------------------------------------------------------------------------- */
 static long nodes_out, fail_after = -1;
 
-void *kmem_cache_alloc(struct cpu *cpu, struct kmem_cache *s, gfp_t gfp)
+struct vma_node *vma_node_alloc(struct cpu *cpu)
 {
     if (fail_after == 0)
         return NULL;
@@ -31,7 +30,7 @@ void *kmem_cache_alloc(struct cpu *cpu, struct kmem_cache *s, gfp_t gfp)
     return aligned_alloc(VMA_NODE_ALIGN, VMA_NODE_BYTES);
 }
 
-void kmem_cache_free(struct cpu *cpu, struct kmem_cache *s, void *object)
+void vma_node_free(struct cpu *cpu, struct vma_node *object)
 {
     nodes_out--;
     free(object);

@@ -178,7 +178,7 @@ static void unfreeze_slab(struct cpu *cpu, struct kmem_cache *s, struct page *sl
             *slab_freeptr(s, tail) = slab_link_object(cpu->m, s, slab, old.free);
         }
     } while (!slab_word_cmpxchg(slab, &old, new));
-    discard = !new.inuse && n->nr_partial >= s->min_partial;
+    discard = !new.inuse && nr_partial(n) >= s->min_partial;
     if (!discard && new.free)
         add_partial(n, slab);
     spin_unlock(cpu, &n->list_lock);
@@ -327,7 +327,7 @@ static bool take_partial_of(struct cpu *cpu, struct kmem_cache *s, struct kmem_c
     struct page *slab, *next, *extra = NULL;
     u32 nr = 0;
 
-    if (!READ_ONCE(n->nr_partial))
+    if (!nr_partial(n))
         return false;
     spin_lock(cpu, &n->list_lock);
     list_for_each_entry_safe (slab, next, &n->partial, slab_list) {
@@ -362,7 +362,7 @@ static bool take_node_partial(struct cpu *cpu, struct kmem_cache *s, gfp_t gfp, 
     for (u32 i = 0; !found && nid == SLAB_ANY_NODE && !(gfp & __GFP_THISNODE) && i + 1 < k->nr_nodes; i++) {
         struct kmem_cache_node *n = s->node[k->node_order[home][i]];
 
-        found = READ_ONCE(n->nr_partial) > s->min_partial && take_partial_of(cpu, s, n);
+        found = nr_partial(n) > s->min_partial && take_partial_of(cpu, s, n);
     }
     if (!found)
         return false;
@@ -455,7 +455,7 @@ __noinline int kmem_cache_alloc_bulk(struct cpu *cpu, struct kmem_cache *s, gfp_
 static void file_freed_slab(struct cpu *cpu, struct kmem_cache *s, struct page *slab, slab_word_t old, slab_word_t new)
 {
     struct kmem_cache_node *n = slab_node(s, slab);
-    bool discard = !new.inuse && n->nr_partial >= s->min_partial;
+    bool discard = !new.inuse && nr_partial(n) >= s->min_partial;
 
     if (discard && old.free)
         remove_partial(n, slab);

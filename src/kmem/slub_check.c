@@ -97,7 +97,7 @@ static void check_partial_list(struct machine *m, struct kmem_cache *s, u32 nid,
     }
     list_for_each_entry (slab, &n->full, slab_list)
         full++;
-    CHECK_EQ(r, n->nr_partial, partial, s->name);
+    CHECK_EQ(r, nr_partial(n), partial, s->name);
     CHECK_EQ(r, n->found.partial, partial, s->name);
     if (kmem_cache_debug(s))
         CHECK_EQ(r, n->found.full, full, s->name);

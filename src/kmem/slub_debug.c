@@ -74,7 +74,7 @@ static int print_track(char *buf, size_t size, const char *what, const struct sl
 {
     if (!t->addr)
         return 0;
-    return quire_scnprintf(buf, size, "; %s by pid %d on cpu %u at %#llx, %llu ns", what, t->pid, t->cpu,
+    return quire_scnprintf(buf, size, "; %s by pid %d on cpu %u at 0x%llx, %llu ns", what, t->pid, t->cpu,
                            (unsigned long long)t->addr, (unsigned long long)t->when);
 }
 
@@ -86,14 +86,14 @@ static void print_report(struct machine *m, struct kmem_cache *s, const void *ob
     int n = quire_scnprintf(buf, size, "BUG %s: object %p: %s", s->name, object, what);
 
     if (!PageSlab(slab)) {
-        quire_scnprintf(buf + n, size - (size_t)n, "; page %#llx is of no slab",
+        quire_scnprintf(buf + n, size - (size_t)n, "; page 0x%llx is of no slab",
                         (unsigned long long)page_to_pfn_nr(m, slab));
         return;
     }
     if (slab->slab_cache != s)
         n += quire_scnprintf(buf + n, size - (size_t)n, "; its cache is %s", slab->slab_cache->name);
     s = slab->slab_cache;
-    n += quire_scnprintf(buf + n, size - (size_t)n, "; slab %#llx, %u of %u objects in use",
+    n += quire_scnprintf(buf + n, size - (size_t)n, "; slab 0x%llx, %u of %u objects in use",
                          (unsigned long long)page_to_pfn_nr(m, slab), slab_word_read(slab).inuse,
                          slab_word_read(slab).objects);
     if (s->flags & SLAB_STORE_USER && valid_pointer(m, s, slab, object)) {
@@ -283,7 +283,7 @@ static void *debug_take_any(struct cpu *cpu, struct kmem_cache *s, gfp_t gfp, in
 
     for (u32 i = 0; !object && nid == SLAB_ANY_NODE && !(gfp & __GFP_THISNODE) && i + 1 < k->nr_nodes; i++) {
         n = s->node[k->node_order[home][i]];
-        if (READ_ONCE(n->nr_partial) > s->min_partial)
+        if (nr_partial(n) > s->min_partial)
             object = debug_take_from(cpu, s, n);
     }
     if (object)
@@ -364,7 +364,7 @@ void debug_free(struct cpu *cpu, struct kmem_cache *s, struct page *slab, void *
         list_del(&slab->slab_list);
         add_partial(n, slab);
     }
-    discard = !new.inuse && n->nr_partial > s->min_partial;
+    discard = !new.inuse && nr_partial(n) > s->min_partial;
     if (discard)
         remove_partial(n, slab);
     spin_unlock(cpu, &n->list_lock);

@@ -80,17 +80,21 @@ static inline struct kmem_cache_node *slab_node(const struct kmem_cache *s, cons
     return s->node[page_to_nid(slab)];
 }
 
-/* All CPUs' and this thread's view of a node's list. */
+static inline u64 nr_partial(const struct kmem_cache_node *n)
+{
+    return atomic_load_explicit(&((struct kmem_cache_node *)(uintptr_t)n)->nr_partial, memory_order_relaxed);
+}
+
 static inline void add_partial(struct kmem_cache_node *n, struct page *slab) MUST_HOLD(n->list_lock)
 {
     list_add_tail(&slab->slab_list, &n->partial);
-    n->nr_partial++;
+    atomic_store_explicit(&n->nr_partial, nr_partial(n) + 1, memory_order_relaxed);
 }
 
 static inline void remove_partial(struct kmem_cache_node *n, struct page *slab) MUST_HOLD(n->list_lock)
 {
     list_del(&slab->slab_list);
-    n->nr_partial--;
+    atomic_store_explicit(&n->nr_partial, nr_partial(n) - 1, memory_order_relaxed);
 }
 
 /* slub.c */

@@ -68,7 +68,7 @@ struct slabs_found {
 
 struct kmem_cache_node {
     spinlock_t list_lock;      /* RANK_SLAB_NODE */
-    _Atomic u64 nr_partial;   /* n to write, readers take relaxed loads */
+    _Atomic u64 nr_partial;    /* n to write, readers take relaxed loads */
     struct list_head partial;  /* n: slabs with free objects that no CPU holds */
     struct list_head full;     /* n: debugged caches only */
     _Atomic u64 nr_slabs;      /* a: all slabs of the cache on this node */

@@ -256,7 +256,7 @@ void flush_cpu_slab(struct cpu *cpu)
     mutex_unlock(cpu, &k->slab_mutex);
 }
 
-/* Own a CPU that nobody owns, for a moment. */
+/* Own a CPU that nobody owns, for a moment: so short that whoever fails to acquire it meanwhile is not woken, but looks again. */
 bool cpu_try_claim(struct cpu *cpu, u32 target)
 {
     u32 free = 0, me = atomic_load_explicit(&cpu->owner, memory_order_relaxed);
@@ -267,7 +267,6 @@ bool cpu_try_claim(struct cpu *cpu, u32 target)
 void cpu_unclaim(struct cpu *cpu, u32 target)
 {
     atomic_store(&cpu->m->cpus[target].owner, 0);
-    port_futex_wake(&cpu->m->cpus[target].owner, 1);
 }
 
 /* This CPU and those that nobody owns at once; the others are asked to. */

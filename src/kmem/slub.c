@@ -178,7 +178,7 @@ static void unfreeze_slab(struct cpu *cpu, struct kmem_cache *s, struct page *sl
             *slab_freeptr(s, tail) = slab_link_object(cpu->m, s, slab, old.free);
         }
     } while (!slab_word_cmpxchg(slab, &old, new));
-    discard = !new.inuse && nr_partial(n) >= s->min_partial;
+    discard = !new.inuse &&nr_partial(n) >= s->min_partial;
     if (!discard && new.free)
         add_partial(n, slab);
     spin_unlock(cpu, &n->list_lock);
@@ -452,10 +452,11 @@ __noinline int kmem_cache_alloc_bulk(struct cpu *cpu, struct kmem_cache *s, gfp_
  * ---------------------------------------------------------------------------------------------------------------- */
 
 /* The word has changed under list_lock (held, released here): file the slab where it now belongs. */
-static void file_freed_slab(struct cpu *cpu, struct kmem_cache *s, struct page *slab, slab_word_t old, slab_word_t new)
+static void file_freed_slab(struct cpu *cpu, struct kmem_cache *s, struct page *slab, slab_word_t old,
+                            slab_word_t new) NO_LOCK_ANALYSIS
 {
     struct kmem_cache_node *n = slab_node(s, slab);
-    bool discard = !new.inuse && nr_partial(n) >= s->min_partial;
+    bool discard = !new.inuse &&nr_partial(n) >= s->min_partial;
 
     if (discard && old.free)
         remove_partial(n, slab);
@@ -467,7 +468,8 @@ static void file_freed_slab(struct cpu *cpu, struct kmem_cache *s, struct page *
 }
 
 /* Push the `nr` objects from head to tail, all of `slab`, which is not this CPU's slab. */
-static void free_to_slab(struct cpu *cpu, struct kmem_cache *s, struct page *slab, void *head, void *tail, u32 nr)
+static void free_to_slab(struct cpu *cpu, struct kmem_cache *s, struct page *slab, void *head, void *tail,
+                         u32 nr) NO_LOCK_ANALYSIS
 {
     struct kmem_cache_node *n = slab_node(s, slab);
     slab_word_t old = slab_word_read(slab), new;

@@ -158,58 +158,77 @@ void debug_setup_slab(struct machine *m, struct kmem_cache *s, struct page *slab
     }
 }
 
-/* Whether [at, at + len) holds `value` only; else reports the first byte that does not, and restores the range. */
-static bool check_bytes(struct cpu *cpu, struct kmem_cache *s, const void *object, const char *what, char *at, u64 len,
-                        u8 value)
+struct byte_range {
+    char *at;
+    u64 len;
+    u8 value; /* that all of them should have */
+};
+
+/* Whether they have it; else reports the first byte that has not, and restores the range. */
+static bool check_bytes(struct cpu *cpu, struct kmem_cache *s, const void *object, const char *what,
+                        struct byte_range b)
 {
     char text[128];
     u64 i = 0;
 
-    while (i < len && (u8)at[i] == value)
+    while (i < b.len && (u8)b.at[i] == b.value)
         i++;
-    if (likely(i == len))
+    if (likely(i == b.len))
         return true;
     quire_snprintf(text, sizeof(text), "%s overwritten at offset %lld: 0x%02x instead of 0x%02x", what,
-                   (long long)(at + i - (const char *)object), (u8)at[i], value);
+                   (long long)(b.at + i - (const char *)object), (u8)b.at[i], b.value);
     slab_bug(cpu, s, object, text);
-    memset(at, value, len);
+    memset(b.at, b.value, b.len);
     return false;
 }
 
 static bool check_red_zones(struct cpu *cpu, struct kmem_cache *s, char *p, enum object_state state)
 {
     u8 red = state == OBJECT_IN_USE ? SLUB_RED_ACTIVE : SLUB_RED_INACTIVE;
+    struct byte_range left = {p - s->red_left_pad, s->red_left_pad, red};
+    struct byte_range right = {p + s->object_size, s->inuse - s->object_size, red};
 
-    return check_bytes(cpu, s, p, "left red zone", p - s->red_left_pad, s->red_left_pad, red) &&
-           check_bytes(cpu, s, p, "right red zone", p + s->object_size, s->inuse - s->object_size, red);
+    return check_bytes(cpu, s, p, "left red zone", left) && check_bytes(cpu, s, p, "right red zone", right);
 }
 
-/* Bytes of an object that should not have changed. False: something was reported. */
-static bool check_object(struct cpu *cpu, struct kmem_cache *s, char *p, enum object_state state)
+static bool check_poison(struct cpu *cpu, struct kmem_cache *s, char *p)
+{
+    struct byte_range all_but_last = {p, s->object_size - 1, POISON_FREE};
+    struct byte_range last = {p + s->object_size - 1, 1, POISON_END};
+
+    return check_bytes(cpu, s, p, "poison of a free object", all_but_last) &&
+           check_bytes(cpu, s, p, "poison of a free object", last);
+}
+
+static bool check_padding(struct cpu *cpu, struct kmem_cache *s, char *p)
 {
     u32 info_end = s->inuse + (freeptr_outside(s) ? (u32)sizeof(void *) : 0) +
                    (s->flags & SLAB_STORE_USER ? NR_TRACKS * (u32)sizeof(struct slab_track_entry) : 0);
-    bool ok = true;
+    struct byte_range padding = {p + info_end, s->size - s->red_left_pad - info_end, POISON_INUSE};
 
+    return check_bytes(cpu, s, p, "padding", padding);
+}
+
+/* Bytes of an object that should not have changed. */
+static void check_object(struct cpu *cpu, struct kmem_cache *s, char *p, enum object_state state)
+{
     if (s->flags & SLAB_RED_ZONE)
-        ok = check_red_zones(cpu, s, p, state);
+        check_red_zones(cpu, s, p, state);
     if (object_poison(s) && state == OBJECT_FREE)
-        ok = check_bytes(cpu, s, p, "poison of a free object", p, s->object_size - 1, POISON_FREE) &&
-             check_bytes(cpu, s, p, "poison of a free object", p + s->object_size - 1, 1, POISON_END) && ok;
+        check_poison(cpu, s, p);
     if (s->flags & SLAB_POISON)
-        ok = check_bytes(cpu, s, p, "padding", p + info_end, s->size - s->red_left_pad - info_end, POISON_INUSE) && ok;
-    return ok;
+        check_padding(cpu, s, p);
 }
 
 /* What no object uses at the end of the slab. */
-static bool check_slab_rest(struct cpu *cpu, struct kmem_cache *s, struct page *slab)
+static void check_slab_rest(struct cpu *cpu, struct kmem_cache *s, struct page *slab)
 {
     char *base = page_address(cpu->m, slab);
     u64 used = (u64)slab_word_read(slab).objects * s->size, bytes = PAGE_SIZE << folio_order((struct folio *)slab);
+    struct byte_range rest = {base + used, bytes - used, POISON_INUSE};
 
-    if (!(s->flags & SLAB_POISON))
-        return true;
-    return check_bytes(cpu, s, base + s->red_left_pad, "rest of the slab", base + used, bytes - used, POISON_INUSE);
+    if (s->flags & SLAB_POISON)
+        check_bytes(cpu, s, base + s->red_left_pad, "rest of the slab", rest);
 }
 
 /* -- allocating
@@ -244,6 +263,7 @@ static bool check_freelist(struct cpu *cpu, struct kmem_cache *s, struct page *s
 
 /* First object of a slab on the partial list, list_lock held; NULL: its list was broken and is cut. */
 static void *debug_take(struct cpu *cpu, struct kmem_cache *s, struct kmem_cache_node *n, struct page *slab)
+    MUST_HOLD(n->list_lock)
 {
     slab_word_t w;
     void *object = NULL;
@@ -364,7 +384,7 @@ void debug_free(struct cpu *cpu, struct kmem_cache *s, struct page *slab, void *
         list_del(&slab->slab_list);
         add_partial(n, slab);
     }
-    discard = !new.inuse && nr_partial(n) > s->min_partial;
+    discard = !new.inuse &&nr_partial(n) > s->min_partial;
     if (discard)
         remove_partial(n, slab);
     spin_unlock(cpu, &n->list_lock);

@@ -18,14 +18,15 @@ enum slab_bug_action { SLAB_BUG_STOP, SLAB_BUG_KEEP };
 #define SLAB_REPORT_LEN 640
 
 struct kmem {
-    struct mutex slab_mutex;                                        /* RANK_SLAB_MUTEX: the list of caches */
-    struct list_head caches;                                        /* s: newest first, as /proc/slabinfo prints them */
-    u32 nr_nodes;                                                   /* c */
-    u32 min_objects;                                                /* c: 4 * (fls(CPUs) + 1) */
-    struct kmem_cache *cache_cache;                                 /* c: struct kmem_cache */
-    struct kmem_cache *node_cache;                                  /* c: struct kmem_cache_node */
-    struct kmem_cache *cpu_cache;                                   /* c: arrays of struct kmem_cache_cpu */
-    struct kmem_cache *xa_cache;                                    /* c: struct xa_node */
+    struct mutex slab_mutex;        /* RANK_SLAB_MUTEX: the list of caches */
+    struct list_head caches;        /* s: newest first, as /proc/slabinfo prints them */
+    u32 nr_nodes;                   /* c */
+    u64 boot_bytes;                 /* c: from here on: this, first caches and CPUs' parts */
+    u32 min_objects;                /* c: 4 * (fls(CPUs) + 1) */
+    struct kmem_cache *cache_cache; /* c: struct kmem_cache */
+    struct kmem_cache *node_cache;  /* c: struct kmem_cache_node */
+    struct kmem_cache *cpu_cache;   /* c: arrays of struct kmem_cache_cpu */
+    struct kmem_cache *xa_cache;    /* c: struct xa_node */
     struct kmem_cache *kmalloc[NR_KMALLOC_TYPES][NR_KMALLOC_SIZES]; /* c */
     u8 kmalloc_index[24];                /* c: size class of 1..192 bytes, by (bytes - 1) / 8 */
     u8 node_order[MAX_NODES][MAX_NODES]; /* c: the other nodes, nearest first */

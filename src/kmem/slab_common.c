@@ -553,8 +553,8 @@ int kmem_cache_init(struct cpu *cpu)
     struct machine *m = cpu->m;
     u32 cache_size = (u32)(sizeof(struct kmem_cache) + m->config.nr_nodes * sizeof(struct kmem_cache_node *));
     u64 caches = ALIGN_UP(sizeof(struct kmem), 64), cpus = caches + 3 * ALIGN_UP((u64)cache_size, 64);
-    struct kmem *k =
-        alloc_pages_exact(cpu, cpus + 3ul * m->nr_cpus * sizeof(struct kmem_cache_cpu), GFP_KERNEL | __GFP_ZERO);
+    u64 boot_bytes = cpus + 3ul * m->nr_cpus * sizeof(struct kmem_cache_cpu);
+    struct kmem *k = alloc_pages_exact(cpu, boot_bytes, GFP_KERNEL | __GFP_ZERO);
     int err;
 
     if (!k)
@@ -562,6 +562,7 @@ int kmem_cache_init(struct cpu *cpu)
     m->kmem = k;
     mutex_init(&k->slab_mutex, RANK_SLAB_MUTEX);
     INIT_LIST_HEAD(&k->caches);
+    k->boot_bytes = boot_bytes;
     k->nr_nodes = m->config.nr_nodes;
     k->min_objects = 4 * (ilog2(m->nr_cpus) + 1 + 1);
     k->node_cache = (struct kmem_cache *)((char *)k + caches);

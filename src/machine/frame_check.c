@@ -19,6 +19,7 @@
 #include "machine/frame_check.h"
 
 #include "base/xarray.h"
+#include "kmem/kmem.h"
 #include "phys/phys.h"
 #include "vm/vm.h"
 
@@ -88,6 +89,14 @@ static void note_batch(const struct folio_batch *b)
         b->folios[i]->page.memcg_data += NOTE_REF;
 }
 
+/* struct kmem and the caches that all others come from lie in pages of their own. */
+static bool is_kmem_boot(const struct machine *m, const struct page *page)
+{
+    const char *at = page_address(m, page), *first = (const char *)m->kmem;
+
+    return at >= first && at < first + m->kmem->boot_bytes;
+}
+
 /* -- 3: frames ------------------------------------------------------------------------------------------------------------------------ */
 
 static void check_table_frame(struct frame_check *c, struct page *page, u64 note)
@@ -134,7 +143,8 @@ static void check_frame(struct machine *m, struct page *page, u64 nr_frames, voi
     page->memcg_data = 0;
     if (PageTable(page))
         check_table_frame(c, page, note);
-    else if (PageSlab(page) || page_has_type(page, PGTY_large_kmalloc) || page == m->vm->zero_page)
+    else if (PageSlab(page) || page_has_type(page, PGTY_large_kmalloc) || page == m->vm->zero_page ||
+             is_kmem_boot(m, page))
         return; /* kmem_check(), vm_check() */
     else if (page->mapping)
         check_user_frame(c, (struct folio *)page, note);
@@ -148,6 +158,7 @@ void frame_check(struct machine *m, struct check_report *r)
     struct frame_check c = {.m = m, .r = r, .f = pt_format_of(m)};
     struct mm *mm;
 
+    note_mm(&c, m->vm->init_mm);
     list_for_each_entry (mm, &m->vm->mms, mmlist)
         note_mm(&c, mm);
     for (u32 id = 0; id < m->nr_cpus; id++) {

@@ -60,7 +60,7 @@ static void test_big(void **state)
     machine_config_layout(&c);
     m = machine_boot(&c, NULL);
     assert_false(IS_ERR(m));
-    print_message("1 TB, 8 nodes, 256 CPUs: %llu ms\n", (unsigned long long)(port_clock_ns() - start) / 1000000);
+    print_message("1 TB, 8 nodes, 256 CPUs: %llu ms\n", (unsigned long long)((port_clock_ns() - start) / 1000000));
     test_machine_end(m);
 }
 

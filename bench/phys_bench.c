@@ -30,7 +30,7 @@ static struct cpu *bench_boot(u64 mem_bytes, u32 nodes, u32 cpus, enum memory_mo
     return phys_init(&m->cpus[0]) ? NULL : &m->cpus[0];
 }
 
-#define ROUNDS 7
+#define ROUNDS 60
 #define BEST(result, n, body)                                                  \
     do {                                                                       \
         (result) = 1e18;                                                       \
@@ -52,22 +52,22 @@ static void bench_pairs(struct cpu *cpu)
     static struct page *kept[KEPT];
     double ns;
 
-    BEST(ns, 1000000, __free_page(cpu, alloc_page(cpu, GFP_HIGHUSER_MOVABLE)));
+    BEST(ns, 50000, __free_page(cpu, alloc_page(cpu, GFP_HIGHUSER_MOVABLE)));
     printf("%-44s %7.1f ns\n", "order-0 alloc+free pair", ns);
-    BEST(ns, 1000000, folio_put(cpu, folio_alloc(cpu, GFP_HIGHUSER_MOVABLE, 0)));
+    BEST(ns, 50000, folio_put(cpu, folio_alloc(cpu, GFP_HIGHUSER_MOVABLE, 0)));
     printf("%-44s %7.1f ns\n", "order-0 folio_alloc+folio_put pair", ns);
-    BEST(ns, 300000, __free_pages(cpu, alloc_pages(cpu, GFP_KERNEL, 2), 2));
+    BEST(ns, 20000, __free_pages(cpu, alloc_pages(cpu, GFP_KERNEL, 2), 2));
     printf("%-44s %7.1f ns\n", "order-2 alloc+free pair", ns);
-    BEST(ns, 2000, __free_pages(cpu, alloc_pages(cpu, GFP_HIGHUSER_MOVABLE | __GFP_COMP, 9), 9));
+    BEST(ns, 100, __free_pages(cpu, alloc_pages(cpu, GFP_HIGHUSER_MOVABLE | __GFP_COMP, 9), 9));
     printf("%-44s %7.1f ns\n", "order-9 compound alloc+free pair", ns);
-    BEST(ns, 50, {
+    BEST(ns, 2, {
         for (u32 k = 0; k < KEPT; k++)
             kept[k] = alloc_page(cpu, GFP_HIGHUSER_MOVABLE);
         for (u32 k = 0; k < KEPT; k++)
             __free_page(cpu, kept[k]);
     });
     printf("%-44s %7.1f ns\n", "4096 pages allocated, then freed: per page", ns / KEPT);
-    BEST(ns, 50, {
+    BEST(ns, 2, {
         for (u32 k = 0; k < KEPT; k++) {
             kept[k] = alloc_page(cpu, GFP_HIGHUSER_MOVABLE);
             folio_add_lru(cpu, (struct folio *)kept[k]);

@@ -175,7 +175,7 @@ void reserve_highatomic_pageblock(struct cpu *cpu, struct zone *zone, struct pag
         move_freepages_block(cpu->m, zone, pfn, MIGRATE_HIGHATOMIC);
         atomic_fetch_add_explicit(&zone->nr_reserved_highatomic, pageblock_nr_pages, memory_order_relaxed);
     }
-    spin_unlock(cpu, &zone->lock);
+    zone_unlock(cpu, zone);
 }
 
 /* Give back reserved pageblocks of one zone that have free pages; whether any page was moved. zone->lock. */
@@ -209,7 +209,7 @@ bool unreserve_highatomic_pageblock(struct cpu *cpu, const struct alloc_context 
             continue;
         spin_lock(cpu, &zone->lock);
         moved = unreserve_zone(cpu->m, zone, ac->migratetype);
-        spin_unlock(cpu, &zone->lock);
+        zone_unlock(cpu, zone);
         if (moved)
             return true;
     }

@@ -249,7 +249,7 @@ struct page *pfn_to_online_page(struct cpu *cpu, pfn_t pfn)
         else
             deferred_grow_zone(m, zone);
     }
-    spin_unlock(cpu, &zone->lock);
+    zone_unlock(cpu, zone);
     return pfn_to_page(m, pfn);
 }
 

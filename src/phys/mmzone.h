@@ -84,6 +84,8 @@ struct zone {
     _Atomic u64 watermark_boost;                   /* z */
     _Atomic u64 lowmem_reserve[MAX_NR_ZONES];      /* s: pages kept from requests that could use a higher zone */
     _Atomic u64 nr_reserved_highatomic;            /* z */
+    /* z: bit i: an order-0 request that may use zones up to i is above the high watermark; zone_unlock() keeps it true */
+    _Atomic u8 rich;
     struct per_cpu_zone *pcp;                      /* c: [nr_cpus] */
     struct pglist_data *zone_pgdat;                /* c */
     u8 zone_idx;                                   /* c: enum zone_type */

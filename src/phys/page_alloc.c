@@ -63,6 +63,23 @@ static inline void check_page(struct machine *m, struct page *p, u64 flags)
         check_failed(m, p, flags);
 }
 
+/* _mapcount (low half) and _refcount as one word. */
+#define PAGE_COUNTS_FREE 0xffffffffull              /* -1, 0 */
+#define PAGE_COUNTS_NEW (1ull << 32 | 0xffffffffull) /* -1, 1 */
+#define PAGE_COUNTS_PCP ((u64)PGTY_pcp)              /* on a list, 0 */
+_Static_assert(offsetof(struct page, _refcount) == offsetof(struct page, _mapcount) + 4, "one aligned word");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "_mapcount is the low half");
+
+static inline u64 page_counts(struct page *p)
+{
+    return atomic_load_explicit((_Atomic u64 *)(void *)&p->_mapcount, memory_order_relaxed);
+}
+
+static inline void set_page_counts(struct page *p, u64 counts)
+{
+    atomic_store_explicit((_Atomic u64 *)(void *)&p->_mapcount, counts, memory_order_relaxed);
+}
+
 static inline void clear_page_flags(struct page *p)
 {
     u64 flags = atomic_load_explicit(&p->flags, memory_order_relaxed);
@@ -178,21 +195,24 @@ static inline void pcp_push(struct cpu *cpu, struct zone *zone, struct page *pag
     u32 index = pcp_list_index(mt, order);
     bool free_high = false;
 
-    page->private = order;
-    atomic_store_explicit(&page->page_type, PGTY_pcp, memory_order_relaxed);
+    if (page->private != order)
+        page->private = order;
+    set_page_counts(page, PAGE_COUNTS_PCP);
     list_add(&page->lru, &pcp->lists[index]);
     pcp->count += 1u << order;
-    pcp->alloc_factor >>= 1;
+    if (pcp->alloc_factor) /* stores are dear here: the next atomic operation waits for them */
+        pcp->alloc_factor >>= 1;
     if (unlikely(order && order <= PAGE_ALLOC_COSTLY_ORDER)) {
         /* High-order pages freed in a row: let them merge rather than pile up. */
         free_high = pcp->free_count >= pcp->batch && (pcp->flags & PCPF_PREV_FREE_HIGH_ORDER);
         pcp->flags |= PCPF_PREV_FREE_HIGH_ORDER;
-    } else {
-        pcp->flags &= (u8)~PCPF_PREV_FREE_HIGH_ORDER;
+    } else if (unlikely(pcp->flags)) {
+        pcp->flags = 0;
     }
     if (pcp->free_count < pcp->batch << PCP_BATCH_SCALE_MAX)
         pcp->free_count = (u16)(pcp->free_count + (1u << order));
-    if (unlikely(pcp->count >= pcp->high || free_high || atomic_load_explicit(&zone->flags, memory_order_relaxed)))
+    if (unlikely(pcp->count >= pcp->high) || unlikely(free_high) ||
+        unlikely(atomic_load_explicit(&zone->flags, memory_order_relaxed)))
         pcp_trim(cpu, zone, pcp, index, free_high);
 }
 
@@ -236,7 +256,7 @@ static struct page *rmqueue_buddy(struct cpu *cpu, struct zone *zone, unsigned i
     /* Somebody about to fail, or killed, may break into the reserve for others. */
     if (!page && (alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK)))
         page = rmqueue_smallest(m, zone, order, MIGRATE_HIGHATOMIC);
-    spin_unlock(cpu, &zone->lock);
+    zone_unlock(cpu, zone);
     return page;
 }
 
@@ -414,19 +434,10 @@ __noinline static struct page *alloc_pages_general(struct cpu *cpu, gfp_t gfp, u
     return alloc_pages_slowpath(cpu, gfp, order, &ac);
 }
 
-/* Is the zone well above its high watermark for an order-0 request? */
-static inline bool zone_is_rich(struct zone *zone, enum zone_type highest)
-{
-    s64 free = atomic_load_explicit(&zone->vm_stat[NR_FREE_PAGES], memory_order_relaxed);
-    u64 need = wmark_pages(zone, WMARK_HIGH) +
-               atomic_load_explicit(&zone->lowmem_reserve[highest], memory_order_relaxed) +
-               atomic_load_explicit(&zone->nr_reserved_highatomic, memory_order_relaxed) +
-               (u64)atomic_load_explicit(&zone->vm_stat[NR_FREE_CMA_PAGES], memory_order_relaxed);
-
-    return free > (s64)need && !atomic_load_explicit(&zone->flags, memory_order_relaxed);
-}
-
-/* Order 0, first zone, list not empty. */
+/*
+ * Order 0, first zone, list not empty, plenty free. _mapcount and _refcount are neighbours: both are checked with one
+ * load and set with one store. A page on a list has private 0 already.
+ */
 static inline struct page *alloc_page_fast(struct cpu *cpu, gfp_t gfp, int nid)
 {
     enum zone_type highest = gfp_zone(gfp);
@@ -435,16 +446,24 @@ static inline struct page *alloc_page_fast(struct cpu *cpu, gfp_t gfp, int nid)
     struct list_head *list;
     struct page *page;
 
-    if (unlikely(!zone))
+    if (unlikely(!zone) || unlikely(!(atomic_load_explicit(&zone->rich, memory_order_relaxed) >> highest & 1)))
         return NULL;
     pcp = &zone->pcp[cpu->id];
     list = &pcp->lists[pcp_list_index(gfp_migratetype(gfp), 0)];
-    if (unlikely(list_empty(list)) || unlikely(!zone_is_rich(zone, highest)))
+    if (unlikely(list_empty(list)))
         return NULL;
-    pcp->free_count >>= 1;
-    page = pcp_pop(pcp, list, 0);
+    page = list_first_entry(list, struct page, lru);
+    list_del(&page->lru);
+    pcp->count--;
+    if (pcp->free_count)
+        pcp->free_count >>= 1;
     count_alloc(cpu, zone, zone->node, 0);
-    prep_new_page(cpu, page, 0, gfp);
+    if (unlikely((atomic_load_explicit(&page->flags, memory_order_relaxed) & PAGE_FLAGS_CHECK_AT_PREP) |
+                 (u64)(uintptr_t)page->mapping | (page_counts(page) ^ PAGE_COUNTS_PCP)))
+        bad_page(cpu->m, page, "changed while on a per-cpu list");
+    set_page_counts(page, PAGE_COUNTS_NEW);
+    if (unlikely(gfp & __GFP_ZERO))
+        zero_pages(cpu, page, 0, gfp);
     return page;
 }
 
@@ -482,7 +501,7 @@ __noinline static void free_to_zone(struct cpu *cpu, struct zone *zone, struct p
 {
     spin_lock(cpu, &zone->lock);
     free_one_page(cpu->m, zone, page, order, pageblock_mt(cpu->m, page_to_pfn_nr(cpu->m, page)), FREE_TO_HEAD);
-    spin_unlock(cpu, &zone->lock);
+    zone_unlock(cpu, zone);
 }
 
 /* The block's checks are done; where it goes. */
@@ -506,10 +525,40 @@ static inline void free_prepared(struct cpu *cpu, struct page *page, unsigned in
         free_to_zone(cpu, zone, page, order);
 }
 
-void free_unref_page(struct cpu *cpu, struct page *page, unsigned int order)
+__noinline static void free_unref_page_general(struct cpu *cpu, struct page *page, unsigned int order)
 {
     free_pages_prepare(cpu->m, page, order);
     free_prepared(cpu, page, order);
+}
+
+/* The same for what nearly always comes: one page, nothing wrong with it. */
+static inline void free_page_fast(struct cpu *cpu, struct page *page)
+{
+    u64 flags = atomic_load_explicit(&page->flags, memory_order_relaxed);
+    enum migratetype mt = pageblock_mt(cpu->m, page_to_pfn_nr(cpu->m, page));
+
+    if (unlikely((flags & PAGE_FLAGS_CHECK_AT_FREE) | (page_counts(page) ^ PAGE_COUNTS_FREE)) ||
+        unlikely(mt >= MIGRATE_PCPTYPES)) {
+        free_unref_page_general(cpu, page, 0);
+        return;
+    }
+    if (page->mapping) {
+        if (unlikely(!((uintptr_t)page->mapping & PAGE_MAPPING_ANON)))
+            bad_page(cpu->m, page, "freed with a mapping");
+        page->mapping = NULL;
+    }
+    if (flags & PAGE_FLAGS_CHECK_AT_PREP)
+        atomic_store_explicit(&page->flags, flags & ~PAGE_FLAGS_CHECK_AT_PREP, memory_order_relaxed);
+    cpu->event[PGFREE]++;
+    pcp_push(cpu, cpu->m->phys->zone_table[flags >> ZONES_PGSHIFT], page, 0, mt);
+}
+
+void free_unref_page(struct cpu *cpu, struct page *page, unsigned int order)
+{
+    if (likely(!order))
+        free_page_fast(cpu, page);
+    else
+        free_unref_page_general(cpu, page, order);
 }
 
 void free_unref_folios(struct cpu *cpu, struct folio **folios, unsigned int nr)
@@ -518,19 +567,25 @@ void free_unref_folios(struct cpu *cpu, struct folio **folios, unsigned int nr)
         free_unref_page(cpu, &folios[i]->page, folio_order(folios[i]));
 }
 
+/*
+ * Not the last reference of a block that is no folio: somebody looks at its first page. That page waits for him, the rest goes.
+ */
+__cold static void free_all_but_first(struct cpu *cpu, struct page *page, unsigned int order, bool compound)
+{
+    while (!compound && order-- > 0)
+        free_unref_page(cpu, page + (1ul << order), order);
+}
+
 void __free_pages(struct cpu *cpu, struct page *page, unsigned int order)
 {
     bool compound = order && page_test_flag(page, PG_head); /* read before the last reference is gone */
 
-    if (likely(folio_put_testzero((struct folio *)page))) {
-        free_unref_page(cpu, page, order);
-        return;
-    }
-    if (compound)
-        return;
-    /* Somebody took a reference of the first page of a block that is no folio: that page waits, the rest goes. */
-    while (order-- > 0)
-        free_unref_page(cpu, page + (1ul << order), order);
+    if (unlikely(!folio_put_testzero((struct folio *)page)))
+        free_all_but_first(cpu, page, order, compound);
+    else if (likely(!order))
+        free_page_fast(cpu, page);
+    else
+        free_unref_page_general(cpu, page, order);
 }
 
 void *__get_free_pages(struct cpu *cpu, gfp_t gfp, unsigned int order)

@@ -71,7 +71,7 @@ __noinline bool pcp_refill(struct cpu *cpu, struct zone *zone, struct per_cpu_zo
         atomic_store_explicit(&page->page_type, PGTY_pcp, memory_order_relaxed);
         list_add_tail(&page->lru, list);
     }
-    spin_unlock(cpu, &zone->lock);
+    zone_unlock(cpu, zone);
     pcp->count += i << order;
     return i > 0;
 }
@@ -148,7 +148,7 @@ __noinline void pcp_trim(struct cpu *cpu, struct zone *zone, struct per_cpu_zone
     charge(cpu, COST_ALLOC_SLOW);
     spin_lock(cpu, &zone->lock);
     free_bulk(cpu->m, zone, n, pcp, list);
-    spin_unlock(cpu, &zone->lock);
+    zone_unlock(cpu, zone);
     if ((atomic_load_explicit(&zone->flags, memory_order_relaxed) & ZONE_BELOW_HIGH) &&
         zone_watermark_ok(zone, 0, wmark_pages(zone, WMARK_HIGH), ZONE_MOVABLE, 0))
         atomic_fetch_and_explicit(&zone->flags, ~(u32)ZONE_BELOW_HIGH, memory_order_relaxed);
@@ -160,7 +160,7 @@ void pcp_drain(struct cpu *cpu, struct zone *zone, struct per_cpu_zone *pcp)
         return;
     spin_lock(cpu, &zone->lock);
     free_bulk(cpu->m, zone, pcp->count, pcp, 0);
-    spin_unlock(cpu, &zone->lock);
+    zone_unlock(cpu, zone);
 }
 
 static void drain_cpu(struct cpu *cpu, u32 id)

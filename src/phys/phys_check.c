@@ -115,9 +115,11 @@ static enum lru_list expected_list(const struct folio *f)
 /* Managed pages that somebody marks reserved, as the zero page is, stay in the books. */
 static bool was_handed_over(const struct machine *m, const struct page *page)
 {
-    u64 addr = page_to_phys(m, page).pa;
+    u64 addr = page_to_phys(m, page).pa, idx = addr;
+    struct memblock_range r = {0};
 
-    return memblock_is_memory(&m->phys->memblock, addr) && !memblock_is_reserved(&m->phys->memblock, addr);
+    memblock_next_free(&m->phys->memblock, &idx, NUMA_NO_NODE, 0, &r);
+    return idx != MEMBLOCK_ITER_END && r.start == addr && r.end >= addr + PAGE_SIZE;
 }
 
 static void count_block(struct check_ctx *c, struct page *page, u64 n, struct memmap_count *count)

@@ -75,6 +75,27 @@ static inline u32 nr_free_blocks(const struct zone *z, unsigned int order, enum 
     return n;
 }
 
+/* Which requests have plenty, for the fast path; to be called whenever free pages, watermarks or reserves changed. */
+static inline void zone_update_rich(struct zone *zone)
+{
+    s64 free = atomic_load_explicit(&zone->vm_stat[NR_FREE_PAGES], memory_order_relaxed);
+    u64 need = wmark_pages(zone, WMARK_HIGH) +
+               atomic_load_explicit(&zone->nr_reserved_highatomic, memory_order_relaxed) +
+               (u64)atomic_load_explicit(&zone->vm_stat[NR_FREE_CMA_PAGES], memory_order_relaxed);
+    u8 rich = 0;
+
+    for (u32 i = 0; i < MAX_NR_ZONES; i++)
+        if (free > (s64)(need + atomic_load_explicit(&zone->lowmem_reserve[i], memory_order_relaxed)))
+            rich |= (u8)(1u << i);
+    atomic_store_explicit(&zone->rich, rich, memory_order_relaxed);
+}
+
+static inline void zone_unlock(struct cpu *cpu, struct zone *zone)
+{
+    zone_update_rich(zone);
+    spin_unlock(cpu, &zone->lock);
+}
+
 /* -- watermark.c ------------------------------------------------------------------------------------------------------------ */
 void setup_per_zone_wmarks(struct machine *m);
 void refresh_zone_stat_thresholds(struct machine *m);

@@ -208,6 +208,7 @@ void setup_per_zone_wmarks(struct machine *m)
         setup_lowmem_reserve(m, m->phys->node_data[nid]);
     for_each_zone(m, nid, zone) {
         setup_zone_wmark(m, zone, pages_min, lowmem);
+        zone_update_rich(zone);
         if (populated_zone(zone))
             setup_pcp_sizes(m, zone);
     }

@@ -95,29 +95,35 @@ static void print_json(const struct bench_case *c, const struct series_run *r, i
     fprintf(json, "}}");
 }
 
-static void print_ns(double ns)
+/* Nanoseconds, or bytes where the row's unit is MB. */
+static void print_figure(const struct bench_case *c, double x)
 {
-    if (ns < 10000)
-        printf("%9.1f ns", ns);
+    if (c->unit)
+        printf("%9.1f %s", x / 1e6, c->unit);
+    else if (x < 10e3)
+        printf("%9.1f ns", x);
+    else if (x < 10e6)
+        printf("%9.1f us", x / 1e3);
     else
-        printf("%9.1f us", ns / 1000);
+        printf("%9.1f ms", x / 1e6);
 }
 
 static void print_case(const struct bench_case *c, const struct series_run *r, int nr)
 {
     printf("%-46s ", c->name);
-    print_ns(r[0].median);
+    print_figure(c, r[0].median);
     if (c->target > 0) {
         bool ok = r[0].median <= c->target;
 
-        printf("  %s %.0f ns", ok ? "within" : "OVER  ", c->target);
+        printf("  %s", ok ? "within" : "OVER  ");
+        print_figure(c, c->target);
         missed += !ok;
     }
     printf("\n");
     for (int i = 1; i < nr; i++) {
         printf("    %-42s ", r[i].s->name);
         if (r[i].there) {
-            print_ns(r[i].median);
+            print_figure(c, r[i].median);
             printf("  ours / this = %.2f\n", r[0].median / r[i].median);
         } else {
             printf("not installed\n");

@@ -10,6 +10,8 @@
 #ifndef QUIRE_PT_PT_INLINE_H
 #define QUIRE_PT_PT_INLINE_H
 
+#include "pt/pt.h"
+
 #define PT_FN static inline __attribute__((always_inline))
 typedef const struct pt_format *fmt_t;
 

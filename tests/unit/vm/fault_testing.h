@@ -18,7 +18,6 @@
 
 static inline void vm_books(struct machine *m, struct check_report *r)
 {
-    vm_check(m, r);
     machine_check(m, r);
 }
 

@@ -116,15 +116,11 @@ static void test_signals(void **state)
         enum fault_access access;
         int signo, si_code;
     } rows[] = {
-        {PROT_NONE_, ACCESS_READ, 11, 2},
-        {PROT_NONE_, ACCESS_WRITE, 11, 2},
-        {PROT_NONE_, ACCESS_EXEC, 11, 2},
-        {PROT_READ_, ACCESS_READ, 0, 0},
-        {PROT_READ_, ACCESS_WRITE, 11, 2},
-        {PROT_READ_, ACCESS_EXEC, 11, 2},
+        {PROT_NONE_, ACCESS_READ, 11, 2},  {PROT_NONE_, ACCESS_WRITE, 11, 2},
+        {PROT_NONE_, ACCESS_EXEC, 11, 2},  {PROT_READ_, ACCESS_READ, 0, 0},
+        {PROT_READ_, ACCESS_WRITE, 11, 2}, {PROT_READ_, ACCESS_EXEC, 11, 2},
         {PROT_WRITE_, ACCESS_READ, 0, 0}, /* x86: writing implies reading */
-        {PROT_WRITE_, ACCESS_WRITE, 0, 0},
-        {PROT_READ_ | PROT_EXEC_, ACCESS_EXEC, 0, 0},
+        {PROT_WRITE_, ACCESS_WRITE, 0, 0}, {PROT_READ_ | PROT_EXEC_, ACCESS_EXEC, 0, 0},
         {PROT_EXEC_, ACCESS_READ, 0, 0}, /* x86 without protection keys */
         {PROT_EXEC_, ACCESS_WRITE, 11, 2},
     };
@@ -558,14 +554,7 @@ static void scenario_exec(struct env *v, u32 *oom)
 
 static void test_no_memory(void **state)
 {
-    static const struct {
-        const char *name;
-        scenario run;
-    } scenarios[] = {{"anon", scenario_anon},
-                     {"file", scenario_file},
-                     {"shmem", scenario_shmem},
-                     {"fork", scenario_fork},
-                     {"exec", scenario_exec}};
+    static const scenario scenarios[] = {scenario_anon, scenario_file, scenario_shmem, scenario_fork, scenario_exec};
 
     for (u32 i = 0; i < ARRAY_SIZE(scenarios); i++) {
         bool failed = true;
@@ -577,11 +566,9 @@ static void test_no_memory(void **state)
             assert_true(nth < 500);
             env_init(&v, NULL);
             fail_arm(v.m, nth);
-            scenarios[i].run(&v, &oom);
+            scenarios[i](&v, &oom);
             failed = fail_injected(v.m);
-            if (failed != (oom != 0))
-                print_message("%s: allocation %llu: failed %d, seen %u\n", scenarios[i].name, (unsigned long long)nth,
-                              failed, oom);
+            /* failed and not seen: the slab allocator did with a smaller slab */
             if (!failed)
                 assert_int_equal(oom, 0);
             env_end(&v);
@@ -622,11 +609,11 @@ static void test_formats(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_anon),         cmocka_unit_test(test_anon_zeroed),  cmocka_unit_test(test_spurious),
-        cmocka_unit_test(test_signals),      cmocka_unit_test(test_stack),        cmocka_unit_test(test_file_private),
-        cmocka_unit_test(test_file_shared),  cmocka_unit_test(test_fault_around), cmocka_unit_test(test_warm_cache),
-        cmocka_unit_test(test_sigbus),       cmocka_unit_test(test_shmem),        cmocka_unit_test(test_mprotect),
-        cmocka_unit_test(test_mremap),       cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_anon),        cmocka_unit_test(test_anon_zeroed),  cmocka_unit_test(test_spurious),
+        cmocka_unit_test(test_signals),     cmocka_unit_test(test_stack),        cmocka_unit_test(test_file_private),
+        cmocka_unit_test(test_file_shared), cmocka_unit_test(test_fault_around), cmocka_unit_test(test_warm_cache),
+        cmocka_unit_test(test_sigbus),      cmocka_unit_test(test_shmem),        cmocka_unit_test(test_mprotect),
+        cmocka_unit_test(test_mremap),      cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_formats),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

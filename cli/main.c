@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/* `quire`: the command line. Options are parsed here and nowhere else. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quire.h"
+
+static const char help_text[] =
+    "Usage: quire run [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
+    "       quire --help | --version\n"
+    "\n"
+    "Run PROGRAM, unmodified, on modelled Linux machines: each one's memory manager sees every access, page fault and memory\n"
+    "system call of it and of its children. The program's input, output and exit status are its own; the report goes to stderr.\n"
+    "\n"
+    "  --machine FILE    model this machine (sysctl.conf syntax, see machines/); several: all see the same run.\n"
+    "                    None: a machine like this host\n"
+    "  --set KEY=VALUE   one setting: before any --machine for all machines, after one for that machine\n"
+    "  --json FILE       write everything as JSON ('-': stdout)\n"
+    "  --report FILE     write the table to FILE instead of stderr\n"
+    "  --quiet           no table\n"
+    "  --check           verify every machine's books at the end; exit status 3 if they do not balance\n"
+    "  --help-keys       list the keys of machine files\n";
+
+void usage_error(const char *format, ...)
+{
+    va_list ap;
+
+    fprintf(stderr, "quire: ");
+    va_start(ap, format);
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+    fprintf(stderr, "\n");
+    exit(EXIT_USAGE);
+}
+
+/* -- machines ------------------------------------------------------------------------------------------------------------ */
+
+#define MAX_SETS 256
+
+struct settings {
+    u32 nr;
+    const char *assignment[MAX_SETS]; /* key=value */
+    s32 machine[MAX_SETS];            /* -1: all */
+};
+
+static void apply(struct machine_config *c, const char *assignment)
+{
+    const char *eq = strchr(assignment, '=');
+    char key[128], err[512];
+
+    if (!eq || eq == assignment || (size_t)(eq - assignment) >= sizeof(key))
+        usage_error("--set %s: expected KEY=VALUE, such as mem=2G; `quire run --help-keys` lists the keys", assignment);
+    snprintf(key, sizeof(key), "%.*s", (int)(eq - assignment), assignment);
+    if (machine_config_set(c, key, eq + 1, err, sizeof(err)))
+        usage_error("--set %s: %s", assignment, err);
+}
+
+static char *read_file(const char *path)
+{
+    FILE *f = fopen(path, "re");
+    size_t size = 1 << 20, n;
+    char *text = malloc(size + 1);
+
+    if (!f || !text)
+        usage_error("--machine %s: %s", path, strerror(errno));
+    n = fread(text, 1, size, f);
+    if (ferror(f))
+        usage_error("--machine %s: %s", path, strerror(errno));
+    if (n == size)
+        usage_error("--machine %s: larger than 1 MiB: not a machine file", path);
+    fclose(f);
+    text[n] = 0;
+    return text;
+}
+
+static struct machine_config *load_machine(const char *path)
+{
+    struct machine_config *c = calloc(1, sizeof(*c));
+    const char *base = strrchr(path, '/');
+    char *text = read_file(path), err[512], name[64];
+    size_t len;
+
+    if (!c)
+        usage_error("no memory");
+    machine_config_default(c);
+    base = base ? base + 1 : path;
+    len = strlen(base);
+    if (len > 5 && strcmp(base + len - 5, ".conf") == 0)
+        len -= 5;
+    snprintf(name, sizeof(name), "%.*s", (int)len, base);
+    machine_config_set(c, "name", name, err, sizeof(err));
+    if (machine_config_parse(c, text, path, err, sizeof(err)))
+        usage_error("%s", err);
+    free(text);
+    return c;
+}
+
+/* -- run -------------------------------------------------------------------------------------------------------------------- */
+
+static void help_keys(void)
+{
+    char form[256];
+
+    for (u32 i = 0; i < machine_config_nr_keys(); i++) {
+        const struct config_key *k = machine_config_key(i);
+        struct text t = text_in(form, sizeof(form));
+
+        machine_config_form(k, &t);
+        printf("%-34s %s\n%-34s   %s\n", k->name, k->doc, "", form);
+    }
+}
+
+/* The value of `--name VALUE` or `--name=VALUE`; NULL: another option. */
+static const char *option_value(const char *name, char ***arg)
+{
+    size_t len = strlen(name);
+    const char *a = **arg;
+
+    if (strncmp(a, name, len) != 0)
+        return NULL;
+    if (a[len] == '=')
+        return a + len + 1;
+    if (a[len])
+        return NULL;
+    if (!(*arg)[1])
+        usage_error("%s: needs a value; `quire --help` shows how", name);
+    return *++*arg;
+}
+
+static void add_set(struct settings *s, const char *assignment, u32 nr_machines)
+{
+    if (s->nr == MAX_SETS)
+        usage_error("more than %d --set options", MAX_SETS);
+    s->machine[s->nr] = (s32)nr_machines - 1;
+    s->assignment[s->nr++] = assignment;
+}
+
+static void parse_run(char **arg, struct run_options *o, struct settings *sets)
+{
+    const char *value;
+
+    for (; *arg && **arg == '-'; arg++) {
+        if (strcmp(*arg, "--") == 0) {
+            arg++;
+            break;
+        }
+        if ((value = option_value("--machine", &arg))) {
+            if (o->nr_machines == SESSION_MACHINES)
+                usage_error("--machine %s: at most %d machines in one run", value, SESSION_MACHINES);
+            o->config[o->nr_machines++] = load_machine(value);
+        } else if ((value = option_value("--set", &arg))) {
+            add_set(sets, value, o->nr_machines);
+        } else if ((value = option_value("--json", &arg))) {
+            o->json_file = value;
+        } else if ((value = option_value("--report", &arg))) {
+            o->report_file = value;
+        } else if (strcmp(*arg, "--check") == 0) {
+            o->check = true;
+        } else if (strcmp(*arg, "--quiet") == 0) {
+            o->quiet = true;
+        } else if (strcmp(*arg, "--help-keys") == 0) {
+            help_keys();
+            exit(0);
+        } else if (strcmp(*arg, "--help") == 0) {
+            fputs(help_text, stdout);
+            exit(0);
+        } else {
+            usage_error("%s: unknown option; `quire --help` lists them", *arg);
+        }
+    }
+    o->argv = arg;
+}
+
+static void apply_sets(struct run_options *o, const struct settings *sets)
+{
+    char err[512];
+
+    for (u32 i = 0; i < o->nr_machines; i++) {
+        for (u32 k = 0; k < sets->nr; k++)
+            if (sets->machine[k] == -1 || sets->machine[k] == (s32)i)
+                apply(o->config[i], sets->assignment[k]);
+        if (machine_config_validate(o->config[i], err, sizeof(err)))
+            usage_error("machine %s: %s", o->config[i]->name, err);
+    }
+}
+
+/* The program decides which machine stands for "this host": it needs the guest's page-table format. */
+static enum guest_arch program_arch(const char *name)
+{
+    char path[SESSION_PATH];
+    static struct program p;
+
+    program_find(name, path);
+    return program_resolve(path, "", &p) == PROGRAM_OK || p.e_machine ? p.arch : GUEST_X86_64;
+}
+
+static int cmd_run(char **arg)
+{
+    static struct run_options o;
+    static struct settings sets;
+
+    parse_run(arg, &o, &sets);
+    if (!o.argv[0])
+        usage_error("run: no program given; `quire --help` shows how");
+    if (!o.nr_machines) {
+        o.config[0] = calloc(1, sizeof(*o.config[0]));
+        if (!o.config[0])
+            usage_error("no memory");
+        host_config(o.config[0], program_arch(o.argv[0]));
+        o.nr_machines = 1;
+    }
+    apply_sets(&o, &sets);
+    return run_program(&o);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc >= 2 && strcmp(argv[1], "run") == 0)
+        return cmd_run(argv + 2);
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("quire " QUIRE_VERSION);
+        return 0;
+    }
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
+        fputs(help_text, stdout);
+        return 0;
+    }
+    if (argc >= 2)
+        usage_error("%s: unknown command; `quire --help` shows how", argv[1]);
+    fputs(help_text, stderr);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line tool: what its files share. main.c parses, run.c launches and watches, host.c knows this host, report*.c print. */
+#ifndef QUIRE_CLI_QUIRE_H
+#define QUIRE_CLI_QUIRE_H
+
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "program.h"
+#include "session.h"
+
+/* Exit status for whatever is wrong with the command line, the program or a machine file. */
+#define EXIT_USAGE 2
+
+struct run_options {
+    u32 nr_machines;
+    struct machine_config *config[SESSION_MACHINES];
+    const char *json_file;   /* NULL: none */
+    const char *report_file; /* NULL: stderr */
+    bool check;
+    bool quiet; /* no table */
+    char **argv; /* the program's */
+};
+
+struct run_result {
+    int wait_status;    /* as waitpid(2) gives it */
+    double wall_s;
+    struct rusage usage; /* of the program and what it waited for */
+    u32 still_running;  /* processes that outlive the program */
+    bool checked;
+    struct check_report *check[SESSION_MACHINES];
+};
+
+/* Print "quire: ..." to stderr and exit with EXIT_USAGE. */
+_Noreturn void usage_error(const char *format, ...) __printf_like(1, 2);
+
+/* run.c: returns the exit status, or does not return: the program died of a signal and so do we. */
+int run_program(struct run_options *o);
+
+/* host.c */
+void host_config(struct machine_config *c, enum guest_arch arch); /* a machine like this host */
+void host_find_qemu(struct session *s);
+bool host_find_plugin(char out[SESSION_PATH]);
+
+/* report.c, report_json.c */
+void report_text(FILE *out, const struct run_options *o, struct session *s, const struct run_result *r);
+int report_json(const char *file, const struct run_options *o, struct session *s, const struct run_result *r);
+static inline struct machine *session_machine(const struct session *s, u32 i)
+{
+    return (struct machine *)(uintptr_t)s->machine[i].addr;
+}
+
+#endif

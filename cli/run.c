@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `quire run`: boots the machines, starts the program under qemu, watches until it ends, reports.
+ *
+ *   launcher ─ fork ─▶ qemu + plugin ─ fork, exec ─▶ ... every process registers in the session
+ *      └ poll: pidfds of all registered processes (who died without a word is taken off the machines), SIGCHLD, progress line
+ *
+ * The launcher is a child subreaper, so that orphans are its own. It keeps out of the program's way: terminal signals reach the program
+ * directly and are ignored here, SIGTERM and SIGHUP sent to the launcher alone are passed on; it ends as the program ended.
+ */
+#define _GNU_SOURCE
+#include "quire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "port/posix/port_posix.h"
+
+extern char **environ;
+
+#define POLL_MS 20
+#define PROGRESS_AFTER_S 2.0
+#define PROGRESS_EVERY_S 0.5
+#define ORPHAN_GRACE_S 0.5
+
+struct launcher {
+    struct run_options *o;
+    struct session *s;
+    struct program program;
+    pid_t child;
+    int signals; /* signalfd */
+    FILE *err;   /* our own stderr: the program may close its */
+    int pidfd[SESSION_PROCS]; /* 0: none */
+    struct run_result result;
+    bool ended;
+    double start, last_progress;
+    bool progress_shown;
+};
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* -- before: refuse what cannot run --------------------------------------------------------------------------------------- */
+
+static void refuse(const struct program *p, enum program_error err, const char *name)
+{
+    switch (err) {
+    case PROGRAM_OK:
+        return;
+    case PROGRAM_NOT_FOUND:
+        usage_error("%s: program not found (%s); give its path, or set PATH", name, strerror(p->err ? p->err : ENOENT));
+    case PROGRAM_NOT_EXECUTABLE:
+        usage_error("%s: not executable; `chmod +x` makes it so, if it is a program", name);
+    case PROGRAM_NO_FORMAT:
+        usage_error("%s: neither an ELF program nor a script with an interpreter line; name its interpreter, such as `quire run -- sh %s`",
+                    name, name);
+    case PROGRAM_FOREIGN:
+        usage_error("%s: a program for another kind of machine (ELF machine %u); x86-64, aarch64 and riscv64, 64 bit, can be run", name,
+                    p->e_machine);
+    case PROGRAM_BAD_ELF:
+        usage_error("%s: a damaged ELF file", name);
+    case PROGRAM_NO_INTERPRETER:
+        usage_error("%s: needs %s, which is missing%s", name, p->missing,
+                    p->nr_prefix ? "; correct the script's first line or install it"
+                                 : "; link the program statically, or set QEMU_LD_PREFIX to the folder that holds its libraries");
+    case PROGRAM_TOO_DEEP:
+        usage_error("%s: scripts interpreted by scripts, more than %d deep", name, PROGRAM_MAX_SCRIPTS);
+    }
+}
+
+static void resolve_program(struct launcher *l)
+{
+    const char *name = l->o->argv[0];
+    char path[SESSION_PATH];
+    enum program_error err;
+
+    program_find(name, path);
+    err = program_resolve(path, getenv("QEMU_LD_PREFIX") ? getenv("QEMU_LD_PREFIX") : "", &l->program);
+    refuse(&l->program, err, name);
+    if (!l->s->qemu[l->program.arch][0])
+        usage_error("%s: running %s programs needs qemu-%s, which is not installed: apt-get install qemu-user", name,
+                    guest_arch_name[l->program.arch], guest_arch_name[l->program.arch]);
+    if (!host_find_plugin(l->s->plugin))
+        usage_error("libquire_qemu.so is not where the build puts it; build Quire again with `make`");
+}
+
+/* qemu lays programs out from 256 GiB upwards: formats with less room cannot hold them. */
+static void check_format(const struct machine_config *c, const struct program *p)
+{
+    const struct pt_format *fmt = pt_formats[c->pt_format];
+
+    if (pt_task_size(fmt) < 1ull << 46)
+        usage_error("machine %s: arch: programs for %s need a 47-bit address space, this format has less; "
+                    "use x86_64, x86_64-5level, arm64, riscv64-sv48 or riscv64-sv57",
+                    c->name, guest_arch_name[p->arch]);
+}
+
+static void boot_machines(struct launcher *l)
+{
+    for (u32 i = 0; i < l->o->nr_machines; i++) {
+        struct machine_config *c = l->o->config[i];
+        struct machine *m;
+
+        check_format(c, &l->program);
+        m = machine_boot(c, NULL);
+        if (IS_ERR(m))
+            usage_error("machine %s: cannot be booted: %s", c->name, strerror(-PTR_ERR(m)));
+        l->s->machine[i].handle = m->handle;
+        l->s->machine[i].addr = (u64)(uintptr_t)m->region;
+        l->s->nr_machines = i + 1;
+    }
+}
+
+/* -- start ------------------------------------------------------------------------------------------------------------------- */
+
+static void setup_signals(struct launcher *l, sigset_t *old)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGQUIT);
+    sigprocmask(SIG_BLOCK, &set, old);
+    l->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (l->signals < 0)
+        usage_error("signalfd: %s", strerror(errno));
+}
+
+static void start_program(struct launcher *l)
+{
+    struct session_proc *slot = session_proc_new(l->s, getpid());
+    struct command c;
+    sigset_t old;
+
+    slot->arch = l->program.arch;
+    snprintf(slot->comm, sizeof(slot->comm), "%.15s", l->o->argv[0]);
+    if (command_build(&c, l->s, &l->program, session_proc_index(l->s, slot), l->o->argv, environ))
+        usage_error("no memory");
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    setup_signals(l, &old);
+    fflush(NULL);
+    l->start = now();
+    l->child = fork();
+    if (l->child == 0) {
+        sigprocmask(SIG_SETMASK, &old, NULL);
+        execve(c.argv[0], c.argv, c.envp);
+        fprintf(stderr, "quire: %s: %s\n", c.argv[0], strerror(errno));
+        _exit(EXIT_USAGE);
+    }
+    if (l->child < 0)
+        usage_error("fork: %s", strerror(errno));
+    atomic_store(&slot->pid, l->child);
+    command_free(&c);
+}
+
+/* -- watch -------------------------------------------------------------------------------------------------------------------- */
+
+/* The process is gone: whatever it left on the machines goes too. */
+static void clean_up(struct launcher *l, struct session_proc *p)
+{
+    if (!atomic_exchange(&p->cleaned, 1)) {
+        if (atomic_load(&p->in_core) && !atomic_load(&p->frozen)) {
+            session_notice(l->s, "process %d (%s) was killed from outside in the middle of a machine's memory manager",
+                           atomic_load(&p->pid), p->comm);
+            for (u32 i = 0; i < l->s->nr_machines; i++)
+                session_machine_dead(l->s, i, "process %d was killed from outside while it changed this machine",
+                                     atomic_load(&p->pid));
+        }
+        session_release_dead_cpus(l->s, p);
+        session_drop_threads(l->s, p, NULL);
+    }
+    vfork_done(p);
+    session_proc_free(p);
+}
+
+static void reap(struct launcher *l)
+{
+    int status;
+    pid_t pid;
+    struct rusage usage;
+
+    while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
+        if (pid == l->child) {
+            l->ended = true;
+            l->result.wait_status = status;
+            l->result.usage = usage;
+        }
+}
+
+static void take_signals(struct launcher *l)
+{
+    struct signalfd_siginfo si;
+
+    while (read(l->signals, &si, sizeof(si)) == sizeof(si)) {
+        bool from_terminal = si.ssi_code == SI_KERNEL; /* the program got it too */
+
+        if (si.ssi_signo != SIGCHLD && !from_terminal)
+            kill(l->child, (int)si.ssi_signo);
+    }
+    reap(l);
+}
+
+static void open_pidfds(struct launcher *l)
+{
+    for (u32 i = 0; i < SESSION_PROCS; i++) {
+        struct session_proc *p = &l->s->proc[i];
+        s32 pid = atomic_load(&p->pid);
+
+        if (atomic_load(&p->state) == PROC_FREE || pid <= 0 || l->pidfd[i])
+            continue;
+        l->pidfd[i] = (int)syscall(SYS_pidfd_open, pid, 0);
+        if (l->pidfd[i] < 0) {
+            l->pidfd[i] = 0;
+            if (errno == ESRCH)
+                clean_up(l, p);
+        }
+    }
+}
+
+/* Wait for something to happen: a signal, a process that dies, or time. */
+static void watch_once(struct launcher *l, int timeout_ms)
+{
+    static struct pollfd fd[SESSION_PROCS + 1];
+    static u32 slot[SESSION_PROCS + 1];
+    u32 nr = 1;
+
+    open_pidfds(l);
+    fd[0] = (struct pollfd){.fd = l->signals, .events = POLLIN};
+    for (u32 i = 0; i < SESSION_PROCS; i++)
+        if (l->pidfd[i]) {
+            slot[nr] = i;
+            fd[nr++] = (struct pollfd){.fd = l->pidfd[i], .events = POLLIN};
+        }
+    if (poll(fd, nr, timeout_ms) <= 0)
+        return;
+    for (u32 k = 1; k < nr; k++)
+        if (fd[k].revents) {
+            close(l->pidfd[slot[k]]);
+            l->pidfd[slot[k]] = 0;
+            clean_up(l, &l->s->proc[slot[k]]);
+        }
+    take_signals(l);
+}
+
+static u32 nr_processes(const struct launcher *l)
+{
+    u32 n = 0;
+
+    for (u32 i = 0; i < SESSION_PROCS; i++)
+        n += atomic_load(&l->s->proc[i].state) != PROC_FREE;
+    return n;
+}
+
+static void progress(struct launcher *l)
+{
+    double t = now(), s = t - l->start;
+    double accesses = (double)atomic_load(&l->s->accesses);
+
+    if (s < PROGRESS_AFTER_S || t - l->last_progress < PROGRESS_EVERY_S || !isatty(fileno(l->err)))
+        return;
+    l->last_progress = t;
+    l->progress_shown = true;
+    fprintf(l->err, "\r\033[Kquire: %.1f s, %.0f M accesses (%.0f M/s), %u process(es)", s, accesses / 1e6, accesses / 1e6 / s,
+            nr_processes(l));
+    fflush(l->err);
+}
+
+static void watch(struct launcher *l)
+{
+    double deadline;
+
+    while (!l->ended) {
+        watch_once(l, POLL_MS);
+        progress(l);
+    }
+    l->result.wall_s = now() - l->start;
+    deadline = now() + ORPHAN_GRACE_S;
+    while (nr_processes(l) && now() < deadline)
+        watch_once(l, 1);
+    l->result.still_running = nr_processes(l);
+    if (l->progress_shown)
+        fprintf(l->err, "\r\033[K");
+}
+
+/* -- after ---------------------------------------------------------------------------------------------------------------------- */
+
+/* Whoever still runs is kept out of the machines, for the report and for good. */
+static void stop_followers(struct launcher *l)
+{
+    for (u32 i = 0; i < SESSION_PROCS; i++)
+        if (atomic_load(&l->s->proc[i].state) != PROC_FREE)
+            gate_freeze(&l->s->proc[i], 0);
+}
+
+static void release_followers(struct launcher *l)
+{
+    for (u32 i = 0; i < l->s->nr_machines; i++)
+        session_machine_dead(l->s, i, "the run has ended");
+    for (u32 i = 0; i < SESSION_PROCS; i++)
+        if (atomic_load(&l->s->proc[i].state) != PROC_FREE)
+            gate_thaw(&l->s->proc[i]);
+}
+
+static bool check_machines(struct launcher *l)
+{
+    bool ok = true;
+
+    for (u32 i = 0; i < l->s->nr_machines; i++) {
+        l->result.check[i] = calloc(1, sizeof(struct check_report));
+        if (!l->result.check[i])
+            usage_error("no memory");
+        machine_check(session_machine(l->s, i), l->result.check[i]);
+        ok = ok && l->result.check[i]->nr == 0;
+    }
+    l->result.checked = true;
+    return ok;
+}
+
+static void report(struct launcher *l)
+{
+    FILE *out = l->err;
+
+    if (l->o->report_file) {
+        out = fopen(l->o->report_file, "we");
+        if (!out) {
+            fprintf(l->err, "quire: --report %s: %s; the table goes here\n", l->o->report_file, strerror(errno));
+            out = l->err;
+        }
+    }
+    if (!l->o->quiet || l->o->report_file)
+        report_text(out, l->o, l->s, &l->result);
+    fflush(out);
+    if (l->o->json_file && report_json(l->o->json_file, l->o, l->s, &l->result))
+        fprintf(l->err, "quire: --json %s: %s\n", l->o->json_file, strerror(errno));
+}
+
+/* End as the program ended. */
+static int same_end(int status)
+{
+    int sig = WTERMSIG(status);
+    sigset_t set;
+
+    if (!WIFSIGNALED(status))
+        return WEXITSTATUS(status);
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* the program's core, if any, is written already */
+    signal(sig, SIG_DFL);
+    sigemptyset(&set);
+    sigaddset(&set, sig);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    kill(getpid(), sig);
+    return 128 + sig;
+}
+
+int run_program(struct run_options *o)
+{
+    static struct launcher l;
+    int err = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 200);
+    bool balanced = true;
+
+    l.o = o;
+    l.err = err >= 0 ? fdopen(err, "w") : fopen("/dev/null", "we");
+    l.s = session_create();
+    if (!l.err || !l.s)
+        usage_error("cannot create the session: %s", strerror(errno));
+    port_posix_set_log_fd(err);
+    host_find_qemu(l.s);
+    resolve_program(&l);
+    boot_machines(&l);
+    start_program(&l);
+    watch(&l);
+    stop_followers(&l);
+    if (o->check)
+        balanced = check_machines(&l);
+    report(&l);
+    release_followers(&l);
+    if (!balanced)
+        return 3;
+    return same_end(l.result.wait_status);
+}

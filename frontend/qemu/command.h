@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line and environment that run a program under qemu with the plugin. */
+#ifndef QUIRE_FRONTEND_COMMAND_H
+#define QUIRE_FRONTEND_COMMAND_H
+
+#include "program.h"
+
+struct command {
+    char **argv, **envp;
+    char *owned[3]; /* strings of argv that were made */
+    char *comma;    /* a variable that qemu's -E cannot carry: qemu sees it too; NULL: none */
+};
+
+/* argv and envp are the program's own, as execve(2) gets them; they must outlive the command. 0 or -ENOMEM. */
+int command_build(struct command *c, const struct session *s, const struct program *p, u32 slot, char *const argv[],
+                  char *const envp[]);
+void command_free(struct command *c);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the plugin's files share: the followed process and its vCPUs.
+ *
+ *   plugin.c    install, callbacks of qemu; the access path        image.c   what execve mapped
+ *   vcpu.c      a guest thread: its task and CPU on each machine   maps.c    /proc/self/maps; mappings nobody told us about
+ *   process.c   fork, threads, exec, exit, kill                    syscall.c memory calls; buffers and file I/O by table
+ *
+ * State of a vCPU (struct vcpu.state):
+ *
+ *   NONE ─ vcpu_init ─▶ NEW ─ first block ─▶ USER ◀── syscall, ret ──▶ SYSCALL ─ exit ─▶ NONE
+ *
+ * Invariants
+ *   F1  in USER the thread owns one CPU of every live machine, in state CPU_USER, with its task current.
+ *   F2  nobody waits (system call, mutex, gate, another CPU) while owning a CPU, but for the moments in a fault.
+ *   F3  the order in which memory calls of one process reach the machines is the order in which the host did them: they hold the
+ *       process's `order` mutex from before the call until its result was followed.
+ *   F4  every access that a callback reports has happened: if a machine says SIGSEGV, the machine is told less or wrong.
+ */
+#ifndef QUIRE_FRONTEND_FOLLOW_H
+#define QUIRE_FRONTEND_FOLLOW_H
+
+#include <pthread.h>
+
+#include "machine/mmu.h"
+#include "session.h"
+
+#define MAX_VCPUS 4096
+
+enum vcpu_state { VCPU_NONE, VCPU_NEW, VCPU_USER, VCPU_SYSCALL };
+
+struct vcpu {
+    /* hot: the access and block callbacks */
+    struct mmu *mmu0; /* of the first machine; no_mmu while there is none */
+    struct cpu *cpu0; /* NULL: not owned, or the machine is dead */
+    u64 code_page;    /* last page fetched from; NO_CODE_PAGE: none */
+    const _Atomic u32 *work0;
+    u64 accesses, blocks; /* since the last publish */
+    /* cold */
+    enum vcpu_state state;
+    u32 index;
+    u32 tid;
+    struct session_thread *thread;
+    struct cpu *cpu[SESSION_MACHINES];
+    struct mmu *mmu[SESSION_MACHINES];
+    /* the system call under way */
+    s64 nr;
+    u64 arg[6];
+    bool ordered;  /* holds process.order */
+    u64 file_pos;  /* position before a read or write of a regular file, NO_POS: not one */
+    struct session_proc *child;          /* fork under way */
+    struct session_thread *child_thread; /* thread creation or fork under way */
+    bool killing; /* froze somebody for a kill */
+} __attribute__((aligned(128)));
+
+#define NO_CODE_PAGE 1ul
+#define NO_POS (~0ul)
+
+struct process {
+    struct session *s;
+    struct session_proc *slot;
+    u32 slot_index;
+    enum guest_arch arch;
+    u32 nr_machines;
+    struct machine *machine[SESSION_MACHINES];
+    pthread_mutex_t order; /* F3 */
+    _Atomic u32 nr_threads;
+    s32 pid;
+    bool loaded; /* the program's image is in the machines */
+    char exe[SESSION_PATH];
+};
+
+extern struct process process;
+extern struct vcpu vcpus[MAX_VCPUS];
+
+/* vcpu.c */
+void vcpu_clear(struct vcpu *v);
+void vcpu_acquire(struct vcpu *v); /* a CPU of each live machine, CPU_USER */
+void vcpu_release(struct vcpu *v);
+void vcpu_publish(struct vcpu *v); /* counts to the session, time to the CPUs */
+void vcpu_poll(struct vcpu *v);    /* work posted to its CPUs */
+void vcpu_machine_dead(struct vcpu *v, u32 i);
+/* One access of [va, va + size), on machine `i` or on all: everything but the fast path. */
+void vcpu_access_slow(struct vcpu *v, u32 i, va_t va, u32 size, enum mmu_access_kind kind);
+void vcpu_touch(struct vcpu *v, va_t va, u64 len, enum mmu_access_kind kind);
+/* Run `body` with each live machine's CPU in the kernel. Inside: `i` and `cpu`. */
+#define for_each_machine_in_core(v, i, cpu)                                                                            \
+    for (u32 i = vcpu_core_begin(v, 0); i < process.nr_machines; i = vcpu_core_next(v, i))                             \
+        for (struct cpu *cpu = (v)->cpu[i]; cpu; cpu = NULL)
+u32 vcpu_core_begin(struct vcpu *v, u32 i);
+u32 vcpu_core_next(struct vcpu *v, u32 i);
+
+/* image.c: the address space that execve made, at the first block. */
+void image_load(struct vcpu *v, va_t first_block);
+
+/* maps.c */
+struct host_map {
+    va_t start, end;
+    u32 prot; /* PROT_* */
+    bool shared;
+    u64 offset, dev, ino;
+    char path[256];
+};
+/* Until visit() says true: that is then the result. */
+bool host_maps_each(bool (*visit)(const struct host_map *m, void *arg), void *arg);
+/* The mapping of this process that contains `va`. */
+bool host_map_find(va_t va, struct host_map *out);
+/* Tell machine i what is at va in the host; true if that may have helped. */
+bool discover(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kind);
+/* The file behind fd, on one machine; NULL if it is none. Counted reference. */
+struct file *file_of_fd(struct cpu *cpu, int fd);
+
+/* process.c */
+void fork_before(struct vcpu *v, u64 clone_flags);
+void fork_after(struct vcpu *v, s64 ret);
+void thread_started(struct vcpu *parent, struct vcpu *child); /* vcpu_init */
+void thread_first_block(struct vcpu *v);
+void thread_exit(struct vcpu *v);
+void process_exit(struct vcpu *v);
+void exec_before(struct vcpu *v, u64 path, u64 argv, u64 envp); /* returns if qemu is to go on */
+void kill_before(struct vcpu *v, s64 target, int sig);
+void kill_after(struct vcpu *v, s64 target, int sig, s64 ret);
+void order_lock(struct vcpu *v);
+void order_unlock(struct vcpu *v);
+
+/* syscall.c */
+void syscall_init(enum guest_arch arch);
+void syscall_before(struct vcpu *v, s64 nr, const u64 arg[6]);
+void syscall_after(struct vcpu *v, s64 nr, s64 ret);
+
+/* Guest memory, unless the address is bad: bytes copied, or -1. */
+s64 guest_read(void *dst, u64 src, u64 len);
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The TCG plugin: qemu's callbacks, and the path that every access takes. follow.h tells what the other files do.
+ *
+ * The access callback. One direct callback per access; with one machine it is: count, compare the first way of the TLB's set
+ * (mmu_hit), done. The block callback passes at once when the block lies in the page of the one before: that page is the most
+ * recently used of its set, so the TLB would not change.
+ *
+ * What qemu 7.2 does, found by experiment (docs/frontend.md): the meaning of qemu_plugin_meminfo_t's bits, tested again at every
+ * install against qemu's own functions.
+ */
+#define _GNU_SOURCE
+#include "follow.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "port/posix/port_posix.h"
+#include "qemu_plugin.h"
+
+QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
+
+struct process process = {.order = PTHREAD_MUTEX_INITIALIZER};
+
+/* -- accesses ------------------------------------------------------------------------------------------------------------ */
+
+/* qemu 7.2: bits 4.. of the info are the memory operation, whose low three bits are log2 of the size; bit 17: it stores. */
+static inline u32 info_size(qemu_plugin_meminfo_t info)
+{
+    return 1u << (info >> 4 & 7);
+}
+
+static inline enum mmu_access_kind info_kind(qemu_plugin_meminfo_t info)
+{
+    return (enum mmu_access_kind)(info >> 17 & 1);
+}
+
+static inline bool crosses_page(va_t va, u32 size)
+{
+    return (va & ~PAGE_MASK) + size > PAGE_SIZE;
+}
+
+static void mem_one(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
+{
+    struct vcpu *v = &vcpus[index];
+
+    v->accesses++;
+    if (unlikely(crosses_page(va, info_size(info))) || unlikely(!mmu_hit(v->mmu0, va, info_kind(info))))
+        vcpu_access_slow(v, 0, va, info_size(info), info_kind(info));
+}
+
+static void mem_many(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
+{
+    struct vcpu *v = &vcpus[index];
+    u32 size = info_size(info);
+
+    v->accesses++;
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (v->cpu[i] && (crosses_page(va, size) || !mmu_hit(v->mmu[i], va, info_kind(info))))
+            vcpu_access_slow(v, i, va, size, info_kind(info));
+}
+
+/* -- blocks ---------------------------------------------------------------------------------------------------------------- */
+
+/* userdata: first byte's page | BLOCK_CROSSES, where the block goes on in the next page. */
+#define BLOCK_CROSSES 2ul
+
+static __noinline void block_slow(struct vcpu *v, u64 block)
+{
+    va_t page = block & PAGE_MASK;
+
+    if (unlikely(v->state != VCPU_USER)) {
+        if (v->state == VCPU_NONE)
+            return;
+        thread_first_block(v);
+        if (!process.loaded)
+            image_load(v, page);
+    }
+    vcpu_poll(v);
+    for (u32 i = 0; i < process.nr_machines; i++) {
+        if (!v->cpu[i])
+            continue;
+        if (!mmu_hit(v->mmu[i], page, MMU_EXEC))
+            vcpu_access_slow(v, i, page, 1, MMU_EXEC);
+        if (block & BLOCK_CROSSES && v->cpu[i] && !mmu_hit(v->mmu[i], page + PAGE_SIZE, MMU_EXEC))
+            vcpu_access_slow(v, i, page + PAGE_SIZE, 1, MMU_EXEC);
+    }
+    v->code_page = block & BLOCK_CROSSES ? page + PAGE_SIZE : page;
+}
+
+static inline bool work_posted(const struct vcpu *v)
+{
+    return atomic_load_explicit(v->work0, memory_order_relaxed) != 0;
+}
+
+static void block_one(unsigned int index, void *block)
+{
+    struct vcpu *v = &vcpus[index];
+
+    v->blocks++;
+    if (unlikely((u64)(uintptr_t)block != v->code_page) || unlikely(work_posted(v)))
+        block_slow(v, (u64)(uintptr_t)block);
+}
+
+static void block_many(unsigned int index, void *block)
+{
+    struct vcpu *v = &vcpus[index];
+    bool work = false;
+
+    v->blocks++;
+    for (u32 i = 0; i < process.nr_machines; i++)
+        work |= v->cpu[i] && atomic_load_explicit(&v->cpu[i]->work, memory_order_relaxed) != 0;
+    if (unlikely((u64)(uintptr_t)block != v->code_page) || unlikely(work))
+        block_slow(v, (u64)(uintptr_t)block);
+}
+
+static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+    size_t n = qemu_plugin_tb_n_insns(tb);
+    u64 first = qemu_plugin_tb_vaddr(tb), last = first;
+    bool one = process.nr_machines == 1;
+
+    for (size_t i = 0; i < n; i++) {
+        struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+
+        last = qemu_plugin_insn_vaddr(insn) + qemu_plugin_insn_size(insn) - 1;
+        qemu_plugin_register_vcpu_mem_cb(insn, one ? mem_one : mem_many, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
+    }
+    first = (first & PAGE_MASK) | ((last ^ first) & PAGE_MASK ? BLOCK_CROSSES : 0);
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, one ? block_one : block_many, QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)first);
+}
+
+/* -- vCPUs and system calls ----------------------------------------------------------------------------------------------------- */
+
+static struct vcpu *vcpu_of_thread(u32 tid)
+{
+    for (u32 i = 0; i < MAX_VCPUS; i++)
+        if (vcpus[i].state != VCPU_NONE && vcpus[i].tid == tid)
+            return &vcpus[i];
+    return NULL;
+}
+
+/* Runs in the thread that creates the vCPU. */
+static void vcpu_init(qemu_plugin_id_t id, unsigned int index)
+{
+    struct vcpu *parent;
+
+    if (index >= MAX_VCPUS)
+        abort();
+    parent = vcpu_of_thread((u32)syscall(SYS_gettid));
+    vcpu_clear(&vcpus[index]);
+    vcpus[index].state = VCPU_NEW;
+    if (parent)
+        thread_started(parent, &vcpus[index]);
+}
+
+static void vcpu_exit(qemu_plugin_id_t id, unsigned int index)
+{
+    if (vcpus[index].state != VCPU_NONE)
+        thread_exit(&vcpus[index]);
+}
+
+static void on_syscall(qemu_plugin_id_t id, unsigned int index, int64_t nr, uint64_t a1, uint64_t a2, uint64_t a3,
+                       uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8)
+{
+    const u64 arg[6] = {a1, a2, a3, a4, a5, a6};
+
+    if (vcpus[index].state != VCPU_NONE)
+        syscall_before(&vcpus[index], nr, arg);
+}
+
+static void on_syscall_ret(qemu_plugin_id_t id, unsigned int index, int64_t nr, int64_t ret)
+{
+    if (vcpus[index].state != VCPU_NONE)
+        syscall_after(&vcpus[index], nr, ret);
+}
+
+/* -- qemu's own messages -------------------------------------------------------------------------------------------------------- */
+
+/* What qemu prints about the guest ("uncaught target signal") goes to the report, not into the program's stderr. */
+static ssize_t message_write(void *unused, const char *text, size_t len)
+{
+    session_notice(process.s, "%.*s", (int)(len && text[len - 1] == '\n' ? len - 1 : len), text);
+    return (ssize_t)len;
+}
+
+static void redirect_messages(void)
+{
+    FILE *f = fopencookie(NULL, "w", (cookie_io_functions_t){.write = message_write});
+
+    if (f) {
+        setvbuf(f, NULL, _IOLBF, 512);
+        stderr = f;
+    }
+}
+
+/* -- install ---------------------------------------------------------------------------------------------------------------------- */
+
+static bool info_bits_ok(void)
+{
+    for (u32 size = 0; size <= 4; size++)
+        for (u32 rw = 1; rw <= 3; rw++) {
+            qemu_plugin_meminfo_t info = rw << 16 | size << 4;
+
+            if (qemu_plugin_mem_size_shift(info) != size || qemu_plugin_mem_is_store(info) != (rw >> 1))
+                return false;
+        }
+    return true;
+}
+
+static int attach(int launcher, int fd, u32 slot, const char *target)
+{
+    struct session *s = session_attach(launcher, fd);
+
+    if (!s)
+        return -errno;
+    process.s = s;
+    process.slot = &s->proc[slot];
+    process.slot_index = slot;
+    for (u32 a = 0; a < NR_GUEST_ARCHS; a++)
+        if (strcmp(guest_arch_name[a], target) == 0)
+            process.arch = (enum guest_arch)a;
+    process.nr_machines = s->nr_machines;
+    for (u32 i = 0; i < s->nr_machines; i++) {
+        int handle = port_posix_open_handle(launcher, s->machine[i].handle);
+
+        if (handle < 0)
+            return handle;
+        process.machine[i] = machine_attach(handle, (void *)(uintptr_t)s->machine[i].addr);
+        port_posix_close_handle(handle);
+        if (IS_ERR(process.machine[i]))
+            return PTR_ERR(process.machine[i]);
+    }
+    return 0;
+}
+
+QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
+{
+    int launcher = 0, fd = -1, err;
+    unsigned int slot = SESSION_PROCS;
+
+    for (int i = 0; i < argc; i++)
+        if (sscanf(argv[i], "session=%d.%d", &launcher, &fd) != 2)
+            sscanf(argv[i], "slot=%u", &slot);
+    if (slot >= SESSION_PROCS) {
+        fprintf(stderr, "quire: the plugin is started by `quire run` only\n");
+        return 1;
+    }
+    err = attach(launcher, fd, slot, info->target_name);
+    if (err) {
+        fprintf(stderr, "quire: process %d cannot reach the machines (%s); it runs without being followed\n", getpid(),
+                strerror(-err));
+        return 0;
+    }
+    if (!info_bits_ok()) {
+        fprintf(stderr, "quire: this qemu is not 7.2: its plugin interface differs\n");
+        return 1;
+    }
+    redirect_messages();
+    syscall_init(process.arch);
+    for (u32 i = 0; i < MAX_VCPUS; i++)
+        vcpu_clear(&vcpus[i]);
+    qemu_plugin_register_vcpu_init_cb(id, vcpu_init);
+    qemu_plugin_register_vcpu_exit_cb(id, vcpu_exit);
+    qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
+    qemu_plugin_register_vcpu_syscall_cb(id, on_syscall);
+    qemu_plugin_register_vcpu_syscall_ret_cb(id, on_syscall_ret);
+    return 0;
+}

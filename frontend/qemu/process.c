@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of processes and threads, on the machines as on the host.
+ *
+ *   fork      before the call: kernel_clone() on every machine, into a new process slot. The child takes the slot over when it comes
+ *             back with 0; the parent undoes it when the call failed.
+ *   vfork     qemu makes it a fork. On the machines the child shares the parent's mm, as Linux has it; and so that this is true of
+ *             the accesses too, the parent waits in its return callback until the child has executed a program or is gone.
+ *   thread    the new task waits in the slot of its creator until qemu makes the vCPU, in the creator's thread; the vCPU's first block
+ *             takes it over.
+ *   execve    qemu would run the new program natively. So the callback before the call does the execve itself: of qemu, with this
+ *             plugin and the same slot (command.c). Only if that fails, or if the program cannot be followed, qemu goes on.
+ *   exit      the last thread takes its task down; where several threads are left, and for whoever dies without a word, the launcher
+ *             does so when the process is gone.
+ *   kill      SIGKILL and SIGSTOP wait until the victim is out of the memory manager (session.h, the gate).
+ */
+#define _GNU_SOURCE
+#include "follow.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "command.h"
+
+static u32 host_tid(void)
+{
+    return (u32)syscall(SYS_gettid);
+}
+
+s64 guest_read(void *dst, u64 src, u64 len)
+{
+    struct iovec local = {dst, len}, remote = {(void *)(uintptr_t)src, len};
+    ssize_t n = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+
+    return n == (ssize_t)len ? n : -1;
+}
+
+/* -- the order of memory calls (F3); never wait for it while owning a CPU (F2) -------------------------------------------- */
+
+void order_lock(struct vcpu *v)
+{
+    if (pthread_mutex_trylock(&process.order) != 0) {
+        vcpu_release(v);
+        pthread_mutex_lock(&process.order);
+        vcpu_acquire(v);
+    }
+    v->ordered = true;
+}
+
+void order_unlock(struct vcpu *v)
+{
+    if (v->ordered)
+        pthread_mutex_unlock(&process.order);
+    v->ordered = false;
+}
+
+/* -- new tasks ---------------------------------------------------------------------------------------------------------------- */
+
+static void clone_tasks(struct vcpu *v, struct session_thread *t, u64 flags)
+{
+    for_each_machine_in_core(v, i, cpu)
+    {
+        struct task *task = kernel_clone(cpu, flags, 0, 0);
+
+        if (IS_ERR(task))
+            session_machine_dead(process.s, i, "out of memory: process %d (%s), fork or thread creation (error %d)",
+                                 process.pid, process.slot->comm, -PTR_ERR(task));
+        else
+            t->task[i] = task;
+    }
+}
+
+void fork_before(struct vcpu *v, u64 flags)
+{
+    bool thread = flags & CLONE_VM_ && !(flags & CLONE_VFORK_);
+
+    v->child = NULL;
+    v->child_thread = NULL;
+    order_lock(v);
+    if (!thread) {
+        v->child = session_proc_new(process.s, process.pid);
+        if (!v->child)
+            goto full;
+    }
+    v->child_thread = session_thread_new(process.s, thread ? process.slot : v->child);
+    if (!v->child_thread)
+        goto full;
+    if (v->child) {
+        v->child->main_thread = (u32)(v->child_thread - process.s->thread);
+        v->child->arch = process.arch;
+        memcpy(v->child->comm, process.slot->comm, sizeof(v->child->comm));
+        atomic_store(&v->child->vfork, flags & CLONE_VFORK_ ? 1 : 0);
+    }
+    clone_tasks(v, v->child_thread, flags & (CLONE_VM_ | CLONE_VFORK_ | CLONE_THREAD_));
+    return;
+full:
+    session_notice(process.s, "process %d: more processes or threads than a session holds; a child runs unfollowed", process.pid);
+    atomic_fetch_add(&process.s->unfollowed, 1);
+    if (v->child)
+        session_proc_free(v->child);
+    v->child = NULL;
+}
+
+static void set_task_ids(struct session_thread *t, s32 tid, s32 pid)
+{
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (t->task[i]) {
+            t->task[i]->pid = tid;
+            t->task[i]->tgid = pid;
+        }
+}
+
+/* In the child: everything here is a copy of the parent's; nothing of the parent's may be given back. */
+static void child_adopt(struct vcpu *v)
+{
+    struct session_proc *slot = v->child;
+    struct session_thread *thread = v->child_thread;
+    u32 index = v->index;
+
+    for (u32 i = 0; i < MAX_VCPUS; i++)
+        if (i == index || vcpus[i].state != VCPU_NONE)
+            vcpu_clear(&vcpus[i]);
+    pthread_mutex_init(&process.order, NULL);
+    if (!slot || !thread)
+        return; /* unfollowed: the vCPU stays in state NONE */
+    process.slot = slot;
+    process.slot_index = session_proc_index(process.s, slot);
+    process.pid = getpid();
+    atomic_store(&process.nr_threads, 1);
+    v->state = VCPU_USER;
+    v->tid = host_tid();
+    v->thread = thread;
+    atomic_store(&thread->tid, (s32)v->tid);
+    set_task_ids(thread, process.pid, process.pid);
+    atomic_store(&slot->pid, process.pid);
+    atomic_store(&slot->state, PROC_LIVE);
+    vcpu_acquire(v);
+}
+
+static void fork_undo(struct vcpu *v)
+{
+    vcpu_release(v);
+    if (v->child) {
+        session_drop_threads(process.s, v->child, NULL);
+        session_proc_free(v->child);
+    } else if (v->child_thread) {
+        session_drop_thread(process.s, process.slot, v->child_thread);
+    }
+    vcpu_acquire(v);
+}
+
+void fork_after(struct vcpu *v, s64 ret)
+{
+    struct session_proc *child = v->child;
+    s32 unknown = 0;
+
+    if (ret == 0) {
+        child_adopt(v);
+        return;
+    }
+    if (ret < 0)
+        fork_undo(v);
+    else if (child)
+        atomic_compare_exchange_strong(&child->pid, &unknown, (s32)ret);
+    v->child = NULL;
+    v->child_thread = NULL;
+    order_unlock(v);
+    if (ret > 0 && child && atomic_load(&child->vfork)) {
+        vcpu_release(v);
+        vfork_wait(child);
+        vcpu_acquire(v);
+    }
+}
+
+/* -- threads ------------------------------------------------------------------------------------------------------------------- */
+
+void thread_started(struct vcpu *parent, struct vcpu *child)
+{
+    child->thread = parent->child_thread;
+    atomic_fetch_add(&process.nr_threads, 1);
+}
+
+/* The program's first task: the launcher has made the slot, nobody a task. */
+static struct session_thread *first_thread(struct vcpu *v)
+{
+    struct session_thread *t = session_thread_new(process.s, process.slot);
+
+    for (u32 i = 0; t && i < process.nr_machines; i++) {
+        struct cpu *cpu;
+        struct mm *mm;
+
+        if (session_machine_is_dead(process.s, i))
+            continue;
+        cpu = cpu_acquire(process.machine[i], NULL, v->tid);
+        mm = mm_alloc(cpu);
+        t->task[i] = mm ? task_create(cpu, process.pid, process.pid, mm) : NULL;
+        cpu_release(cpu);
+        if (!t->task[i])
+            session_machine_dead(process.s, i, "out of memory: the first process");
+    }
+    return t;
+}
+
+/* The main thread after the launcher's or an execve's start of qemu. */
+static void start_process(struct vcpu *v)
+{
+    struct session_proc *slot = process.slot;
+    struct session_thread *t = &process.s->thread[slot->main_thread];
+
+    process.pid = getpid();
+    atomic_store(&process.nr_threads, 1);
+    if (atomic_load(&slot->state) == PROC_EXEC) {
+        session_release_dead_cpus(process.s, slot);
+        session_drop_threads(process.s, slot, t);
+    } else {
+        t = first_thread(v);
+    }
+    gate_thaw(slot);
+    if (!t)
+        return;
+    v->thread = t;
+    slot->main_thread = (u32)(t - process.s->thread);
+    set_task_ids(t, process.pid, process.pid);
+    atomic_store(&slot->pid, process.pid);
+    atomic_store(&slot->state, PROC_LIVE);
+}
+
+void thread_first_block(struct vcpu *v)
+{
+    v->tid = host_tid();
+    if (!process.loaded)
+        start_process(v);
+    else if (v->thread)
+        set_task_ids(v->thread, (s32)v->tid, process.pid);
+    if (v->thread)
+        atomic_store(&v->thread->tid, (s32)v->tid);
+    v->state = VCPU_USER;
+    vcpu_acquire(v);
+}
+
+void thread_exit(struct vcpu *v)
+{
+    struct session_thread *t = v->thread;
+
+    if (atomic_load(&process.nr_threads) == 1) {
+        process_exit(v);
+        return;
+    }
+    if (!v->cpu0 && v->state == VCPU_USER)
+        vcpu_acquire(v);
+    vcpu_release(v);
+    if (t) {
+        gate_enter(process.slot);
+        session_drop_thread(process.s, process.slot, t);
+        gate_leave(process.slot);
+    }
+    atomic_fetch_sub(&process.nr_threads, 1);
+    vcpu_clear(v);
+}
+
+void process_exit(struct vcpu *v)
+{
+    struct session_proc *slot = process.slot;
+
+    vcpu_release(v);
+    if (atomic_load(&process.nr_threads) > 1) {
+        gate_freeze(slot, 0); /* the launcher takes the tasks down when the threads are gone */
+    } else if (!atomic_exchange(&slot->cleaned, 1)) {
+        gate_enter(slot);
+        session_drop_threads(process.s, slot, NULL);
+        gate_leave(slot);
+    }
+    atomic_store(&slot->state, PROC_EXITED);
+    vfork_done(slot);
+    v->state = VCPU_NONE;
+}
+
+/* -- execve ------------------------------------------------------------------------------------------------------------------------ */
+
+static char *guest_string(u64 addr)
+{
+    size_t size = 256, len = 0;
+    char *s = malloc(size);
+
+    while (s) {
+        u64 part = MIN(size - len, PAGE_SIZE - ((addr + len) & ~PAGE_MASK));
+        char *more;
+
+        if (part && guest_read(s + len, addr + len, part) < 0)
+            break;
+        if (memchr(s + len, 0, part))
+            return s;
+        len += part;
+        if (len < size)
+            continue;
+        more = size < 1 << 22 ? realloc(s, size *= 2) : NULL;
+        if (!more)
+            break;
+        s = more;
+    }
+    free(s);
+    return NULL;
+}
+
+static void free_strings(char **list)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        free(list[i]);
+    free(list);
+}
+
+/* An array of strings that ends with NULL; NULL if any of it cannot be read. */
+static char **guest_strings(u64 addr)
+{
+    size_t n = 0, room = 64;
+    char **list = calloc(room, sizeof(*list));
+    u64 word;
+
+    for (; list && addr; n++) {
+        if (guest_read(&word, addr + 8 * n, 8) < 0)
+            goto bad;
+        if (!word)
+            break;
+        if (n + 2 > room) {
+            char **more = realloc(list, 2 * room * sizeof(*list));
+
+            if (!more)
+                goto bad;
+            list = more;
+            memset(list + room, 0, room * sizeof(*list));
+            room *= 2;
+        }
+        list[n] = guest_string(word);
+        if (!list[n])
+            goto bad;
+    }
+    return list;
+bad:
+    free_strings(list);
+    return NULL;
+}
+
+/* "/proc/self/exe" is qemu to the host, but the program to itself. */
+static const char *exec_path(const char *path)
+{
+    char own[64];
+
+    snprintf(own, sizeof(own), "/proc/%d/exe", process.pid);
+    if ((strcmp(path, "/proc/self/exe") == 0 || strcmp(path, own) == 0) && process.exe[0])
+        return process.exe;
+    return path;
+}
+
+/* Programs the host could run by itself, and those of the guest's own architecture. */
+static bool may_follow(const struct program *p, enum program_error err)
+{
+    if (err || !process.s->qemu[p->arch][0])
+        return false;
+    return p->arch == process.arch || p->arch == GUEST_X86_64;
+}
+
+static void unfollowed(const char *path, const char *why)
+{
+    atomic_fetch_add(&process.s->unfollowed, 1);
+    session_notice(process.s, "process %d: %s %s: it runs without being followed", process.pid, path, why);
+    vfork_done(process.slot);
+}
+
+/* Replace this process by qemu with the program; returns only if that failed. */
+static void exec_qemu(struct vcpu *v, const struct program *p, char **argv, char **envp)
+{
+    struct command c;
+
+    if (command_build(&c, process.s, p, process.slot_index, argv, envp))
+        return;
+    if (c.comma)
+        session_notice(process.s, "process %d: %.60s has a comma: qemu sees it too", process.pid, c.comma);
+    vcpu_release(v);
+    if (atomic_load(&process.nr_threads) > 1)
+        gate_freeze(process.slot, 0);
+    process.slot->main_thread = (u32)(v->thread - process.s->thread);
+    process.slot->arch = p->arch;
+    atomic_store(&process.slot->state, PROC_EXEC);
+    execve(c.argv[0], c.argv, c.envp);
+    atomic_store(&process.slot->state, PROC_LIVE);
+    gate_thaw(process.slot);
+    vcpu_acquire(v);
+    command_free(&c);
+}
+
+void exec_before(struct vcpu *v, u64 path_addr, u64 argv_addr, u64 envp_addr)
+{
+    char *path = guest_string(path_addr);
+    char **argv = guest_strings(argv_addr), **envp = guest_strings(envp_addr);
+    struct program *p = malloc(sizeof(*p));
+
+    if (path && argv && envp && p && v->thread) {
+        enum program_error err = program_resolve(exec_path(path), process.s->sysroot[process.arch], p);
+
+        if (may_follow(p, err) && !p->privileged)
+            exec_qemu(v, p, argv, envp);
+        else if (!err && p->privileged)
+            unfollowed(path, "is set-user-ID or set-group-ID");
+        else if (err == PROGRAM_FOREIGN || (!err && p->arch == GUEST_X86_64))
+            unfollowed(path, "is for an architecture without a qemu here");
+    }
+    free(path);
+    free_strings(argv);
+    free_strings(envp);
+    free(p);
+}
+
+/* -- kill ---------------------------------------------------------------------------------------------------------------------------- */
+
+static bool kill_hits(const struct session_proc *p, s64 target)
+{
+    s32 pid = atomic_load(&((struct session_proc *)(uintptr_t)p)->pid);
+
+    if (atomic_load(&((struct session_proc *)(uintptr_t)p)->state) == PROC_FREE || pid <= 0)
+        return false;
+    if (target > 0)
+        return pid == target;
+    if (target == -1)
+        return pid != process.pid;
+    return getpgid(pid) == (target == 0 ? getpgrp() : (pid_t)-target);
+}
+
+void kill_before(struct vcpu *v, s64 target, int sig)
+{
+    v->killing = sig == SIGKILL || sig == SIGSTOP;
+    for (u32 i = 0; v->killing && i < SESSION_PROCS; i++)
+        if (kill_hits(&process.s->proc[i], target))
+            gate_freeze(&process.s->proc[i], 0);
+}
+
+void kill_after(struct vcpu *v, s64 target, int sig, s64 ret)
+{
+    if (!v->killing)
+        return;
+    v->killing = false;
+    for (u32 i = 0; (ret < 0 || sig == SIGSTOP) && i < SESSION_PROCS; i++)
+        if (kill_hits(&process.s->proc[i], target))
+            gate_thaw(&process.s->proc[i]);
+}

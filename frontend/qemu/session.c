@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/* The session: see session.h. Used by the launcher and by the plugin. */
+#define _GNU_SOURCE
+#include "session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cache/filemap.h"
+#include "port/port.h"
+
+const char *const guest_arch_name[NR_GUEST_ARCHS] = {"x86_64", "aarch64", "riscv64"};
+
+static struct session *session_map(int fd)
+{
+    void *p = mmap(NULL, sizeof(struct session), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (p == MAP_FAILED)
+        return NULL;
+    madvise(p, sizeof(struct session), MADV_DONTDUMP);
+    return p;
+}
+
+struct session *session_create(void)
+{
+    int fd = memfd_create("quire-session", MFD_CLOEXEC);
+    struct session *s;
+
+    if (fd < 0)
+        return NULL;
+    if (ftruncate(fd, sizeof(struct session)) < 0 || !(s = session_map(fd))) {
+        close(fd);
+        return NULL;
+    }
+    s->magic = SESSION_MAGIC;
+    s->launcher = getpid();
+    s->fd = fd;
+    return s;
+}
+
+struct session *session_attach(int launcher, int handle)
+{
+    char path[64];
+    struct session *s;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", launcher, handle);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    s = session_map(fd);
+    close(fd);
+    if (s && s->magic != SESSION_MAGIC) {
+        munmap(s, sizeof(*s));
+        errno = EINVAL;
+        return NULL;
+    }
+    return s;
+}
+
+void session_notice(struct session *s, const char *format, ...)
+{
+    u32 n = atomic_fetch_add(&s->nr_notices, 1);
+    va_list ap;
+
+    if (n >= SESSION_NOTICES)
+        return;
+    va_start(ap, format);
+    vsnprintf(s->notice[n], SESSION_NOTICE_TEXT, format, ap);
+    va_end(ap);
+}
+
+void session_machine_dead(struct session *s, u32 machine, const char *format, ...)
+{
+    struct session_machine *m = &s->machine[machine];
+    u32 alive = 0;
+    va_list ap;
+
+    if (!atomic_compare_exchange_strong(&m->dead, &alive, 1))
+        return;
+    va_start(ap, format);
+    vsnprintf(m->reason, sizeof(m->reason), format, ap);
+    va_end(ap);
+}
+
+/* -- slots ---------------------------------------------------------------------------------------------------------- */
+
+struct session_proc *session_proc_new(struct session *s, int ppid)
+{
+    for (u32 i = 0; i < SESSION_PROCS; i++) {
+        struct session_proc *p = &s->proc[i];
+        u32 free = PROC_FREE;
+
+        if (!atomic_compare_exchange_strong(&p->state, &free, PROC_FORKING))
+            continue;
+        atomic_store(&p->pid, 0);
+        p->ppid = ppid;
+        atomic_store(&p->in_core, 0);
+        atomic_store(&p->frozen, 0);
+        atomic_store(&p->vfork, 0);
+        atomic_store(&p->cleaned, 0);
+        p->comm[0] = 0;
+        return p;
+    }
+    return NULL;
+}
+
+struct session_proc *session_proc_find(struct session *s, int pid)
+{
+    for (u32 i = 0; i < SESSION_PROCS; i++)
+        if (atomic_load(&s->proc[i].state) != PROC_FREE && atomic_load(&s->proc[i].pid) == pid)
+            return &s->proc[i];
+    return NULL;
+}
+
+void session_proc_free(struct session_proc *p)
+{
+    atomic_store(&p->pid, 0);
+    atomic_store(&p->state, PROC_FREE);
+}
+
+struct session_thread *session_thread_new(struct session *s, struct session_proc *p)
+{
+    for (u32 i = 0; i < SESSION_THREADS; i++) {
+        struct session_thread *t = &s->thread[i];
+        u32 free = THREAD_FREE;
+
+        if (atomic_load_explicit(&t->state, memory_order_relaxed) != THREAD_FREE ||
+            !atomic_compare_exchange_strong(&t->state, &free, THREAD_LIVE))
+            continue;
+        t->proc = session_proc_index(s, p);
+        atomic_store(&t->tid, 0);
+        memset(t->task, 0, sizeof(t->task));
+        return t;
+    }
+    return NULL;
+}
+
+void session_thread_free(struct session_thread *t)
+{
+    atomic_store(&t->tid, 0);
+    t->proc = SESSION_PROCS;
+    atomic_store(&t->state, THREAD_FREE);
+}
+
+/* -- what is kept of an address space ---------------------------------------------------------------------------------- */
+
+static void record_vmas(struct session *s, struct cpu *cpu, struct session_record *r, struct mm *mm)
+{
+    struct vm_area_struct *vma;
+    u32 count = mm->map_count;
+    u32 first = atomic_fetch_add(&s->nr_vmas, count);
+
+    r->first_vma = first;
+    if ((u64)first + count > SESSION_VMAS)
+        return;
+    for_each_vma(vma, mm)
+    {
+        struct session_vma *v = &s->vma[first + r->nr_vmas];
+
+        if (r->nr_vmas == count)
+            break;
+        *v = (struct session_vma){vma->vm_start, vma->vm_end, vma->vm_pgoff.nr, vma->vm_flags, ""};
+        if (vma->vm_file)
+            snprintf(v->name, sizeof(v->name), "%.63s", vma->vm_file->f_inode->name);
+        r->nr_vmas++;
+    }
+}
+
+void session_record_mm(struct session *s, struct cpu *cpu, u32 machine, struct mm *mm, int pid, const char *comm)
+{
+    u32 n = atomic_fetch_add(&s->nr_records, 1);
+    struct session_record *r;
+
+    if (n >= SESSION_RECORDS)
+        return;
+    r = &s->record[n];
+    r->machine = machine;
+    r->pid = pid;
+    snprintf(r->comm, sizeof(r->comm), "%s", comm);
+    for (int i = 0; i < NR_MM_COUNTERS; i++)
+        r->rss[i] = get_mm_counter(mm, i);
+    r->hiwater_rss = MAX(mm->hiwater_rss, (u64)get_mm_rss(mm));
+    r->total_vm = mm->total_vm;
+    r->pgtables_bytes = (u64)atomic_load(&mm->pgtables_bytes);
+    r->min_flt = mm->min_flt;
+    r->maj_flt = mm->maj_flt;
+    r->map_count = mm->map_count;
+    down_read(cpu, &mm->mmap_lock);
+    record_vmas(s, cpu, r, mm);
+    up_read(cpu, &mm->mmap_lock);
+    atomic_store(&r->state, 2);
+}
+
+/* -- taking threads down ------------------------------------------------------------------------------------------------- */
+
+static void drop_thread_on(struct session *s, struct session_proc *p, struct session_thread *t, u32 i)
+{
+    struct machine *m = (struct machine *)(uintptr_t)s->machine[i].addr;
+    struct cpu *cpu;
+
+    if (!t->task[i] || session_machine_is_dead(s, i))
+        return;
+    cpu = cpu_acquire(m, t->task[i], (u32)syscall(SYS_gettid));
+    if (atomic_load(&t->task[i]->mm->mm_users) == 1)
+        session_record_mm(s, cpu, i, t->task[i]->mm, atomic_load(&p->pid), p->comm);
+    switch_mm(cpu, NULL);
+    task_exit(cpu, t->task[i]);
+    t->task[i] = NULL;
+    cpu_release(cpu);
+}
+
+void session_drop_thread(struct session *s, struct session_proc *p, struct session_thread *t)
+{
+    for (u32 i = 0; i < s->nr_machines; i++)
+        drop_thread_on(s, p, t, i);
+    session_thread_free(t);
+}
+
+void session_drop_threads(struct session *s, struct session_proc *p, struct session_thread *keep)
+{
+    u32 index = session_proc_index(s, p);
+
+    for (u32 k = 0; k < SESSION_THREADS; k++) {
+        struct session_thread *t = &s->thread[k];
+
+        if (t == keep || atomic_load_explicit(&t->state, memory_order_relaxed) != THREAD_LIVE || t->proc != index)
+            continue;
+        session_drop_thread(s, p, t);
+    }
+}
+
+void session_release_dead_cpus(struct session *s, struct session_proc *p)
+{
+    u32 index = session_proc_index(s, p), nr = 0;
+    u32 *tids = calloc(SESSION_THREADS, sizeof(*tids));
+
+    for (u32 k = 0; tids && k < SESSION_THREADS; k++) {
+        struct session_thread *t = &s->thread[k];
+
+        if (atomic_load(&t->state) == THREAD_LIVE && t->proc == index && atomic_load(&t->tid))
+            tids[nr++] = (u32)atomic_load(&t->tid);
+    }
+    for (u32 i = 0; nr && i < s->nr_machines; i++)
+        cpu_release_dead((struct machine *)(uintptr_t)s->machine[i].addr, tids, nr);
+    free(tids);
+}
+
+/* -- the gate ------------------------------------------------------------------------------------------------------------- */
+
+void gate_enter(struct session_proc *p)
+{
+    for (;;) {
+        atomic_fetch_add(&p->in_core, 1);
+        if (likely(!atomic_load(&p->frozen)))
+            return;
+        atomic_fetch_sub(&p->in_core, 1);
+        port_futex_wait(&p->frozen, 1, 100000000);
+    }
+}
+
+bool gate_freeze(struct session_proc *p, u32 own)
+{
+    atomic_store(&p->frozen, 1);
+    for (int i = 0; i < 20000; i++) {
+        if (atomic_load(&p->in_core) <= own)
+            return true;
+        if (i < 100)
+            sched_yield();
+        else
+            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+    return false;
+}
+
+void gate_thaw(struct session_proc *p)
+{
+    atomic_store(&p->frozen, 0);
+    port_futex_wake(&p->frozen, INT32_MAX);
+}
+
+/* -- vfork: the parent sleeps until the child executes a program or exits -------------------------------------------------- */
+
+void vfork_done(struct session_proc *p)
+{
+    if (atomic_exchange(&p->vfork, 0))
+        port_futex_wake(&p->vfork, INT32_MAX);
+}
+
+void vfork_wait(struct session_proc *p)
+{
+    while (atomic_load(&p->vfork))
+        port_futex_wait(&p->vfork, 1, 1000000000);
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest thread on the machines: owns CPUs, accesses memory. follow.h has the states and invariants.
+ *
+ * Counts. Each vCPU counts its own accesses and blocks without atomics; vcpu_publish() adds them to the session and charges their
+ * time to the CPUs whenever the thread leaves user mode, so that no count is lost among threads and a shared cache line
+ * is touched only then.
+ */
+#define _GNU_SOURCE
+#include "follow.h"
+
+#include <signal.h>
+#include <string.h>
+
+struct vcpu vcpus[MAX_VCPUS];
+
+/* A TLB that never hits, for a vCPU without machine: the fast path needs no test for that. */
+static u64 no_tlb[8];
+static struct mmu no_mmu = {.l1d = {.near = no_tlb}, .l1i = {.near = no_tlb}};
+static const _Atomic u32 no_work;
+
+static void vcpu_set_hot(struct vcpu *v)
+{
+    v->cpu0 = v->cpu[0];
+    v->mmu0 = v->cpu0 ? v->mmu[0] : &no_mmu;
+    v->work0 = v->cpu0 ? &v->cpu0->work : &no_work;
+    v->code_page = NO_CODE_PAGE;
+}
+
+void vcpu_clear(struct vcpu *v)
+{
+    memset(v, 0, sizeof(*v));
+    v->index = (u32)(v - vcpus);
+    vcpu_set_hot(v);
+}
+
+void vcpu_acquire(struct vcpu *v)
+{
+    for (u32 i = 0; i < process.nr_machines; i++) {
+        struct task *task = v->thread ? v->thread->task[i] : NULL;
+
+        if (v->cpu[i] || !task || session_machine_is_dead(process.s, i))
+            continue;
+        v->cpu[i] = cpu_acquire(process.machine[i], task, v->tid);
+        v->mmu[i] = cpu_mmu(v->cpu[i]);
+        cpu_enter_user(v->cpu[i]);
+    }
+    vcpu_set_hot(v);
+}
+
+void vcpu_publish(struct vcpu *v)
+{
+    struct session *s = process.s;
+
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (v->cpu[i]) {
+            charge_n(v->cpu[i], COST_ACCESS, v->accesses);
+            charge_n(v->cpu[i], COST_BLOCK, v->blocks);
+        }
+    atomic_fetch_add_explicit(&s->accesses, v->accesses, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->blocks, v->blocks, memory_order_relaxed);
+    v->accesses = 0;
+    v->blocks = 0;
+}
+
+void vcpu_release(struct vcpu *v)
+{
+    vcpu_publish(v);
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (v->cpu[i]) {
+            cpu_enter_kernel(v->cpu[i]);
+            cpu_release(v->cpu[i]);
+            v->cpu[i] = NULL;
+        }
+    vcpu_set_hot(v);
+}
+
+void vcpu_poll(struct vcpu *v)
+{
+    u32 work = 0;
+
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (v->cpu[i])
+            work |= atomic_load(&v->cpu[i]->work);
+    if (!work)
+        return;
+    v->code_page = NO_CODE_PAGE;
+    if (work & CPU_WORK_RESCHED) {
+        vcpu_release(v);
+        vcpu_acquire(v);
+        return;
+    }
+    for_each_machine_in_core(v, i, cpu)
+        cpu_do_work(cpu);
+}
+
+/* -- in the core ------------------------------------------------------------------------------------------------------- */
+
+u32 vcpu_core_begin(struct vcpu *v, u32 i)
+{
+    gate_enter(process.slot);
+    for (i = 0; i < process.nr_machines && !v->cpu[i]; i++)
+        ;
+    if (i == process.nr_machines)
+        gate_leave(process.slot);
+    else
+        cpu_enter_kernel(v->cpu[i]);
+    return i;
+}
+
+u32 vcpu_core_next(struct vcpu *v, u32 i)
+{
+    if (v->cpu[i])
+        cpu_enter_user(v->cpu[i]);
+    for (i++; i < process.nr_machines && !v->cpu[i]; i++)
+        ;
+    if (i == process.nr_machines)
+        gate_leave(process.slot);
+    else
+        cpu_enter_kernel(v->cpu[i]);
+    v->code_page = NO_CODE_PAGE;
+    return i;
+}
+
+/* The machine can follow no more; this thread lets go of it. CPU in user state. */
+void vcpu_machine_dead(struct vcpu *v, u32 i)
+{
+    if (!v->cpu[i])
+        return;
+    cpu_enter_kernel(v->cpu[i]);
+    cpu_release(v->cpu[i]);
+    v->cpu[i] = NULL;
+    vcpu_set_hot(v);
+}
+
+/* -- accesses ------------------------------------------------------------------------------------------------------------ */
+
+/* The machine raised a signal for an access that the host has done (F4). True: try once more. */
+static bool resolve_fault(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kind, const struct fault_info *fi)
+{
+    static const char *const what[] = {"read", "write", "execute"};
+
+    if (fi->signo == SIGKILL) {
+        session_machine_dead(process.s, i, "out of memory: process %d (%s), %s of 0x%llx", process.pid,
+                             process.slot->comm, what[kind], (unsigned long long)va);
+        vcpu_machine_dead(v, i);
+        return false;
+    }
+    if (discover(v, i, va, kind))
+        return true;
+    atomic_fetch_add(&process.s->disagreements, 1);
+    session_notice(process.s, "process %d (%s): machine %u raises signal %d for the %s of 0x%llx, the host did not",
+                   process.pid, process.slot->comm, i, fi->signo, what[kind], (unsigned long long)va);
+    return false;
+}
+
+static void access_page(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kind)
+{
+    struct fault_info fi = {0};
+
+    for (int tries = 0; tries < 3 && v->cpu[i]; tries++) {
+        int signo;
+
+        gate_enter(process.slot);
+        signo = mmu_access(v->cpu[i], v->mmu[i], va, kind, &fi);
+        gate_leave(process.slot);
+        if (!signo || !resolve_fault(v, i, va, kind, &fi))
+            return;
+    }
+}
+
+__noinline void vcpu_access_slow(struct vcpu *v, u32 i, va_t va, u32 size, enum mmu_access_kind kind)
+{
+    if (kind != MMU_EXEC)
+        v->code_page = NO_CODE_PAGE;
+    if (!v->cpu[i])
+        return;
+    access_page(v, i, va, kind);
+    if ((va & ~PAGE_MASK) + size > PAGE_SIZE)
+        access_page(v, i, (va & PAGE_MASK) + PAGE_SIZE, kind);
+}
+
+void vcpu_touch(struct vcpu *v, va_t va, u64 len, enum mmu_access_kind kind)
+{
+    if (!len || va + len < va)
+        return;
+    for (va_t page = va & PAGE_MASK; page < va + len; page += PAGE_SIZE)
+        for (u32 i = 0; i < process.nr_machines; i++)
+            if (v->cpu[i])
+                access_page(v, i, MAX(page, va), kind);
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (v->cpu[i])
+            charge_ps(v->cpu[i], TIME_COPY, v->cpu[i]->m->config.cost_ps[COST_COPY_USER_KB] * len / 1024);
+    v->code_page = NO_CODE_PAGE;
+}

@@ -69,6 +69,7 @@ static void clone_tasks(struct vcpu *v, struct session_thread *t, u64 flags)
     {
         struct task *task = kernel_clone(cpu, flags, 0, 0);
 
+        cpu_publish_time(cpu);
         if (IS_ERR(task))
             session_machine_dead(process.s, i, "out of memory: process %d (%s), fork or thread creation (error %d)",
                                  process.pid, process.slot->comm, -PTR_ERR(task));

@@ -53,10 +53,8 @@ void vcpu_publish(struct vcpu *v)
     struct session *s = process.s;
 
     for (u32 i = 0; i < process.nr_machines; i++)
-        if (v->cpu[i]) {
-            charge_n(v->cpu[i], COST_ACCESS, v->accesses);
-            charge_n(v->cpu[i], COST_BLOCK, v->blocks);
-        }
+        if (v->cpu[i])
+            mmu_account(v->cpu[i], v->accesses, v->blocks, v->blocks);
     atomic_fetch_add_explicit(&s->accesses, v->accesses, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->blocks, v->blocks, memory_order_relaxed);
     v->accesses = 0;
@@ -75,6 +73,17 @@ void vcpu_release(struct vcpu *v)
     vcpu_set_hot(v);
 }
 
+/* Somebody waits for a CPU, and the time slice, which is virtual time, is over. */
+static bool should_resched(struct vcpu *v)
+{
+    if (v->blocks >= 1000)
+        vcpu_publish(v);
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (v->cpu[i] && cpu_should_resched(v->cpu[i]))
+            return true;
+    return false;
+}
+
 void vcpu_poll(struct vcpu *v)
 {
     u32 work = 0;
@@ -85,13 +94,13 @@ void vcpu_poll(struct vcpu *v)
     if (!work)
         return;
     v->code_page = NO_CODE_PAGE;
-    if (work & CPU_WORK_RESCHED) {
+    if (work & CPU_WORK_RESCHED && should_resched(v)) {
         vcpu_release(v);
         vcpu_acquire(v);
-        return;
+    } else if (work & ~(u32)CPU_WORK_RESCHED) {
+        for_each_machine_in_core(v, i, cpu) /* leaving the kernel does it */
+            continue;
     }
-    for_each_machine_in_core(v, i, cpu)
-        cpu_do_work(cpu);
 }
 
 /* -- in the core ------------------------------------------------------------------------------------------------------- */

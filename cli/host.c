@@ -32,16 +32,19 @@ static void set(struct machine_config *c, const char *key, const char *value)
 {
     char err[256];
 
-    machine_config_set(c, key, value, err, sizeof(err)); /* what this model does not know of the host is left at its default */
+    machine_config_set(c, key, value, err,
+                       sizeof(err)); /* what this model does not know of the host is left at its default */
 }
 
 void host_config(struct machine_config *c, enum guest_arch arch)
 {
     static const char *const arch_key[NR_GUEST_ARCHS] = {"x86_64", "arm64", "riscv64-sv48"};
     static const char *const sysctls[] = {
-        "vm.min_free_kbytes", "vm.watermark_scale_factor", "vm.watermark_boost_factor", "vm.overcommit_memory",
-        "vm.overcommit_ratio", "vm.overcommit_kbytes", "vm.admin_reserve_kbytes", "vm.user_reserve_kbytes", "vm.max_map_count",
-        "vm.percpu_pagelist_high_fraction",
+        "vm.min_free_kbytes",        "vm.watermark_scale_factor",
+        "vm.watermark_boost_factor", "vm.overcommit_memory",
+        "vm.overcommit_ratio",       "vm.overcommit_kbytes",
+        "vm.admin_reserve_kbytes",   "vm.user_reserve_kbytes",
+        "vm.max_map_count",          "vm.percpu_pagelist_high_fraction",
     };
     char value[128], path[128];
 

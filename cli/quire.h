@@ -18,15 +18,15 @@ struct run_options {
     const char *json_file;   /* NULL: none */
     const char *report_file; /* NULL: stderr */
     bool check;
-    bool quiet; /* no table */
+    bool quiet;  /* no table */
     char **argv; /* the program's */
 };
 
 struct run_result {
-    int wait_status;    /* as waitpid(2) gives it */
+    int wait_status; /* as waitpid(2) gives it */
     double wall_s;
     struct rusage usage; /* of the program and what it waited for */
-    u32 still_running;  /* processes that outlive the program */
+    u32 still_running;   /* processes that outlive the program */
     bool checked;
     struct check_report *check[SESSION_MACHINES];
 };

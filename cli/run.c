@@ -39,8 +39,8 @@ struct launcher {
     struct session *s;
     struct program program;
     pid_t child;
-    int signals; /* signalfd */
-    FILE *err;   /* our own stderr: the program may close its */
+    int signals;              /* signalfd */
+    FILE *err;                /* our own stderr: the program may close its */
     int pidfd[SESSION_PROCS]; /* 0: none */
     struct run_result result;
     bool ended;
@@ -68,17 +68,21 @@ static void refuse(const struct program *p, enum program_error err, const char *
     case PROGRAM_NOT_EXECUTABLE:
         usage_error("%s: not executable; `chmod +x` makes it so, if it is a program", name);
     case PROGRAM_NO_FORMAT:
-        usage_error("%s: neither an ELF program nor a script with an interpreter line; name its interpreter, such as `quire run -- sh %s`",
+        usage_error("%s: neither an ELF program nor a script with an interpreter line; name its interpreter, such as "
+                    "`quire run -- sh %s`",
                     name, name);
     case PROGRAM_FOREIGN:
-        usage_error("%s: a program for another kind of machine (ELF machine %u); x86-64, aarch64 and riscv64, 64 bit, can be run", name,
-                    p->e_machine);
+        usage_error("%s: a program for another kind of machine (ELF machine %u); x86-64, aarch64 and riscv64, 64 bit, "
+                    "can be run",
+                    name, p->e_machine);
     case PROGRAM_BAD_ELF:
         usage_error("%s: a damaged ELF file", name);
     case PROGRAM_NO_INTERPRETER:
-        usage_error("%s: needs %s, which is missing%s", name, p->missing,
-                    p->nr_prefix ? "; correct the script's first line or install it"
-                                 : "; link the program statically, or set QEMU_LD_PREFIX to the folder that holds its libraries");
+        usage_error(
+            "%s: needs %s, which is missing%s", name, p->missing,
+            p->nr_prefix
+                ? "; correct the script's first line or install it"
+                : "; link the program statically, or set QEMU_LD_PREFIX to the folder that holds its libraries");
     case PROGRAM_TOO_DEEP:
         usage_error("%s: scripts interpreted by scripts, more than %d deep", name, PROGRAM_MAX_SCRIPTS);
     }
@@ -281,8 +285,8 @@ static void progress(struct launcher *l)
         return;
     l->last_progress = t;
     l->progress_shown = true;
-    fprintf(l->err, "\r\033[Kquire: %.1f s, %.0f M accesses (%.0f M/s), %u process(es)", s, accesses / 1e6, accesses / 1e6 / s,
-            nr_processes(l));
+    fprintf(l->err, "\r\033[Kquire: %.1f s, %.0f M accesses (%.0f M/s), %u process(es)", s, accesses / 1e6,
+            accesses / 1e6 / s, nr_processes(l));
     fflush(l->err);
 }
 

@@ -23,7 +23,8 @@
 /* Variables that the dynamic loader, the C library or qemu act on. */
 static bool acts_on_qemu(const char *var)
 {
-    static const char *const prefix[] = {"LD_", "QEMU_", "GLIBC_TUNABLES=", "MALLOC_", "G_SLICE=", "G_DEBUG=", "GCONV_PATH="};
+    static const char *const prefix[] = {"LD_",      "QEMU_",    "GLIBC_TUNABLES=", "MALLOC_",
+                                         "G_SLICE=", "G_DEBUG=", "GCONV_PATH="};
 
     for (size_t i = 0; i < sizeof(prefix) / sizeof(prefix[0]); i++)
         if (strncmp(var, prefix[i], strlen(prefix[i])) == 0)

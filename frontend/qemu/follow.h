@@ -29,14 +29,21 @@
 
 enum vcpu_state { VCPU_NONE, VCPU_NEW, VCPU_USER, VCPU_SYSCALL };
 
+/*
+ * What the callbacks of every access and block use, one cache line. The first-level data TLB of the first machine is copied here, as it
+ * stands while the thread owns the CPU (vcpu_set_hot()); without a machine it is one that never hits.
+ */
+struct vcpu_hot {
+    u64 tag;    /* mmu->tag: ASID in place */
+    char *near; /* mmu->l1d.near */
+    u64 near_mask;
+    u64 accesses, blocks;    /* since the last publish */
+    u64 code_page;           /* last page fetched from; NO_CODE_PAGE: none */
+    const _Atomic u32 *work; /* of the first machine's CPU */
+    struct vcpu *vcpu;
+} __attribute__((aligned(64)));
+
 struct vcpu {
-    /* hot: the access and block callbacks */
-    struct mmu *mmu0; /* of the first machine; no_mmu while there is none */
-    struct cpu *cpu0; /* NULL: not owned, or the machine is dead */
-    u64 code_page;    /* last page fetched from; NO_CODE_PAGE: none */
-    const _Atomic u32 *work0;
-    u64 accesses, blocks; /* since the last publish */
-    /* cold */
     enum vcpu_state state;
     u32 index;
     u32 tid;
@@ -46,12 +53,12 @@ struct vcpu {
     /* the system call under way */
     s64 nr;
     u64 arg[6];
-    bool ordered;  /* holds process.order */
-    u64 file_pos;  /* position before a read or write of a regular file, NO_POS: not one */
+    bool ordered;                        /* holds process.order */
+    u64 file_pos;                        /* position before a read or write of a regular file, NO_POS: not one */
     struct session_proc *child;          /* fork under way */
     struct session_thread *child_thread; /* thread creation or fork under way */
-    bool killing; /* froze somebody for a kill */
-} __attribute__((aligned(128)));
+    bool killing;                        /* froze somebody for a kill */
+};
 
 #define NO_CODE_PAGE 1ul
 #define NO_POS (~0ul)
@@ -72,9 +79,16 @@ struct process {
 
 extern struct process process;
 extern struct vcpu vcpus[MAX_VCPUS];
+extern struct vcpu_hot hot[MAX_VCPUS]; /* by vCPU index, as vcpus[] */
+
+static inline struct vcpu_hot *vcpu_hot(const struct vcpu *v)
+{
+    return &hot[v - vcpus];
+}
 
 /* vcpu.c */
 void vcpu_clear(struct vcpu *v);
+void vcpu_set_hot(struct vcpu *v); /* after anything that may have changed its CPUs or address space */
 void vcpu_acquire(struct vcpu *v); /* a CPU of each live machine, CPU_USER */
 void vcpu_release(struct vcpu *v);
 void vcpu_publish(struct vcpu *v); /* counts to the session, time to the CPUs */

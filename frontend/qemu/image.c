@@ -219,8 +219,8 @@ void image_load(struct vcpu *v, va_t first_block)
             session_record_mm(process.s, cpu, i, old, process.pid, process.slot->comm);
         err = ok ? load_on(cpu, &im, comm) : -EINVAL;
         if (err)
-            session_machine_dead(process.s, i, "out of memory: process %d cannot execute %s (error %d)", process.pid, comm,
-                                 (int)-err);
+            session_machine_dead(process.s, i, "out of memory: process %d cannot execute %s (error %d)", process.pid,
+                                 comm, (int)-err);
     }
     snprintf(process.slot->comm, sizeof(process.slot->comm), "%s", comm);
     vfork_done(process.slot);

@@ -44,13 +44,31 @@ static inline bool crosses_page(va_t va, u32 size)
     return (va & ~PAGE_MASK) + size > PAGE_SIZE;
 }
 
+static __noinline void mem_one_slow(struct vcpu_hot *h, va_t va, qemu_plugin_meminfo_t info)
+{
+    struct vcpu *v = h->vcpu;
+    u32 size = info_size(info);
+
+    if (!v || !v->cpu[0])
+        return;
+    if (crosses_page(va, size) || !mmu_hit(v->mmu[0], va, info_kind(info)))
+        vcpu_access_slow(v, 0, va, size, info_kind(info));
+}
+
+/*
+ * mmu_hit()'s first compare. The set is that of the first byte, the page that of the last one: an access that crosses a page so looks for
+ * a page in a set where it cannot be (sets >= 2), and goes the slow way without a test of its own.
+ */
 static void mem_one(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
 {
-    struct vcpu *v = &vcpus[index];
+    struct vcpu_hot *h = &hot[index];
+    u64 store = info >> 17 & 1;
+    u64 entry = *(const u64 *)(const void *)(h->near + (va >> (PAGE_SHIFT - 6) & h->near_mask));
+    u64 want = ((va + info_size(info) - 1) & PAGE_MASK) | h->tag | store;
 
-    v->accesses++;
-    if (unlikely(crosses_page(va, info_size(info))) || unlikely(!mmu_hit(v->mmu0, va, info_kind(info))))
-        vcpu_access_slow(v, 0, va, info_size(info), info_kind(info));
+    h->accesses++;
+    if (unlikely((entry ^ want) & (~TLB_W | store)))
+        mem_one_slow(h, va, info);
 }
 
 static void mem_many(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
@@ -58,7 +76,7 @@ static void mem_many(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va
     struct vcpu *v = &vcpus[index];
     u32 size = info_size(info);
 
-    v->accesses++;
+    hot[index].accesses++;
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i] && (crosses_page(va, size) || !mmu_hit(v->mmu[i], va, info_kind(info))))
             vcpu_access_slow(v, i, va, size, info_kind(info));
@@ -89,21 +107,17 @@ static __noinline void block_slow(struct vcpu *v, u64 block)
         if (block & BLOCK_CROSSES && v->cpu[i] && !mmu_hit(v->mmu[i], page + PAGE_SIZE, MMU_EXEC))
             vcpu_access_slow(v, i, page + PAGE_SIZE, 1, MMU_EXEC);
     }
-    v->code_page = block & BLOCK_CROSSES ? page + PAGE_SIZE : page;
-}
-
-static inline bool work_posted(const struct vcpu *v)
-{
-    return atomic_load_explicit(v->work0, memory_order_relaxed) != 0;
+    vcpu_hot(v)->code_page = block & BLOCK_CROSSES ? page + PAGE_SIZE : page;
 }
 
 static void block_one(unsigned int index, void *block)
 {
-    struct vcpu *v = &vcpus[index];
+    struct vcpu_hot *h = &hot[index];
 
-    v->blocks++;
-    if (unlikely((u64)(uintptr_t)block != v->code_page) || unlikely(work_posted(v)))
-        block_slow(v, (u64)(uintptr_t)block);
+    h->blocks++;
+    if (unlikely((u64)(uintptr_t)block != h->code_page) ||
+        unlikely(atomic_load_explicit(h->work, memory_order_relaxed) != 0))
+        block_slow(&vcpus[index], (u64)(uintptr_t)block);
 }
 
 static void block_many(unsigned int index, void *block)
@@ -111,10 +125,10 @@ static void block_many(unsigned int index, void *block)
     struct vcpu *v = &vcpus[index];
     bool work = false;
 
-    v->blocks++;
+    hot[index].blocks++;
     for (u32 i = 0; i < process.nr_machines; i++)
         work |= v->cpu[i] && atomic_load_explicit(&v->cpu[i]->work, memory_order_relaxed) != 0;
-    if (unlikely((u64)(uintptr_t)block != v->code_page) || unlikely(work))
+    if (unlikely((u64)(uintptr_t)block != hot[index].code_page) || unlikely(work))
         block_slow(v, (u64)(uintptr_t)block);
 }
 
@@ -122,16 +136,18 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     size_t n = qemu_plugin_tb_n_insns(tb);
     u64 first = qemu_plugin_tb_vaddr(tb), last = first;
-    bool one = process.nr_machines == 1;
+    bool one = process.nr_machines == 1 && process.machine[0]->config.tlb.l1d_4k.sets >= 2;
 
     for (size_t i = 0; i < n; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
 
         last = qemu_plugin_insn_vaddr(insn) + qemu_plugin_insn_size(insn) - 1;
-        qemu_plugin_register_vcpu_mem_cb(insn, one ? mem_one : mem_many, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
+        qemu_plugin_register_vcpu_mem_cb(insn, one ? mem_one : mem_many, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW,
+                                         NULL);
     }
     first = (first & PAGE_MASK) | ((last ^ first) & PAGE_MASK ? BLOCK_CROSSES : 0);
-    qemu_plugin_register_vcpu_tb_exec_cb(tb, one ? block_one : block_many, QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)first);
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, one ? block_one : block_many, QEMU_PLUGIN_CB_NO_REGS,
+                                         (void *)(uintptr_t)first);
 }
 
 /* -- vCPUs and system calls ----------------------------------------------------------------------------------------------------- */

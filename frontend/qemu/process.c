@@ -102,7 +102,8 @@ void fork_before(struct vcpu *v, u64 flags)
     clone_tasks(v, v->child_thread, flags & (CLONE_VM_ | CLONE_VFORK_ | CLONE_THREAD_));
     return;
 full:
-    session_notice(process.s, "process %d: more processes or threads than a session holds; a child runs unfollowed", process.pid);
+    session_notice(process.s, "process %d: more processes or threads than a session holds; a child runs unfollowed",
+                   process.pid);
     atomic_fetch_add(&process.s->unfollowed, 1);
     if (v->child)
         session_proc_free(v->child);
@@ -254,7 +255,7 @@ void thread_exit(struct vcpu *v)
         process_exit(v);
         return;
     }
-    if (!v->cpu0 && v->state == VCPU_USER)
+    if (v->state == VCPU_USER)
         vcpu_acquire(v);
     vcpu_release(v);
     if (t) {

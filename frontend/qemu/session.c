@@ -163,8 +163,7 @@ static void record_vmas(struct session *s, struct cpu *cpu, struct session_recor
     r->first_vma = first;
     if ((u64)first + count > SESSION_VMAS)
         return;
-    for_each_vma(vma, mm)
-    {
+    for_each_vma (vma, mm) {
         struct session_vma *v = &s->vma[first + r->nr_vmas];
 
         if (r->nr_vmas == count)

@@ -43,9 +43,9 @@
 enum guest_arch { GUEST_X86_64, GUEST_AARCH64, GUEST_RISCV64, NR_GUEST_ARCHS };
 
 struct session_machine {
-    s32 handle;        /* c: descriptor in the launcher */
-    u64 addr;          /* c */
-    _Atomic u32 dead;  /* a: no event reaches it any more */
+    s32 handle;                       /* c: descriptor in the launcher */
+    u64 addr;                         /* c */
+    _Atomic u32 dead;                 /* a: no event reaches it any more */
     char reason[SESSION_NOTICE_TEXT]; /* why, written once */
 };
 
@@ -68,10 +68,10 @@ enum thread_state { THREAD_FREE, THREAD_LIVE };
 
 /* One for each guest thread: its task on every machine, and how much it did. */
 struct session_thread {
-    _Atomic u32 state;     /* a: enum thread_state */
-    u32 proc;              /* o */
-    _Atomic s32 tid;       /* a: host thread id; 0: not running yet */
-    struct task *task[SESSION_MACHINES];  /* o: NULL: dead machine */
+    _Atomic u32 state;                   /* a: enum thread_state */
+    u32 proc;                            /* o */
+    _Atomic s32 tid;                     /* a: host thread id; 0: not running yet */
+    struct task *task[SESSION_MACHINES]; /* o: NULL: dead machine */
 };
 
 /* An address space that ended, on one machine. Pages but for pgtables. */
@@ -92,23 +92,23 @@ struct session_vma {
 };
 
 struct session {
-    u64 magic;                                    /* c */
-    s32 launcher;                                 /* c: pid */
-    s32 fd;                                       /* c: of this memfd in the launcher */
-    u32 nr_machines;                              /* c */
+    u64 magic;       /* c */
+    s32 launcher;    /* c: pid */
+    s32 fd;          /* c: of this memfd in the launcher */
+    u32 nr_machines; /* c */
     struct session_machine machine[SESSION_MACHINES];
-    char plugin[SESSION_PATH];                    /* c */
-    char qemu[NR_GUEST_ARCHS][SESSION_PATH];      /* c: empty: not installed */
-    char sysroot[NR_GUEST_ARCHS][SESSION_PATH];   /* c: qemu -L: where loaders of foreign programs are; empty: none */
+    char plugin[SESSION_PATH];                  /* c */
+    char qemu[NR_GUEST_ARCHS][SESSION_PATH];    /* c: empty: not installed */
+    char sysroot[NR_GUEST_ARCHS][SESSION_PATH]; /* c: qemu -L: where loaders of foreign programs are; empty: none */
 
-    _Atomic u64 accesses, blocks, events;         /* a: added at every system call; exact at the end */
-    _Atomic u64 discovered;                       /* a: mappings found in /proc/self/maps that no system call had made */
-    _Atomic u64 disagreements;                    /* a: the machine would have raised a signal or an error, the host did not */
-    _Atomic u64 unfollowed;                       /* a: processes that could not be followed */
+    _Atomic u64 accesses, blocks, events; /* a: added at every system call; exact at the end */
+    _Atomic u64 discovered;               /* a: mappings found in /proc/self/maps that no system call had made */
+    _Atomic u64 disagreements;            /* a: the machine would have raised a signal or an error, the host did not */
+    _Atomic u64 unfollowed;               /* a: processes that could not be followed */
     _Atomic u64 enosys[NR_GUEST_ARCHS][SESSION_SYSCALLS]; /* a: answered "not implemented" by qemu itself, by number */
-    _Atomic u32 nr_notices;                       /* a */
+    _Atomic u32 nr_notices;                               /* a */
     char notice[SESSION_NOTICES][SESSION_NOTICE_TEXT];
-    _Atomic u32 nr_records, nr_vmas;              /* a */
+    _Atomic u32 nr_records, nr_vmas; /* a */
     struct session_record record[SESSION_RECORDS];
     struct session_vma vma[SESSION_VMAS];
     struct session_proc proc[SESSION_PROCS];

@@ -44,27 +44,62 @@ struct sys_buf {
     u16 size; /* bytes, or of one element */
 };
 
-#define R_FIX(n, b) {LEN_FIX, n, 0, 0, b}
-#define W_FIX(n, b) {LEN_FIX, n, 1, 0, b}
-#define R_ARG(n, k) {LEN_ARG, n, 0, k, 1}
-#define R_RET(n) {LEN_RET, n, 0, 0, 1}
-#define W_RET(n) {LEN_RET, n, 1, 0, 1}
-#define W_RETN(n, b) {LEN_RETN, n, 1, 0, b}
-#define W_NEW(n, k, b) {LEN_ARGN, n, 1, k, b}
-#define R_STR(n) {LEN_STR, n, 0, 0, 1}
-#define R_IOV(n) {LEN_IOV, n, 0, 0, 1}
-#define W_IOV(n) {LEN_IOV, n, 1, 0, 1}
-#define R_MSG(n) {LEN_MSG, n, 0, 0, 1}
-#define W_MSG(n) {LEN_MSG, n, 1, 0, 1}
+#define R_FIX(n, b)                                                                                                    \
+    {                                                                                                                  \
+        LEN_FIX, n, 0, 0, b                                                                                            \
+    }
+#define W_FIX(n, b)                                                                                                    \
+    {                                                                                                                  \
+        LEN_FIX, n, 1, 0, b                                                                                            \
+    }
+#define R_ARG(n, k)                                                                                                    \
+    {                                                                                                                  \
+        LEN_ARG, n, 0, k, 1                                                                                            \
+    }
+#define R_RET(n)                                                                                                       \
+    {                                                                                                                  \
+        LEN_RET, n, 0, 0, 1                                                                                            \
+    }
+#define W_RET(n)                                                                                                       \
+    {                                                                                                                  \
+        LEN_RET, n, 1, 0, 1                                                                                            \
+    }
+#define W_RETN(n, b)                                                                                                   \
+    {                                                                                                                  \
+        LEN_RETN, n, 1, 0, b                                                                                           \
+    }
+#define W_NEW(n, k, b)                                                                                                 \
+    {                                                                                                                  \
+        LEN_ARGN, n, 1, k, b                                                                                           \
+    }
+#define R_STR(n)                                                                                                       \
+    {                                                                                                                  \
+        LEN_STR, n, 0, 0, 1                                                                                            \
+    }
+#define R_IOV(n)                                                                                                       \
+    {                                                                                                                  \
+        LEN_IOV, n, 0, 0, 1                                                                                            \
+    }
+#define W_IOV(n)                                                                                                       \
+    {                                                                                                                  \
+        LEN_IOV, n, 1, 0, 1                                                                                            \
+    }
+#define R_MSG(n)                                                                                                       \
+    {                                                                                                                  \
+        LEN_MSG, n, 0, 0, 1                                                                                            \
+    }
+#define W_MSG(n)                                                                                                       \
+    {                                                                                                                  \
+        LEN_MSG, n, 1, 0, 1                                                                                            \
+    }
 
 static const struct sys_entry {
     s16 x86, generic;
     u8 class;
     struct sys_buf buf[3];
-} sys_table[NR_SYS] = {
-    [SYS_unknown] = {NONE, NONE, WAIT, {{0}}},
+} sys_table[NR_SYS] = {[SYS_unknown] = {NONE, NONE, WAIT, {{0}}},
 #define S(name, x86, generic, class, ...) [SYS_##name] = {x86, generic, class, {__VA_ARGS__}},
-    SYSCALLS(S)
+                       SYSCALLS(S)
 #undef S
 };
 
@@ -272,8 +307,8 @@ static s64 follow_mremap(struct vcpu *v, struct cpu *cpu, u64 new_addr)
 
     if (new_addr == v->arg[0])
         return sys_mremap(cpu, v->arg[0], v->arg[1], v->arg[2], 0, 0);
-    return sys_mremap(cpu, v->arg[0], v->arg[1], v->arg[2], MREMAP_MAYMOVE_ | MREMAP_FIXED_ | (flags & MREMAP_DONTUNMAP_),
-                      new_addr);
+    return sys_mremap(cpu, v->arg[0], v->arg[1], v->arg[2],
+                      MREMAP_MAYMOVE_ | MREMAP_FIXED_ | (flags & MREMAP_DONTUNMAP_), new_addr);
 }
 
 static s64 follow_shmat(struct vcpu *v, struct cpu *cpu, u64 addr)
@@ -336,10 +371,9 @@ static s64 follow_on(struct vcpu *v, struct cpu *cpu, enum sys_id id, s64 ret)
 
 static const char *sys_name(enum sys_id id)
 {
-    static const char *const name[NR_SYS] = {
-        [SYS_unknown] = "?",
+    static const char *const name[NR_SYS] = {[SYS_unknown] = "?",
 #define S(name, x86, generic, class, ...) [SYS_##name] = #name,
-        SYSCALLS(S)
+                                             SYSCALLS(S)
 #undef S
     };
 
@@ -359,11 +393,13 @@ static void follow_address_space(struct vcpu *v, enum sys_id id, s64 ret)
             continue;
         if (err == -ENOMEM && creates) {
             session_machine_dead(process.s, i, "out of memory: process %d (%s), %s(0x%llx, 0x%llx)", process.pid,
-                                 process.slot->comm, sys_name(id), (unsigned long long)v->arg[0], (unsigned long long)v->arg[1]);
+                                 process.slot->comm, sys_name(id), (unsigned long long)v->arg[0],
+                                 (unsigned long long)v->arg[1]);
             continue;
         }
         atomic_fetch_add(&process.s->disagreements, 1);
-        session_notice(process.s, "process %d (%s): %s(0x%llx, 0x%llx, 0x%llx) gives error %d on machine %u, %lld on the host",
+        session_notice(process.s,
+                       "process %d (%s): %s(0x%llx, 0x%llx, 0x%llx) gives error %d on machine %u, %lld on the host",
                        process.pid, process.slot->comm, sys_name(id), (unsigned long long)v->arg[0],
                        (unsigned long long)v->arg[1], (unsigned long long)v->arg[2], (int)-err, i, (long long)ret);
     }
@@ -472,8 +508,7 @@ void syscall_after(struct vcpu *v, s64 nr, s64 ret)
     } else if (sys_table[id].class == KILL) {
         kill_after(v, kill_target(id, v->arg), kill_signal(id, v->arg), ret);
     }
-    if (!v->cpu0)
-        vcpu_acquire(v);
+    vcpu_acquire(v);
     count_enosys(nr, ret);
     atomic_fetch_add_explicit(&process.s->events, 1, memory_order_relaxed);
     for (u32 i = 0; i < process.nr_machines; i++)
@@ -483,5 +518,5 @@ void syscall_after(struct vcpu *v, s64 nr, s64 ret)
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i] && session_machine_is_dead(process.s, i))
             vcpu_machine_dead(v, i);
-    v->code_page = NO_CODE_PAGE;
+    vcpu_hot(v)->code_page = NO_CODE_PAGE;
 }

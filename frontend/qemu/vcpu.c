@@ -13,23 +13,35 @@
 #include <string.h>
 
 struct vcpu vcpus[MAX_VCPUS];
+struct vcpu_hot hot[MAX_VCPUS];
 
 /* A TLB that never hits, for a vCPU without machine: the fast path needs no test for that. */
 static u64 no_tlb[8];
-static struct mmu no_mmu = {.l1d = {.near = no_tlb}, .l1i = {.near = no_tlb}};
 static const _Atomic u32 no_work;
 
-static void vcpu_set_hot(struct vcpu *v)
+void vcpu_set_hot(struct vcpu *v)
 {
-    v->cpu0 = v->cpu[0];
-    v->mmu0 = v->cpu0 ? v->mmu[0] : &no_mmu;
-    v->work0 = v->cpu0 ? &v->cpu0->work : &no_work;
-    v->code_page = NO_CODE_PAGE;
+    struct vcpu_hot *h = vcpu_hot(v);
+
+    h->vcpu = v;
+    h->code_page = NO_CODE_PAGE;
+    if (!v->cpu[0]) {
+        h->near = (char *)no_tlb;
+        h->near_mask = 0;
+        h->tag = 0;
+        h->work = &no_work;
+        return;
+    }
+    h->near = (char *)v->mmu[0]->l1d.near;
+    h->near_mask = v->mmu[0]->l1d.near_mask;
+    h->tag = v->mmu[0]->tag;
+    h->work = &v->cpu[0]->work;
 }
 
 void vcpu_clear(struct vcpu *v)
 {
     memset(v, 0, sizeof(*v));
+    *vcpu_hot(v) = (struct vcpu_hot){0};
     v->index = (u32)(v - vcpus);
     vcpu_set_hot(v);
 }
@@ -51,14 +63,15 @@ void vcpu_acquire(struct vcpu *v)
 void vcpu_publish(struct vcpu *v)
 {
     struct session *s = process.s;
+    struct vcpu_hot *h = vcpu_hot(v);
 
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i])
-            mmu_account(v->cpu[i], v->accesses, v->blocks, v->blocks);
-    atomic_fetch_add_explicit(&s->accesses, v->accesses, memory_order_relaxed);
-    atomic_fetch_add_explicit(&s->blocks, v->blocks, memory_order_relaxed);
-    v->accesses = 0;
-    v->blocks = 0;
+            mmu_account(v->cpu[i], h->accesses, h->blocks, h->blocks);
+    atomic_fetch_add_explicit(&s->accesses, h->accesses, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->blocks, h->blocks, memory_order_relaxed);
+    h->accesses = 0;
+    h->blocks = 0;
 }
 
 void vcpu_release(struct vcpu *v)
@@ -76,7 +89,7 @@ void vcpu_release(struct vcpu *v)
 /* Somebody waits for a CPU, and the time slice, which is virtual time, is over. */
 static bool should_resched(struct vcpu *v)
 {
-    if (v->blocks >= 1000)
+    if (vcpu_hot(v)->blocks >= 1000)
         vcpu_publish(v);
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i] && cpu_should_resched(v->cpu[i]))
@@ -93,7 +106,7 @@ void vcpu_poll(struct vcpu *v)
             work |= atomic_load(&v->cpu[i]->work);
     if (!work)
         return;
-    v->code_page = NO_CODE_PAGE;
+    vcpu_hot(v)->code_page = NO_CODE_PAGE;
     if (work & CPU_WORK_RESCHED && should_resched(v)) {
         vcpu_release(v);
         vcpu_acquire(v);
@@ -127,7 +140,7 @@ u32 vcpu_core_next(struct vcpu *v, u32 i)
         gate_leave(process.slot);
     else
         cpu_enter_kernel(v->cpu[i]);
-    v->code_page = NO_CODE_PAGE;
+    vcpu_set_hot(v);
     return i;
 }
 
@@ -181,7 +194,7 @@ static void access_page(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kin
 __noinline void vcpu_access_slow(struct vcpu *v, u32 i, va_t va, u32 size, enum mmu_access_kind kind)
 {
     if (kind != MMU_EXEC)
-        v->code_page = NO_CODE_PAGE;
+        vcpu_hot(v)->code_page = NO_CODE_PAGE;
     if (!v->cpu[i])
         return;
     access_page(v, i, va, kind);
@@ -200,5 +213,5 @@ void vcpu_touch(struct vcpu *v, va_t va, u64 len, enum mmu_access_kind kind)
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i])
             charge_ps(v->cpu[i], TIME_COPY, v->cpu[i]->m->config.cost_ps[COST_COPY_USER_KB] * len / 1024);
-    v->code_page = NO_CODE_PAGE;
+    vcpu_hot(v)->code_page = NO_CODE_PAGE;
 }

@@ -67,8 +67,7 @@ static int check_params(const struct mremap_state *s)
 static int check_vma(struct cpu *cpu, const struct mremap_state *s)
 {
     const struct vm_area_struct *vma = s->vma;
-    u64 delta = s->new_len > s->old_len ? s->new_len - s->old_len : s->old_len - s->new_len;
-    u64 pgoff;
+    u64 delta = s->new_len - s->old_len, pgoff;
 
     if (!vma)
         return -EFAULT;
@@ -78,9 +77,10 @@ static int check_vma(struct cpu *cpu, const struct mremap_state *s)
         return -EINVAL;
     if ((s->flags & MREMAP_DONTUNMAP_) && (vma->vm_flags & (VM_DONTEXPAND | VM_PFNMAP)))
         return -EINVAL;
-    if (s->old_len > vma->vm_end - s->addr)
+    /* What stays must lie in one VMA; a tail that goes may lie anywhere. */
+    if (MIN(s->old_len, s->new_len) > vma->vm_end - s->addr)
         return -EFAULT;
-    if (s->new_len == s->old_len)
+    if (s->new_len <= s->old_len)
         return 0;
     pgoff = linear_page_index(vma, s->addr).nr;
     if (pgoff + (s->new_len >> PAGE_SHIFT) < pgoff)
@@ -273,9 +273,6 @@ static s64 mremap_to(struct cpu *cpu, struct mremap_state *s)
         err = do_munmap(cpu, s->mm, s->new_addr, s->new_len);
         if (err)
             return err;
-        s->vma = vma_lookup(cpu, s->mm, s->addr); /* its other half may have been the target */
-        if (!s->vma)
-            return -EFAULT;
     }
     if (s->old_len > s->new_len) {
         err = do_munmap(cpu, s->mm, s->addr + s->new_len, s->old_len - s->new_len);
@@ -283,6 +280,9 @@ static s64 mremap_to(struct cpu *cpu, struct mremap_state *s)
             return err;
         s->old_len = s->new_len;
     }
+    s->vma = vma_lookup(cpu, s->mm, s->addr); /* the cuts may have given its place to a copy */
+    if (!s->vma)
+        return -EFAULT;
     if ((s->flags & MREMAP_DONTUNMAP_) && !may_expand_vm(cpu, s->mm, s->vma->vm_flags, s->old_len >> PAGE_SHIFT))
         return -ENOMEM;
     err = set_new_addr(cpu, s, s->new_addr);

@@ -89,6 +89,9 @@ static int check_file(struct mmap_state *s)
     if (s->vm_flags & VM_GROWSDOWN)
         return -EINVAL;
     s->vm_ops = s->file->f_mapping->a_ops == A_OPS_SHMEM ? VM_OPS_SHMEM : VM_OPS_FILE;
+    /* MAP_SYNC needs a file system on persistent memory (DAX), as file systems on disks say. */
+    if (s->vm_ops == VM_OPS_FILE && (s->vm_flags & VM_SYNC))
+        return -EOPNOTSUPP;
     return 0;
 }
 

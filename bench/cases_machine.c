@@ -23,9 +23,7 @@ struct cpu *bench_cpu_content(bool full)
 {
     static struct cpu *cpu[2];
     struct machine_config c;
-    struct task *task;
     struct machine *m;
-    struct mm *mm;
 
     if (cpu[full])
         return cpu[full];
@@ -35,13 +33,6 @@ struct cpu *bench_cpu_content(bool full)
     c.max_map_count = 1u << 20;
     m = boot(&c);
     cpu[full] = cpu_acquire(m, NULL, 1);
-    mm = mm_alloc(cpu[full]);
-    task = mm ? task_create(cpu[full], 1, 1, mm) : NULL;
-    if (!task) {
-        fprintf(stderr, "quire-bench: no memory for a task\n");
-        exit(1);
-    }
-    cpu[full]->current = task;
     return cpu[full];
 }
 
@@ -116,5 +107,3 @@ const struct bench_case machine_cases[] = {
     },
 };
 const size_t nr_machine_cases = sizeof(machine_cases) / sizeof(machine_cases[0]);
-const struct bench_case vm_cases[] = {{0}};
-const size_t nr_vm_cases = 0;

@@ -31,18 +31,18 @@ static struct cpu *bench_boot(u64 mem_bytes, u32 nodes, u32 cpus, enum memory_mo
 }
 
 #define ROUNDS 60
-#define BEST(result, n, body)                                                  \
-    do {                                                                       \
-        (result) = 1e18;                                                       \
-        for (int round_ = 0; round_ < ROUNDS; round_++) {                      \
-            u64 t0_ = port_clock_ns();                                         \
-            double ns_;                                                        \
-            for (u64 i = 0; i < (n); i++) {                                    \
-                body;                                                          \
-            }                                                                  \
-            ns_ = (double)(port_clock_ns() - t0_) / (double)(n);               \
-            (result) = ns_ < (result) ? ns_ : (result);                        \
-        }                                                                      \
+#define BEST(result, n, body)                                                                                          \
+    do {                                                                                                               \
+        (result) = 1e18;                                                                                               \
+        for (int round_ = 0; round_ < ROUNDS; round_++) {                                                              \
+            u64 t0_ = port_clock_ns();                                                                                 \
+            double ns_;                                                                                                \
+            for (u64 i = 0; i < (n); i++) {                                                                            \
+                body;                                                                                                  \
+            }                                                                                                          \
+            ns_ = (double)(port_clock_ns() - t0_) / (double)(n);                                                       \
+            (result) = ns_ < (result) ? ns_ : (result);                                                                \
+        }                                                                                                              \
     } while (0)
 
 #define KEPT 4096

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rows: operations of an address space beside the same system calls or faults of the running kernel. The kernel's figures hold an
+ * exception or a system call, and at a fault the hardware's walk, which ours do not; the model's own bookkeeping of time is in ours.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+#include "base/errno.h"
+#include "machine/machine_api.h"
+
+#define NOTE_EXCEPTION "the kernel's figure holds the exception and, in a virtual machine, the nested walk"
+#define NOTE_SYSCALL "the kernel's figure holds its system calls"
+#define BASE 0x200000000000ul /* away from everything else, ours and the host's */
+#define FAULT_PAGES 4096ul
+
+static void need(bool ok, const char *what)
+{
+    if (ok)
+        return;
+    fprintf(stderr, "quire-bench: %s failed\n", what);
+    exit(1);
+}
+
+/* -- a process of ours --------------------------------------------------------------------------------------------------------- */
+
+struct process {
+    struct cpu *cpu;
+    struct task *task;
+    va_t va; /* a mapping to work on */
+    u64 nr;  /* VMAs around it */
+    u64 seed;
+};
+
+/* Run on this process now: its address space is the CPU's. */
+static struct cpu *enter(struct process *p)
+{
+    p->cpu->current = p->task;
+    switch_mm(p->cpu, p->task->mm);
+    return p->cpu;
+}
+
+static struct process *process_create(bool content)
+{
+    static s32 pid = 100;
+    struct process *p = calloc(1, sizeof(*p));
+    struct mm *mm;
+
+    p->cpu = bench_cpu_content(content);
+    mm = mm_alloc(p->cpu);
+    need(mm, "mm_alloc");
+    pid++;
+    p->task = task_create(p->cpu, pid, pid, mm);
+    need(p->task, "task_create");
+    p->seed = 88172645463325252ull;
+    enter(p);
+    return p;
+}
+
+static void process_end(void *ctx)
+{
+    struct process *p = ctx;
+
+    enter(p);
+    switch_mm(p->cpu, NULL);
+    p->cpu->current = NULL;
+    task_exit(p->cpu, p->task);
+    free(p);
+}
+
+static va_t map_at(struct cpu *cpu, va_t at, u64 bytes, u32 prot)
+{
+    s64 got = sys_mmap(cpu, at, bytes, prot, MAP_PRIVATE_ | MAP_ANONYMOUS_ | (at ? MAP_FIXED_ : 0), NULL, 0);
+
+    need(!IS_ERR_VALUE(got), "mmap");
+    return (va_t)got;
+}
+
+static void touch(struct cpu *cpu, va_t va, u64 pages)
+{
+    for (u64 i = 0; i < pages; i++)
+        do_user_addr_fault(cpu, va + i * PAGE_SIZE, ACCESS_WRITE);
+}
+
+/* -- anonymous faults ------------------------------------------------------------------------------------------------------------- */
+
+static void *fault_setup(const void *param)
+{
+    return process_create(*(const bool *)param);
+}
+
+static uint64_t anon_fault(void *ctx, uint64_t n)
+{
+    struct process *p = ctx;
+    struct cpu *cpu = enter(p);
+    uint64_t ns = 0;
+
+    for (uint64_t done = 0; done < n; done += FAULT_PAGES) {
+        va_t va = map_at(cpu, 0, FAULT_PAGES * PAGE_SIZE, PROT_READ_ | PROT_WRITE_);
+
+        ns += BENCH_TIME(touch(cpu, va, FAULT_PAGES));
+        sys_munmap(cpu, va, FAULT_PAGES * PAGE_SIZE);
+    }
+    return ns;
+}
+
+static char *native_map(void *at, size_t bytes, int prot)
+{
+    char *p = mmap(at, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | (at ? MAP_FIXED : 0), -1, 0);
+
+    need(p != MAP_FAILED, "native mmap");
+    return p;
+}
+
+static void native_touch(char *p, uint64_t pages)
+{
+    for (uint64_t i = 0; i < pages; i++)
+        ((volatile char *)p)[i * PAGE_SIZE] = 1;
+}
+
+static uint64_t native_anon_fault(void *ctx, uint64_t n)
+{
+    uint64_t ns = 0;
+
+    for (uint64_t done = 0; done < n; done += FAULT_PAGES) {
+        char *p = native_map(NULL, FAULT_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE);
+
+        madvise(p, FAULT_PAGES * PAGE_SIZE, MADV_NOHUGEPAGE);
+        ns += BENCH_TIME(native_touch(p, FAULT_PAGES));
+        munmap(p, FAULT_PAGES * PAGE_SIZE);
+    }
+    return ns;
+}
+
+/* -- copy on write, fork ------------------------------------------------------------------------------------------------------------ */
+
+static struct task *fork_child(struct cpu *cpu)
+{
+    static s32 pid = 100000;
+    struct task *child;
+
+    pid++;
+    child = kernel_clone(cpu, 0, pid, pid);
+    need(!IS_ERR(child), "fork");
+    return child;
+}
+
+static uint64_t cow_break(void *ctx, uint64_t n)
+{
+    struct process *p = ctx;
+    struct cpu *cpu = enter(p);
+    uint64_t ns = 0;
+
+    for (uint64_t done = 0; done < n; done += FAULT_PAGES) {
+        va_t va = map_at(cpu, 0, FAULT_PAGES * PAGE_SIZE, PROT_READ_ | PROT_WRITE_);
+        struct task *child;
+
+        touch(cpu, va, FAULT_PAGES);
+        child = fork_child(cpu);
+        ns += BENCH_TIME(touch(cpu, va, FAULT_PAGES));
+        task_exit(cpu, child);
+        sys_munmap(cpu, va, FAULT_PAGES * PAGE_SIZE);
+    }
+    return ns;
+}
+
+static uint64_t native_cow_break(void *ctx, uint64_t n)
+{
+    uint64_t ns = 0;
+
+    for (uint64_t done = 0; done < n; done += FAULT_PAGES) {
+        char *p = native_map(NULL, FAULT_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE);
+        int wait_for[2], status;
+        pid_t pid;
+
+        madvise(p, FAULT_PAGES * PAGE_SIZE, MADV_NOHUGEPAGE);
+        native_touch(p, FAULT_PAGES);
+        need(pipe(wait_for) == 0, "pipe");
+        pid = fork();
+        if (!pid) {
+            close(wait_for[1]);
+            _exit(read(wait_for[0], &status, 1) != 0);
+        }
+        ns += BENCH_TIME(native_touch(p, FAULT_PAGES));
+        close(wait_for[1]);
+        close(wait_for[0]);
+        waitpid(pid, &status, 0);
+        munmap(p, FAULT_PAGES * PAGE_SIZE);
+    }
+    return ns;
+}
+
+#define FORK_BYTES (100ul << 20)
+
+static void *fork_setup(const void *param)
+{
+    struct process *p = process_create(false);
+
+    p->va = map_at(p->cpu, 0, FORK_BYTES, PROT_READ_ | PROT_WRITE_);
+    touch(p->cpu, p->va, FORK_BYTES / PAGE_SIZE);
+    return p;
+}
+
+static uint64_t fork_only(void *ctx, uint64_t n)
+{
+    struct process *p = ctx;
+    struct cpu *cpu = enter(p);
+    uint64_t ns = 0;
+
+    for (uint64_t i = 0; i < n; i++) {
+        struct task *child;
+
+        ns += BENCH_TIME(child = fork_child(cpu));
+        task_exit(cpu, child);
+    }
+    return ns;
+}
+
+static uint64_t fork_and_exit(void *ctx, uint64_t n)
+{
+    struct process *p = ctx;
+    struct cpu *cpu = enter(p);
+
+    return BENCH_TIME(for (uint64_t i = 0; i < n; i++) task_exit(cpu, fork_child(cpu)));
+}
+
+static void *native_fork_setup(const void *param)
+{
+    char *p = native_map(NULL, FORK_BYTES, PROT_READ | PROT_WRITE);
+
+    madvise(p, FORK_BYTES, MADV_NOHUGEPAGE);
+    native_touch(p, FORK_BYTES / PAGE_SIZE);
+    return p;
+}
+
+static void native_fork_teardown(void *ctx)
+{
+    munmap(ctx, FORK_BYTES);
+}
+
+static uint64_t native_fork_only(void *ctx, uint64_t n)
+{
+    uint64_t ns = 0;
+
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t start = bench_ns();
+        pid_t pid = fork();
+
+        if (!pid)
+            _exit(0);
+        ns += bench_ns() - start;
+        waitpid(pid, NULL, 0);
+    }
+    return ns;
+}
+
+static uint64_t native_fork_and_exit(void *ctx, uint64_t n)
+{
+    uint64_t start = bench_ns();
+
+    for (uint64_t i = 0; i < n; i++) {
+        pid_t pid = fork();
+
+        if (!pid)
+            _exit(0);
+        waitpid(pid, NULL, 0);
+    }
+    return bench_ns() - start;
+}
+
+/* -- many VMAs ------------------------------------------------------------------------------------------------------------------------ */
+
+/* nr mappings of one page, neighbours with different rights, so that none merge; then three pages to work on. */
+static void *many_setup(const void *param)
+{
+    struct process *p = process_create(false);
+
+    p->nr = *(const u64 *)param;
+    for (u64 i = 0; i < p->nr; i++)
+        map_at(p->cpu, BASE + i * PAGE_SIZE, PAGE_SIZE, i & 1 ? PROT_READ_ : PROT_READ_ | PROT_WRITE_);
+    p->va = map_at(p->cpu, BASE + (p->nr + 1) * PAGE_SIZE, 3 * PAGE_SIZE, PROT_READ_ | PROT_WRITE_);
+    return p;
+}
+
+static u64 next_random(u64 *x)
+{
+    *x ^= *x << 13;
+    *x ^= *x >> 7;
+    return *x ^= *x << 17;
+}
+
+static uint64_t find_random(void *ctx, uint64_t n)
+{
+    struct process *p = ctx;
+    struct cpu *cpu = enter(p);
+    struct mm *mm = p->task->mm;
+    uint64_t ns;
+
+    down_read(cpu, &mm->mmap_lock);
+    ns = BENCH_TIME(for (uint64_t i = 0; i < n; i++) {
+        struct vm_area_struct *vma = find_vma(cpu, mm, BASE + next_random(&p->seed) % p->nr * PAGE_SIZE);
+
+        bench_use(vma);
+    });
+    up_read(cpu, &mm->mmap_lock);
+    return ns;
+}
+
+static uint64_t map_unmap(void *ctx, uint64_t n)
+{
+    struct process *p = ctx;
+    struct cpu *cpu = enter(p);
+
+    return BENCH_TIME(for (uint64_t i = 0; i < n; i++) {
+        va_t va = map_at(cpu, 0, PAGE_SIZE, PROT_READ_ | PROT_EXEC_);
+
+        sys_munmap(cpu, va, PAGE_SIZE);
+    });
+}
+
+static uint64_t protect_split_merge(void *ctx, uint64_t n)
+{
+    struct process *p = ctx;
+    struct cpu *cpu = enter(p);
+
+    return BENCH_TIME(for (uint64_t i = 0; i < n; i++) {
+        sys_mprotect(cpu, p->va + PAGE_SIZE, PAGE_SIZE, PROT_READ_);
+        sys_mprotect(cpu, p->va + PAGE_SIZE, PAGE_SIZE, PROT_READ_ | PROT_WRITE_);
+    });
+}
+
+struct native_many {
+    char *base, *work;
+    size_t nr;
+};
+
+#define NATIVE_MAX_VMAS 60000ul /* vm.max_map_count is 65530 by default */
+
+static void *native_many_setup(const void *param)
+{
+    struct native_many *x = calloc(1, sizeof(*x));
+
+    x->nr = *(const u64 *)param;
+    x->nr = x->nr > NATIVE_MAX_VMAS ? NATIVE_MAX_VMAS : x->nr;
+    x->base = native_map(NULL, (x->nr + 8) * PAGE_SIZE, PROT_NONE);
+    for (size_t i = 0; i < x->nr; i++)
+        native_map(x->base + i * PAGE_SIZE, PAGE_SIZE, i & 1 ? PROT_READ : PROT_READ | PROT_WRITE);
+    x->work = native_map(x->base + (x->nr + 1) * PAGE_SIZE, 3 * PAGE_SIZE, PROT_READ | PROT_WRITE);
+    return x;
+}
+
+static void native_many_teardown(void *ctx)
+{
+    struct native_many *x = ctx;
+
+    munmap(x->base, (x->nr + 8) * PAGE_SIZE);
+    free(x);
+}
+
+static uint64_t native_map_unmap(void *ctx, uint64_t n)
+{
+    return BENCH_TIME(
+        for (uint64_t i = 0; i < n; i++) { munmap(native_map(NULL, PAGE_SIZE, PROT_READ | PROT_EXEC), PAGE_SIZE); });
+}
+
+static uint64_t native_protect_split_merge(void *ctx, uint64_t n)
+{
+    struct native_many *x = ctx;
+
+    return BENCH_TIME(for (uint64_t i = 0; i < n; i++) {
+        mprotect(x->work + PAGE_SIZE, PAGE_SIZE, PROT_READ);
+        mprotect(x->work + PAGE_SIZE, PAGE_SIZE, PROT_READ | PROT_WRITE);
+    });
+}
+
+/* -- rows ------------------------------------------------------------------------------------------------------------------------------ */
+
+#define MANY_CASE(label, count, fn, native_fn, limit)                                                                  \
+    {                                                                                                                  \
+        .name = label " among " #count " VMAs", .target = limit, .note = NOTE_SYSCALL,                                 \
+        .ours = {.setup = many_setup, .param = &(const u64){count}, .run = fn, .teardown = process_end},               \
+        .peer = {{.name = "kernel",                                                                                    \
+                  .setup = native_many_setup,                                                                          \
+                  .param = &(const u64){count},                                                                        \
+                  .run = native_fn,                                                                                    \
+                  .teardown = native_many_teardown}},                                                                  \
+    }
+#define MANY_CASES(label, fn, native_fn, limit)                                                                        \
+    MANY_CASE(label, 10, fn, native_fn, limit), MANY_CASE(label, 1000, fn, native_fn, limit),                          \
+        MANY_CASE(label, 100000, fn, native_fn, limit)
+
+const struct bench_case vm_cases[] = {
+    {
+        .name = "anonymous fault, no clearing",
+        .target = 120,
+        .fixed_n = FAULT_PAGES,
+        .ours = {.setup = fault_setup, .param = &(const bool){false}, .run = anon_fault, .teardown = process_end},
+    },
+    {
+        .name = "anonymous fault, page cleared",
+        .target = 300,
+        .note = NOTE_EXCEPTION,
+        .fixed_n = FAULT_PAGES,
+        .ours = {.setup = fault_setup, .param = &(const bool){true}, .run = anon_fault, .teardown = process_end},
+        .peer = {{.name = "kernel: mmap, first touch", .run = native_anon_fault}},
+    },
+    {
+        .name = "COW break with copy",
+        .target = 450,
+        .note = NOTE_EXCEPTION,
+        .fixed_n = FAULT_PAGES,
+        .ours = {.setup = fault_setup, .param = &(const bool){true}, .run = cow_break, .teardown = process_end},
+        .peer = {{.name = "kernel: write after fork", .run = native_cow_break}},
+    },
+    {
+        .name = "find_vma among 100000 VMAs",
+        .target = 80,
+        .ours = {.setup = many_setup, .param = &(const u64){100000}, .run = find_random, .teardown = process_end},
+    },
+    MANY_CASES("mmap+munmap of a page", map_unmap, native_map_unmap, 400),
+    MANY_CASES("mprotect of a page, split and merge,", protect_split_merge, native_protect_split_merge, 300),
+    {
+        .name = "fork of 100 MB",
+        .target = 400e3,
+        .note = "the kernel's figure is fork() as the parent sees it",
+        .fixed_n = 4,
+        .ours = {.setup = fork_setup, .run = fork_only, .teardown = process_end},
+        .peer = {{.name = "kernel: fork",
+                  .setup = native_fork_setup,
+                  .run = native_fork_only,
+                  .teardown = native_fork_teardown}},
+    },
+    {
+        .name = "fork of 100 MB and exit of the child",
+        .note = "the kernel's figure holds the child's run and waitpid",
+        .fixed_n = 4,
+        .ours = {.setup = fork_setup, .run = fork_and_exit, .teardown = process_end},
+        .peer = {{.name = "kernel: fork, _exit, waitpid",
+                  .setup = native_fork_setup,
+                  .run = native_fork_and_exit,
+                  .teardown = native_fork_teardown}},
+    },
+};
+const size_t nr_vm_cases = sizeof(vm_cases) / sizeof(vm_cases[0]);

@@ -17,7 +17,7 @@
 #define NOTE_EXCEPTION "the kernel's figure holds the exception and, in a virtual machine, the nested walk"
 #define NOTE_SYSCALL "the kernel's figure holds its system calls"
 #define BASE 0x200000000000ul /* away from everything else, ours and the host's */
-#define FAULT_PAGES 4096ul
+#define FAULT_PAGES 512ul /* a batch: 2 MiB */
 
 static void need(bool ok, const char *what)
 {
@@ -398,14 +398,14 @@ const struct bench_case vm_cases[] = {
     {
         .name = "anonymous fault, no clearing",
         .target = 120,
-        .fixed_n = FAULT_PAGES,
+        .fixed_n = 16 * FAULT_PAGES,
         .ours = {.setup = fault_setup, .param = &(const bool){false}, .run = anon_fault, .teardown = process_end},
     },
     {
         .name = "anonymous fault, page cleared",
         .target = 300,
         .note = NOTE_EXCEPTION,
-        .fixed_n = FAULT_PAGES,
+        .fixed_n = 16 * FAULT_PAGES,
         .ours = {.setup = fault_setup, .param = &(const bool){true}, .run = anon_fault, .teardown = process_end},
         .peer = {{.name = "kernel: mmap, first touch", .run = native_anon_fault}},
     },
@@ -413,7 +413,7 @@ const struct bench_case vm_cases[] = {
         .name = "COW break with copy",
         .target = 450,
         .note = NOTE_EXCEPTION,
-        .fixed_n = FAULT_PAGES,
+        .fixed_n = 16 * FAULT_PAGES,
         .ours = {.setup = fault_setup, .param = &(const bool){true}, .run = cow_break, .teardown = process_end},
         .peer = {{.name = "kernel: write after fork", .run = native_cow_break}},
     },

@@ -21,6 +21,7 @@
      MAP_LOCKED_ | MAP_NORESERVE_ | MAP_POPULATE_ | MAP_NONBLOCK_ | MAP_STACK_ | MAP_HUGETLB_ | MAP_32BIT_ |           \
      MAP_HUGE_MASK)
 #define MAP_HUGE_SHIFT 26
+#define MAX_FILE_BYTES ((u64)INT64_MAX)
 #define MAP_HUGE_MASK (0x3fu << MAP_HUGE_SHIFT)
 
 struct mmap_state {
@@ -65,13 +66,15 @@ static int check_file(struct mmap_state *s)
 {
     int err = 0;
 
+    if (s->len > MAX_FILE_BYTES || s->pgoff.nr > (MAX_FILE_BYTES - s->len) >> PAGE_SHIFT)
+        return -EOVERFLOW;
     switch (s->flags & MAP_TYPE_) {
     case MAP_SHARED_:
-        s->flags &= LEGACY_MAP_MASK | MAP_FIXED_NOREPLACE_;
+        s->flags &= LEGACY_MAP_MASK;
         err = check_shared_file(s);
         break;
     case MAP_SHARED_VALIDATE_:
-        if (s->flags & ~(LEGACY_MAP_MASK | MAP_FIXED_NOREPLACE_ | MAP_SHARED_VALIDATE_))
+        if (s->flags & ~LEGACY_MAP_MASK)
             return -EOPNOTSUPP;
         err = check_shared_file(s);
         break;

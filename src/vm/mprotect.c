@@ -65,6 +65,9 @@ static struct vm_area_struct *mprotect_fixup(struct cpu *cpu, struct vm_area_str
     change_protection(cpu, vma, start, end);
     if ((oldflags & VM_ACCOUNT) && !(newflags & VM_ACCOUNT))
         vm_unacct_memory(mm->m, pages);
+    /* Locked means present: the copies that writing will need are made now. */
+    if ((oldflags & (VM_WRITE | VM_SHARED | VM_LOCKED)) == VM_LOCKED && (newflags & VM_WRITE))
+        populate_vma_page_range(cpu, vma, start, end);
     vm_stat_account(mm, oldflags, -(s64)pages);
     vm_stat_account(mm, newflags, (s64)pages);
     return vma;

@@ -71,15 +71,19 @@ int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
 
 /* -- populating --------------------------------------------------------------------------------------------------------------- */
 
-/* Private writable pages are made the process's own at once; of all others one gets what reading gets. */
-static u32 populate_flags(const struct vm_area_struct *vma)
+/*
+ * Fault in [start, end) of one VMA: private writable pages are made the process's own at once, of all others one gets what
+ * reading gets. Stops at the first page that cannot be had: who populates is not told. mmap_lock held.
+ */
+void populate_vma_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end)
 {
-    return (vma->vm_flags & (VM_WRITE | VM_SHARED)) == VM_WRITE ? FAULT_FLAG_WRITE : 0;
-}
+    u32 flags = (vma->vm_flags & (VM_WRITE | VM_SHARED)) == VM_WRITE ? FAULT_FLAG_WRITE : 0;
 
-static bool populate_page(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, u32 flags)
-{
-    return !(handle_mm_fault(cpu, vma, addr, flags) & VM_FAULT_ERROR);
+    if ((vma->vm_flags & (VM_IO | VM_PFNMAP)) || !vma_is_accessible(vma))
+        return;
+    for (va_t addr = start; addr < end; addr += PAGE_SIZE)
+        if (handle_mm_fault(cpu, vma, addr, flags) & VM_FAULT_ERROR)
+            return;
 }
 
 void mm_populate(struct cpu *cpu, struct mm *mm, va_t start, u64 len)
@@ -88,13 +92,7 @@ void mm_populate(struct cpu *cpu, struct mm *mm, va_t start, u64 len)
     struct vm_area_struct *vma;
 
     down_read(cpu, &mm->mmap_lock);
-    for (vma = find_vma(cpu, mm, start); vma && vma->vm_start < end; vma = vma_next(vma)) {
-        va_t addr = MAX(start, vma->vm_start), stop = MIN(end, vma->vm_end);
-
-        if ((vma->vm_flags & (VM_IO | VM_PFNMAP)) || !vma_is_accessible(vma))
-            continue;
-        while (addr < stop && populate_page(cpu, vma, addr, populate_flags(vma)))
-            addr += PAGE_SIZE;
-    }
+    for (vma = find_vma(cpu, mm, start); vma && vma->vm_start < end; vma = vma_next(vma))
+        populate_vma_page_range(cpu, vma, MAX(start, vma->vm_start), MIN(end, vma->vm_end));
     up_read(cpu, &mm->mmap_lock);
 }

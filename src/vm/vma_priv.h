@@ -67,6 +67,7 @@ void unmap_cancel(struct cpu *cpu, struct unmap_plan *plan);
 
 /* -- small things --------------------------------------------------------------------------------------------------------- */
 bool mlock_future_ok(struct cpu *cpu, const struct mm *mm, vm_flags_t flags, u64 bytes);
+void populate_vma_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
 void mm_populate(struct cpu *cpu, struct mm *mm, va_t start, u64 len); /* no lock held on entry */
 
 static inline u64 task_rlimit_of(const struct cpu *cpu, u32 limit)

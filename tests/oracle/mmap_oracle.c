@@ -164,7 +164,7 @@ static void report(struct run *r, const char *why, s64 native, s64 model)
         op_print(line, sizeof(line), &r->ops[i % KEPT_OPS]);
         print_error("  %s = %lld\n", line, (long long)r->results[i % KEPT_OPS]);
     }
-    print_error("native:\n%smodel:\n%s", r->text[0], r->text[1]);
+    fprintf(stderr, "native:\n%smodel:\n%s", r->text[0], r->text[1]);
     fail_msg("%s", why);
 }
 

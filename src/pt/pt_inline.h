@@ -306,7 +306,7 @@ PT_FN u64 pt_rights_bits(fmt_t f, pgprot_t prot)
     if (f->pkey_bits)
         v |= ((u64)prot.bits >> PT_PKEY_SHIFT & ((1u << f->pkey_bits) - 1)) << f->pkey_shift;
     if (prot.bits & PT_GLOBAL)
-        v |= v & f->present ? f->global : 0;
+        v |= f->global; /* PROT_NONE: the same bit where there is one */
     else
         v |= f->nonglobal;
     return v;
@@ -340,7 +340,7 @@ PT_FN pte_t pte_modify(fmt_t f, u32 level, pte_t p, pgprot_t prot)
 {
     bool dirty = pte_dirty(f, p);
 
-    p.v = (p.v & ~(f->rights_mask | f->protnone)) | pt_rights_bits(f, prot);
+    p.v = (p.v & ~f->rights_mask) | pt_rights_bits(f, prot);
     if (f->read_only && dirty) {
         p.v |= f->dirty;
         if (p.v & f->write)
@@ -512,7 +512,7 @@ PT_FN bool ptep_set_access_flags(fmt_t f, struct pt_entry e, pte_t want)
     do {
         new.v = old.v | (want.v & (f->accessed | f->dirty | f->soft_dirty | f->write));
         if (f->read_only && pte_dirty(f, new) && (new.v & f->write))
-            new.v = (new.v | f->dirty) & ~f->read_only;
+            new.v = new.v & ~f->read_only;
         if (pte_same(old, new))
             return false;
     } while (!ptep_cmpxchg(f, e, &old, new));

@@ -320,6 +320,7 @@ static void free_child(struct free_ctx *c, struct pt_entry e)
     spin_lock(c->cpu, ptl);
     table = table_unlink(c->mm, e);
     spin_unlock(c->cpu, ptl);
+    ASSERT(table->pt_level == 1 || table->pt_nr_entries == 0); /* [floor, ceiling) has tables outside [start, end) */
     list_add(&table->lru, &c->freed);
     c->nr++;
 }

@@ -278,6 +278,18 @@ static void test_swap_encodings(void **state)
     }
 }
 
+/* Attributes that lie where a page of level 1 has its frame number. */
+static void test_huge_attributes(void **state)
+{
+    assert_int_equal(pte_pfn(pt_formats[PT_X86_64_4L], 2, PTE(0x8000000012201087)).nr,
+                     0x12200); /* SDM 4-18: 12 is PAT */
+    assert_int_equal(pte_pfn(pt_formats[PT_X86_64_4L], 3, PTE(0x8000000040001087)).nr, 0x40000); /* SDM 4-16 */
+    assert_int_equal(pte_pfn(pt_formats[PT_X86_32], 2, PTE(0x12401087)).nr, 0x12400);            /* SDM 4-4 */
+    assert_int_equal(pte_pfn(pt_formats[PT_X86_PAE], 2, PTE(0x12201087)).nr, 0x12200);           /* SDM 4-9 */
+    assert_int_equal(pte_pfn(pt_formats[PT_ARM64_4K], 2, PTE(0x12210701)).nr, 0x12200);  /* ARM D8.3: 16 is nT */
+    assert_int_equal(pte_pfn(pt_formats[PT_X86_64_4L], 2, PTE(0x12201067)).nr, 0x12201); /* a table: no PAT */
+}
+
 /* Bits that must be 0: each makes a good entry bad. */
 static const struct {
     const char *source;
@@ -323,7 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_leaf_encodings), cmocka_unit_test(test_table_encodings),
         cmocka_unit_test(test_single_bits),    cmocka_unit_test(test_swap_encodings),
-        cmocka_unit_test(test_reserved_bits),
+        cmocka_unit_test(test_reserved_bits),  cmocka_unit_test(test_huge_attributes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

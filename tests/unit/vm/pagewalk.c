@@ -265,11 +265,36 @@ static void walk_again(struct fixture *x)
     assert_int_equal(l.reached, x->b + x->huge);
 }
 
+/* A callback that fills the hole it is shown: the table is then descended into. */
+static int fill_hole(va_t addr, va_t next, u32 level, struct mm_walk *walk)
+{
+    struct log *l = walk->private;
+
+    l->vma_holes++;
+    assert_non_null(pt_alloc_entry(walk->cpu, walk->mm, addr, 1, NULL).slot);
+    walk->again = true;
+    return 0;
+}
+
+static void walk_fill(struct fixture *x)
+{
+    static const struct mm_walk_ops ops = {.entry = {[1] = log_pte}, .hole = fill_hole};
+    struct log l = {.f = x->f, .reached = x->b};
+
+    down_read(x->cpu, &x->mm->mmap_lock);
+    assert_int_equal(walk_page_range(x->cpu, x->mm, x->b, x->b + x->huge, &ops, &l), 0);
+    up_read(x->cpu, &x->mm->mmap_lock);
+    assert_int_equal(l.vma_holes, 1);
+    assert_int_equal(l.entries[1], x->huge / PAGE_SIZE);
+    assert_int_equal(l.reached, x->b + x->huge);
+}
+
 static void test_walk(void **state)
 {
     for_each_format(walks);
     for_each_format(walk_huge);
     for_each_format(walk_again);
+    for_each_format(walk_fill);
 }
 
 /* -- follow_page ------------------------------------------------------------------------------ */

@@ -44,31 +44,48 @@ static inline bool crosses_page(va_t va, u32 size)
     return (va & ~PAGE_MASK) + size > PAGE_SIZE;
 }
 
-static __noinline void mem_one_slow(struct vcpu_hot *h, va_t va, qemu_plugin_meminfo_t info)
+/* What mem_one() did not decide. `set` is the first level's set of va, `want` the entry that would grant the access. */
+static __noinline void mem_one_ways(struct vcpu_hot *h, va_t va, qemu_plugin_meminfo_t info, u64 *set, u64 want)
 {
+    u64 care = ~TLB_W | (want & TLB_W), e0 = set[0], e1 = set[1], e2 = set[2], e3 = set[3];
     struct vcpu *v = h->vcpu;
-    u32 size = info_size(info);
 
-    if (!v || !v->cpu[0])
-        return;
-    if (crosses_page(va, size) || !mmu_hit(v->mmu[0], va, info_kind(info)))
-        vcpu_access_slow(v, 0, va, size, info_kind(info));
+    if (!((e1 ^ want) & care)) {
+        set[0] = e1;
+        set[1] = e0;
+    } else if (!((e2 ^ want) & care)) {
+        set[0] = e2;
+        set[1] = e0;
+        set[2] = e1;
+    } else if (!((e3 ^ want) & care)) {
+        set[0] = e3;
+        set[1] = e0;
+        set[2] = e1;
+        set[3] = e2;
+    } else if (v && v->cpu[0]) {
+        u32 size = info_size(info);
+
+        if (crosses_page(va, size) || !mmu_hit(v->mmu[0], va, info_kind(info)))
+            vcpu_access_slow(v, 0, va, size, info_kind(info));
+    }
 }
 
 /*
- * mmu_hit()'s first compare. The set is that of the first byte, the page that of the last one: an access that crosses a page so looks for
- * a page in a set where it cannot be (sets >= 2), and goes the slow way without a test of its own.
+ * mmu_hit()'s first compare. The set is that of the first byte, the page that of a byte LONGEST_ACCESS - 1 further: an access that may cross
+ * a page so looks for a page in a set where it cannot be (sets >= 2), and goes the slow way without a test of its own.
  */
+#define LONGEST_ACCESS 16
+
 static void mem_one(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
 {
     struct vcpu_hot *h = &hot[index];
     u64 store = info >> 17 & 1;
-    u64 entry = *(const u64 *)(const void *)(h->near + (va >> (PAGE_SHIFT - 6) & h->near_mask));
-    u64 want = ((va + info_size(info) - 1) & PAGE_MASK) | h->tag | store;
+    u64 *set = (u64 *)(void *)(h->near + (va >> (PAGE_SHIFT - 6) & h->near_mask));
+    u64 want = ((va + LONGEST_ACCESS - 1) & PAGE_MASK) | h->tag | store;
 
     h->accesses++;
-    if (unlikely((entry ^ want) & (~TLB_W | store)))
-        mem_one_slow(h, va, info);
+    if (unlikely((*set ^ want) & (~TLB_W | store)))
+        mem_one_ways(h, va, info, set, want);
 }
 
 static void mem_many(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
@@ -110,6 +127,18 @@ static __noinline void block_slow(struct vcpu *v, u64 block)
     vcpu_hot(v)->code_page = block & BLOCK_CROSSES ? page + PAGE_SIZE : page;
 }
 
+/* Another page, of which nothing more is known: most often it is in the first-level TLB. */
+static __noinline void block_one_page(struct vcpu_hot *h, u64 block)
+{
+    struct vcpu *v = h->vcpu;
+
+    if (likely(v->cpu[0] && !(block & BLOCK_CROSSES) && !atomic_load_explicit(h->work, memory_order_relaxed) &&
+               mmu_hit(v->mmu[0], block, MMU_EXEC)))
+        h->code_page = block;
+    else
+        block_slow(v, block);
+}
+
 static void block_one(unsigned int index, void *block)
 {
     struct vcpu_hot *h = &hot[index];
@@ -117,7 +146,7 @@ static void block_one(unsigned int index, void *block)
     h->blocks++;
     if (unlikely((u64)(uintptr_t)block != h->code_page) ||
         unlikely(atomic_load_explicit(h->work, memory_order_relaxed) != 0))
-        block_slow(&vcpus[index], (u64)(uintptr_t)block);
+        block_one_page(h, (u64)(uintptr_t)block);
 }
 
 static void block_many(unsigned int index, void *block)

@@ -24,6 +24,12 @@ struct rlimit_pair {
     u64 cur, max;
 };
 
+/* With a copy of its range: a VMA that is not the wanted one is not read. */
+struct vmacache_entry {
+    va_t start, end; /* end 0: empty */
+    struct vm_area_struct *vma;
+};
+
 struct task {
     s32 pid;  /* thread id */
     s32 tgid; /* process id */
@@ -36,9 +42,9 @@ struct task {
     char comm[16];
     struct list_head tasks;  /* m->vm: all tasks */
     struct list_head thread; /* mm->threads */
-    /* vmacache: the last VMAs this thread used, valid while seqnum equals the mm's */
+    /* vmacache: the last VMAs this thread looked up, valid while seqnum equals the mm's */
     u64 vmacache_seqnum;
-    struct vm_area_struct *vmacache[4];
+    struct vmacache_entry vmacache[4];
 };
 
 static inline u64 rlimit(const struct task *t, unsigned int limit)

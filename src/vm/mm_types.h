@@ -70,7 +70,7 @@ struct mm {
 
     struct pt_roots pt;           /* c */
     struct vma_index vmas;        /* m */
-    u64 vmacache_seqnum;          /* m: bumped whenever a VMA leaves the index; values are never shared with another mm */
+    u64 vmacache_seqnum;          /* m: bumped whenever a VMA leaves the index or changes its range; values are never shared with another mm */
     u32 map_count;                /* m */
     u16 asid_hint;                /* machine: ASID context, see machine/asid.h */
     u64 ctx_id;                   /* c: unique, never reused, not 0: what a TLB tag means */

@@ -131,12 +131,9 @@ static struct vm_area_struct *vmacache_find(struct task *t, const struct mm *mm,
         memset(t->vmacache, 0, sizeof(t->vmacache));
         return NULL;
     }
-    for (u32 i = 0; i < ARRAY_SIZE(t->vmacache); i++) {
-        struct vm_area_struct *vma = t->vmacache[i];
-
-        if (vma && vma->vm_start <= addr && addr < vma->vm_end)
-            return vma;
-    }
+    for (u32 i = 0; i < ARRAY_SIZE(t->vmacache); i++)
+        if (t->vmacache[i].start <= addr && addr < t->vmacache[i].end)
+            return t->vmacache[i].vma;
     return NULL;
 }
 
@@ -149,12 +146,13 @@ struct vm_area_struct *find_vma(struct cpu *cpu, struct mm *mm, va_t addr)
 {
     struct task *t = cpu->current && cpu->current->mm == mm ? cpu->current : NULL;
     struct vm_area_struct *vma = t ? vmacache_find(t, mm, addr) : NULL;
+    struct vmacache_entry e;
 
     if (vma)
         return vma;
-    vma = vma_index_find(&mm->vmas, addr);
+    vma = e.vma = vma_index_find_range(&mm->vmas, addr, &e.start, &e.end);
     if (vma && t)
-        t->vmacache[vmacache_slot(addr)] = vma;
+        t->vmacache[vmacache_slot(addr)] = e;
     return vma;
 }
 
@@ -268,6 +266,7 @@ static void resize_vma(struct mm *mm, struct vm_area_struct *vma, va_t start, va
 {
     vma->vm_pgoff.nr += (u64)((s64)(start - vma->vm_start) >> PAGE_SHIFT);
     vma_index_resize(&mm->vmas, vma, start, end);
+    mm->vmacache_seqnum++;
 }
 
 static void change_index(struct mm *mm, const struct vma_change *c)

@@ -550,6 +550,30 @@ struct vm_area_struct *vma_index_find(const struct vma_index *x, va_t addr)
     return likely(slot < n->nr) ? node_vma(n, slot) : NULL;
 }
 
+struct vm_area_struct *vma_index_find_range(const struct vma_index *x, va_t addr, va_t *start, va_t *end)
+{
+    const struct vma_node *n = x->root;
+    va_t below = 0; /* end of the VMA before the first of `n` */
+    u32 slot;
+
+    if (unlikely(!n))
+        return NULL;
+    for (u32 level = x->height; level-- > 1;) {
+        slot = node_search(n, addr);
+        if (unlikely(slot == n->nr))
+            return NULL;
+        below = slot ? n->end[slot - 1] : below;
+        n = node_child(n, slot);
+    }
+    slot = node_search(n, addr);
+    if (unlikely(slot >= n->nr))
+        return NULL;
+    below = slot ? n->end[slot - 1] : below;
+    *start = below + n->gap[slot];
+    *end = n->end[slot];
+    return node_vma(n, slot);
+}
+
 /* The first entry behind the path's whose gap is at least `size`; NULL: none. */
 static struct vm_area_struct *next_with_gap(struct vma_path *p, u64 size)
 {

@@ -46,6 +46,8 @@ void vma_index_resize(struct vma_index *x, struct vm_area_struct *vma, va_t star
 
 /* The first VMA with addr < vm_end, or NULL. */
 struct vm_area_struct *vma_index_find(const struct vma_index *x, va_t addr);
+/* The same, and its range from the nodes: the VMA itself is not read. */
+struct vm_area_struct *vma_index_find_range(const struct vma_index *x, va_t addr, va_t *start, va_t *end);
 
 /*
  * The lowest (highest) addr with low <= addr, addr + size <= high and no VMA in [addr, addr + size); true if there is

@@ -122,9 +122,15 @@ static void model_compare(const struct model *o)
     for (int k = 0; k < 4; k++) {
         va_t addr = rnd(SPAN) << PAGE_SHIFT, low = rnd(SPAN) << PAGE_SHIFT, high = low + (rnd(SPAN) << PAGE_SHIFT);
         u64 size = (1 + rnd(k < 2 ? 8 : 400)) << PAGE_SHIFT;
-        va_t a = 1, b = 1;
+        va_t a = 1, b = 1, start, end;
+        struct vm_area_struct *vma = vma_index_find_range(&o->x, addr, &start, &end);
 
         assert_ptr_equal(vma_index_find(&o->x, addr + rnd(2)), model_find(o, addr));
+        assert_ptr_equal(vma, model_find(o, addr));
+        if (vma) {
+            assert_int_equal(start, vma->vm_start);
+            assert_int_equal(end, vma->vm_end);
+        }
         assert_int_equal(vma_index_gap_lowest(&o->x, low, high, size, &a), model_gap(o, low, high, size, false, &b));
         assert_int_equal(a, b);
         a = b = 1;

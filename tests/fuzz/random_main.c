@@ -2,7 +2,9 @@
 /*
  * Runs a fuzz target without libFuzzer: on the files named, else on random strings.
  *
- *   TARGET [-runs=N] [-seed=S] [-max=BYTES] [FILE...]
+ *   TARGET [-runs=N] [-seed=S] [-max=BYTES] [-save=FILE] [FILE...]
+ *
+ * -save keeps the string that is running in FILE; scripts/minimize makes it shorter.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -11,6 +13,7 @@
 /* The string that is being run, printed when the target aborts. */
 static u64 seed;
 static unsigned long run;
+static const char *save_name;
 
 static void say_where(void *arg)
 {
@@ -46,6 +49,16 @@ static int run_file(const char *name)
     return 0;
 }
 
+static void save(const u8 *data, size_t size)
+{
+    FILE *f = fopen(save_name, "wb");
+
+    if (f) {
+        fwrite(data, 1, size, f);
+        fclose(f);
+    }
+}
+
 /* An exact copy: a sanitizer sees a read past the end. */
 static void run_random(u64 state, size_t max)
 {
@@ -54,6 +67,8 @@ static void run_random(u64 state, size_t max)
 
     for (i = 0; i < size; i++)
         data[i] = (u8)rnd(&state);
+    if (save_name)
+        save(data, size);
     LLVMFuzzerTestOneInput(data, size);
     free(data);
 }
@@ -72,6 +87,8 @@ int main(int argc, char **argv)
             seed = strtoull(argv[i] + 6, NULL, 0);
         else if (!strncmp(argv[i], "-max=", 5))
             max = strtoul(argv[i] + 5, NULL, 0);
+        else if (!strncmp(argv[i], "-save=", 6))
+            save_name = argv[i] + 6;
         else
             failed |= run_file(argv[i]), nr_files++;
     }

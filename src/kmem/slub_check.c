@@ -61,13 +61,20 @@ static u32 check_slab_lists(struct machine *m, struct kmem_cache *s, struct page
     return nr;
 }
 
-static void check_found_slab(struct machine *m, struct page *slab, u64 nr_frames, void *arg)
+struct memmap_scan {
+    struct check_report *r;
+    u64 large_pages; /* of large kmalloc() blocks */
+};
+
+static void check_found_page(struct machine *m, struct page *slab, u64 nr_frames, void *arg)
 {
-    struct check_report *r = arg;
+    struct memmap_scan *scan = arg;
     struct kmem_cache *s = slab->slab_cache;
     struct kmem_cache_node *n;
     slab_word_t w = slab_word_read(slab);
 
+    if (page_has_type(slab, PGTY_large_kmalloc))
+        scan->large_pages += nr_frames;
     if (!PageSlab(slab))
         return;
     n = slab_node(s, slab);
@@ -77,7 +84,7 @@ static void check_found_slab(struct machine *m, struct page *slab, u64 nr_frames
     n->found.frozen += w.frozen;
     n->found.partial += !w.frozen && w.free;
     n->found.full += !w.frozen && !w.free;
-    check_slab_lists(m, s, slab, NULL, r);
+    check_slab_lists(m, s, slab, NULL, scan->r);
 }
 
 static void check_partial_list(struct machine *m, struct kmem_cache *s, u32 nid, struct check_report *r)
@@ -151,25 +158,19 @@ static u64 check_cache(struct machine *m, struct kmem_cache *s, struct check_rep
     return pages;
 }
 
-static void add_large_kmalloc(struct machine *m, struct page *page, u64 nr_frames, void *arg)
-{
-    if (page_has_type(page, PGTY_large_kmalloc))
-        *(u64 *)arg += nr_frames;
-}
-
 void kmem_check(struct machine *m, struct check_report *r)
 {
     struct kmem *k = m->kmem;
     struct kmem_cache *s;
+    struct memmap_scan scan = {.r = r};
     u64 pages[2] = {0, 0}; /* unreclaimable, reclaimable */
 
     list_for_each_entry (s, &k->caches, list)
         for (u32 nid = 0; nid < k->nr_nodes; nid++)
             s->node[nid]->found = (struct slabs_found){0};
-    phys_for_each_used_page(m, check_found_slab, r);
+    phys_for_each_used_page(m, check_found_page, &scan);
     list_for_each_entry (s, &k->caches, list)
         pages[s->flags & SLAB_RECLAIM_ACCOUNT ? 1 : 0] += check_cache(m, s, r);
-    phys_for_each_used_page(m, add_large_kmalloc, &pages[0]);
-    CHECK_EQ(r, global_node_page_state(m, NR_SLAB_UNRECLAIMABLE), pages[0], "S5");
+    CHECK_EQ(r, global_node_page_state(m, NR_SLAB_UNRECLAIMABLE), pages[0] + scan.large_pages, "S5");
     CHECK_EQ(r, global_node_page_state(m, NR_SLAB_RECLAIMABLE), pages[1], "S5");
 }

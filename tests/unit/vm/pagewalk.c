@@ -61,10 +61,10 @@ static void start(struct fixture *x, enum pt_format_id format)
 
 static void end(struct fixture *x)
 {
-    assert_books(vm_check, x->m);
+    assert_books(machine_check, x->m);
     x->cpu->current = NULL;
     task_exit(x->cpu, x->task);
-    assert_books(vm_check, x->m);
+    assert_books(machine_check, x->m);
     machine_destroy(x->m);
 }
 

@@ -74,7 +74,8 @@ static int check_file(struct mmap_state *s)
         err = check_shared_file(s);
         break;
     case MAP_SHARED_VALIDATE_:
-        if (s->flags & ~LEGACY_MAP_MASK)
+        if (s->flags &
+            ~(LEGACY_MAP_MASK | (s->file->f_mapping && s->file->f_mapping->a_ops == A_OPS_DISK ? MAP_SYNC_ : 0)))
             return -EOPNOTSUPP;
         err = check_shared_file(s);
         break;

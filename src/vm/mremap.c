@@ -273,6 +273,8 @@ static s64 mremap_to(struct cpu *cpu, struct mremap_state *s)
         err = do_munmap(cpu, s->mm, s->new_addr, s->new_len);
         if (err)
             return err;
+        if (!vma_lookup(cpu, s->mm, s->addr)) /* the target covered it */
+            return -EFAULT;
     }
     if (s->old_len > s->new_len) {
         err = do_munmap(cpu, s->mm, s->addr + s->new_len, s->old_len - s->new_len);
@@ -281,8 +283,6 @@ static s64 mremap_to(struct cpu *cpu, struct mremap_state *s)
         s->old_len = s->new_len;
     }
     s->vma = vma_lookup(cpu, s->mm, s->addr); /* the cuts may have given its place to a copy */
-    if (!s->vma)
-        return -EFAULT;
     if ((s->flags & MREMAP_DONTUNMAP_) && !may_expand_vm(cpu, s->mm, s->vma->vm_flags, s->old_len >> PAGE_SHIFT))
         return -ENOMEM;
     err = set_new_addr(cpu, s, s->new_addr);

@@ -26,7 +26,7 @@
 #include "cache/filemap.h"
 #include "vm/vma.h"
 
-#define ARENA 0x600000000000ul
+#define ARENA 0x180000000000ul
 #define ARENA_PAGES 160
 #define ARENA_END (ARENA + ARENA_PAGES * PAGE_SIZE)
 #define FILE_PAGES 4096

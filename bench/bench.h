@@ -34,8 +34,8 @@ struct bench_case {
     struct bench_series peer[BENCH_PEERS];
 };
 
-extern const struct bench_case alloc_cases[], vm_cases[], machine_cases[];
-extern const size_t nr_alloc_cases, nr_vm_cases, nr_machine_cases;
+extern const struct bench_case alloc_cases[], vm_cases[], machine_cases[], mmu_cases[];
+extern const size_t nr_alloc_cases, nr_vm_cases, nr_machine_cases, nr_mmu_cases;
 
 static inline uint64_t bench_clock(clockid_t clock)
 {

@@ -205,6 +205,8 @@ int main(int argc, char **argv)
         run_case(&alloc_cases[i]);
     for (size_t i = 0; i < nr_vm_cases; i++)
         run_case(&vm_cases[i]);
+    for (size_t i = 0; i < nr_mmu_cases; i++)
+        run_case(&mmu_cases[i]);
     for (size_t i = 0; i < nr_machine_cases; i++)
         run_case(&machine_cases[i]);
     if (json) {

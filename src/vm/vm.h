@@ -84,7 +84,7 @@ int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr); /* wri
 int do_munmap(struct cpu *cpu, struct mm *mm, va_t start, u64 len);       /* write-locked */
 int do_mmap_fixed_special(struct cpu *cpu, struct mm *mm, va_t start, u64 len, vm_flags_t flags, u32 vm_ops,
                           struct file *file, pgoff_t pgoff); /* exec, front ends: one VMA exactly there; write-locked */
-pgprot_t vm_get_page_prot(vm_flags_t vm_flags);
+pgprot_t vm_get_page_prot(const struct machine *m, vm_flags_t vm_flags);
 void vma_set_page_prot(struct vm_area_struct *vma);
 s64 get_unmapped_area(struct cpu *cpu, struct mm *mm, struct file *file, va_t addr, u64 len, pgoff_t pgoff, u32 map_flags);
 

@@ -182,14 +182,16 @@ struct vm_area_struct *find_vma_prev(struct cpu *cpu, struct mm *mm, va_t addr, 
 
 /*
  * What entries of a mapping with these flags allow at first. A private mapping's never allow writing: that write is a fault,
- * which decides about copying. Any access implies reading: no format here can say otherwise with all its options off.
+ * which decides about copying. Any access implies reading, for
+ * the entries cannot say otherwise (arm64: without EPAN); but riscv's have X alone.
  */
-pgprot_t vm_get_page_prot(vm_flags_t f)
+pgprot_t vm_get_page_prot(const struct machine *m, vm_flags_t f)
 {
+    bool exec_only = (f & VM_ACCESS_FLAGS) == VM_EXEC && m->config.pt_format >= PT_RISCV_SV39;
     u32 bits = 0;
 
     if (f & VM_ACCESS_FLAGS)
-        bits = PT_USER | PT_READ;
+        bits = PT_USER | (exec_only ? 0 : PT_READ);
     if (f & VM_EXEC)
         bits |= PT_EXEC;
     if ((f & (VM_WRITE | VM_SHARED)) == (VM_WRITE | VM_SHARED))
@@ -206,7 +208,8 @@ static bool vma_wants_writenotify(const struct vm_area_struct *vma)
 
 void vma_set_page_prot(struct vm_area_struct *vma)
 {
-    vma->vm_page_prot = vm_get_page_prot(vma_wants_writenotify(vma) ? vma->vm_flags & ~VM_SHARED : vma->vm_flags);
+    vma->vm_page_prot =
+        vm_get_page_prot(vma->vm_mm->m, vma_wants_writenotify(vma) ? vma->vm_flags & ~VM_SHARED : vma->vm_flags);
 }
 
 /* -- changes ---------------------------------------------------------------------------------------------------------------- */

@@ -237,10 +237,20 @@ static void op_madvise(struct run *r, struct input *in)
     model_forget(mm_of(r), g.first, g.nr);
 }
 
-static int expected_signal(const struct model_page *p, u32 need, int *code)
+/* PROT_* bits of which one must be set: what the architecture cannot withhold comes with the others. */
+static u32 access_needs(enum pt_format_id format, u32 prot)
+{
+    if (prot == PROT_WRITE_ || (prot == PROT_EXEC_ && format != PT_X86_32))
+        return prot;
+    if (prot == PROT_READ_ && format >= PT_RISCV_SV39)
+        return PROT_READ_ | PROT_WRITE_;
+    return PROT_READ_ | PROT_WRITE_ | PROT_EXEC_;
+}
+
+static int expected_signal(const struct run *r, const struct model_page *p, u32 prot, int *code)
 {
     *code = p->mapped ? 2 : 1; /* SEGV_ACCERR, SEGV_MAPERR */
-    return p->mapped && (need ? (p->prot & need) == need : p->prot != 0) ? 0 : 11;
+    return p->mapped && (p->prot & access_needs(r->m->config.pt_format, prot)) ? 0 : 11;
 }
 
 static void require_value(u32 page, u32 found, u32 expected)
@@ -257,7 +267,7 @@ static void op_access(struct run *r, struct input *in, bool write)
     u32 page = take_page(in), value = ++r->counter;
     struct model_page *p = &mm_of(r)->page[page];
     struct fault_info fi = {0};
-    int code, expect = expected_signal(p, write ? PROT_WRITE_ : 0, &code), signo;
+    int code, expect = expected_signal(r, p, write ? PROT_WRITE_ : PROT_READ_, &code), signo;
 
     if (write)
         signo = mmu_copy_to_user(cpu, page_va(page) + NUMBER_AT, &value, sizeof(value), &fi);
@@ -281,7 +291,7 @@ static void op_access(struct run *r, struct input *in, bool write)
 static void op_execute(struct run *r, struct input *in)
 {
     u32 page = take_page(in);
-    int code, expect = expected_signal(&mm_of(r)->page[page], PROT_EXEC_, &code);
+    int code, expect = expected_signal(r, &mm_of(r)->page[page], PROT_EXEC_, &code);
     struct fault_info fi = do_user_addr_fault(cpu_of(r), page_va(page), ACCESS_EXEC);
 
     short_of_memory(r, -ENOMEM);
@@ -411,7 +421,7 @@ static void check_books(struct run *r)
     free(report);
 }
 
-static void begin(struct run *r)
+static void begin(struct run *r, struct input *in)
 {
     static struct machine_config c;
     struct mm *mm;
@@ -422,6 +432,7 @@ static void begin(struct run *r)
     c.nr_cpus = 2;
     c.content = CONTENT_FULL;
     c.randomize_va_space = 0;
+    c.pt_format = take_u8(in) % NR_PT_FORMATS;
     machine_config_layout(&c);
     r->m = machine_boot(&c, NULL);
     REQUIRE(!IS_ERR(r->m));
@@ -456,7 +467,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct run *r = calloc(1, sizeof(*r));
     u32 steps = 0;
 
-    begin(r);
+    begin(r, &in);
     while (more(&in)) {
         step(r, &in);
         if (++steps % STEPS_PER_CHECK == 0)

@@ -2,15 +2,14 @@
 /*
  * How the environment gets through qemu unchanged.
  *
- * qemu hands its own environment to the program, in reverse order (it keeps a list and inserts at its head), then each
- * `-E VAR=value` in front of that. So we give qemu the environment reversed. Variables that would act on qemu itself (LD_PRELOAD would
- * be loaded into qemu) go through -E; to keep the order, so does everything that stands before the last of them:
+ * qemu hands its own environment to the program, in reverse order (it keeps a list and inserts at its head). So we give it the
+ * environment reversed. Variables that would act on qemu itself (LD_PRELOAD would be loaded into qemu) travel veiled: their first letter is
+ * replaced by a byte that no name begins with, and the plugin puts it back in the program's own memory before its first
+ * instruction (image.c).
  *
- *     program's    A=1  LD_X=2  B=3  C=4
- *     qemu's       C=4  B=3            list: B=3 C=4
- *     -E           LD_X=2, then A=1    list: A=1 LD_X=2 B=3 C=4
+ *     program's  A=1  LD_X=2  B=3        qemu's  B=3  \1D_X=2  A=1        on the program's stack  A=1  \1D_X=2  B=3
  *
- * -E splits its argument at commas. Where one of these values has a comma, only the hidden ones without go through -E.
+ * Rejected: qemu's option -E, which splits its argument at commas and reorders.
  */
 #include "command.h"
 
@@ -41,43 +40,36 @@ static size_t count(char *const list[])
     return n;
 }
 
-/* How many of the first variables go through -E. */
-static size_t through_option(char *const envp[], size_t n, bool *only_hidden)
-{
-    size_t last = 0;
+/* First letters of the names above, by the byte that stands for them. */
+static const char veiled[] = "?LQGM";
 
-    *only_hidden = false;
-    for (size_t i = 0; i < n; i++)
-        if (acts_on_qemu(envp[i]))
-            last = i + 1;
-    for (size_t i = 0; i < last; i++)
-        if (strchr(envp[i], ','))
-            *only_hidden = true;
-    return last;
+static char *veil(const char *var)
+{
+    char *copy = strdup(var);
+
+    if (copy)
+        *copy = (char)(strchr(veiled, *var) - veiled);
+    return copy;
 }
 
-/* Fill c->envp; returns the new end of c->argv. */
-static char **build_env(struct command *c, char **arg, char *const envp[], size_t n)
+void command_unveil(char *var)
 {
-    char **env = c->envp;
-    bool only_hidden;
-    size_t first = through_option(envp, n, &only_hidden);
+    if (*var > 0 && *var < (char)(sizeof(veiled) - 1))
+        *var = veiled[(int)*var];
+}
 
-    for (size_t i = n; i-- > 0;) {
-        bool hidden = acts_on_qemu(envp[i]);
-        bool option = i < first && (only_hidden ? hidden && !strchr(envp[i], ',') : true);
+static int build_env(struct command *c, char *const envp[], size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char *var = envp[n - 1 - i];
+        bool hide = acts_on_qemu(var);
 
-        if (option) {
-            *arg++ = "-E";
-            *arg++ = envp[i];
-        } else {
-            *env++ = envp[i];
-            if (hidden)
-                c->comma = envp[i];
-        }
+        c->envp[i] = hide ? veil(var) : var;
+        c->veiled[i] = hide ? c->envp[i] : NULL;
+        if (!c->envp[i])
+            return -ENOMEM;
     }
-    *env = NULL;
-    return arg;
+    return 0;
 }
 
 static char *double_commas(const char *s, char *out)
@@ -106,22 +98,24 @@ int command_build(struct command *c, const struct session *s, const struct progr
     size_t argc = count(argv), envc = count(envp);
     char **arg;
 
-    *c = (struct command){.argv = calloc(argc + 2 * envc + p->nr_prefix + 12, sizeof(char *)),
+    *c = (struct command){.argv = calloc(argc + p->nr_prefix + 12, sizeof(char *)),
                           .envp = calloc(envc + 1, sizeof(char *)),
-                          .owned = {plugin_option(s, slot), malloc(SESSION_PATH + 2)}};
-    if (!c->argv || !c->envp || !c->owned[0] || !c->owned[1]) {
+                          .veiled = calloc(envc + 1, sizeof(char *)),
+                          .nr_env = envc,
+                          .plugin = plugin_option(s, slot),
+                          .path = malloc(SESSION_PATH + 2)};
+    if (!c->argv || !c->envp || !c->veiled || !c->plugin || !c->path || build_env(c, envp, envc)) {
         command_free(c);
         return -ENOMEM;
     }
-    snprintf(c->owned[1], SESSION_PATH + 2, "%s%s", p->path[0] == '-' ? "./" : "", p->path);
+    snprintf(c->path, SESSION_PATH + 2, "%s%s", p->path[0] == '-' ? "./" : "", p->path);
     arg = c->argv;
     *arg++ = (char *)(uintptr_t)s->qemu[p->arch];
     *arg++ = "-plugin";
-    *arg++ = c->owned[0];
-    arg = build_env(c, arg, envp, envc);
+    *arg++ = c->plugin;
     *arg++ = "-0";
     *arg++ = p->nr_prefix ? (char *)(uintptr_t)p->prefix[0] : argc ? argv[0] : "";
-    *arg++ = c->owned[1];
+    *arg++ = c->path;
     for (u32 i = 1; i < p->nr_prefix; i++)
         *arg++ = (char *)(uintptr_t)p->prefix[i];
     for (size_t i = 1; i < argc; i++)
@@ -132,8 +126,11 @@ int command_build(struct command *c, const struct session *s, const struct progr
 
 void command_free(struct command *c)
 {
+    for (size_t i = 0; c->veiled && i < c->nr_env; i++)
+        free(c->veiled[i]);
+    free(c->veiled);
     free(c->argv);
     free(c->envp);
-    for (size_t i = 0; i < sizeof(c->owned) / sizeof(c->owned[0]); i++)
-        free(c->owned[i]);
+    free(c->plugin);
+    free(c->path);
 }

@@ -7,13 +7,17 @@
 
 struct command {
     char **argv, **envp;
-    char *owned[3]; /* strings of argv that were made */
-    char *comma;    /* a variable that qemu's -E cannot carry: qemu sees it too; NULL: none */
+    /* what was made for them */
+    char **veiled; /* by index in envp; NULL: the program's own string */
+    size_t nr_env;
+    char *plugin, *path;
 };
 
 /* argv and envp are the program's own, as execve(2) gets them; they must outlive the command. 0 or -ENOMEM. */
 int command_build(struct command *c, const struct session *s, const struct program *p, u32 slot, char *const argv[],
                   char *const envp[]);
 void command_free(struct command *c);
+/* Give a variable in the program's memory its first letter back, if it was veiled. */
+void command_unveil(char *var);
 
 #endif

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "cache/filemap.h"
+#include "command.h"
 #include "program.h"
 #include "qemu_plugin.h"
 
@@ -67,6 +68,15 @@ static va_t find_sp(va_t bottom, va_t top)
     return (va_t)(uintptr_t)word & ~15ul;
 }
 
+/* argc, argv[], NULL, envp[], NULL: variables that were veiled on the way through qemu get their names back (command.c). */
+static void unveil_environment(va_t sp)
+{
+    const u64 *word = (const u64 *)(uintptr_t)sp;
+
+    for (word += 1 + *word + 1; *word; word++)
+        command_unveil((char *)(uintptr_t)*word);
+}
+
 static u64 first_code_page(const struct elf_image *e)
 {
     u64 first = ~0ul;
@@ -106,6 +116,7 @@ static bool find_image(struct image *im, va_t first_block)
         return false;
     im->stack_top = search.stack.end;
     im->sp = find_sp(search.stack.start, search.stack.end);
+    unveil_environment(im->sp);
     return true;
 }
 

@@ -382,8 +382,6 @@ static void exec_qemu(struct vcpu *v, const struct program *p, char **argv, char
 
     if (command_build(&c, process.s, p, process.slot_index, argv, envp))
         return;
-    if (c.comma)
-        session_notice(process.s, "process %d: %.60s has a comma: qemu sees it too", process.pid, c.comma);
     vcpu_release(v);
     if (atomic_load(&process.nr_threads) > 1)
         gate_freeze(process.slot, 0);

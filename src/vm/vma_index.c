@@ -565,6 +565,8 @@ struct vm_area_struct *vma_index_find_range(const struct vma_index *x, va_t addr
         below = slot ? n->end[slot - 1] : below;
         n = node_child(n, slot);
     }
+    for (u32 line = 3; line < VMA_NODE_BYTES / 64; line++) /* the search waits for the first three as it is */
+        __builtin_prefetch((const char *)n + line * 64);
     slot = node_search(n, addr);
     if (unlikely(slot >= n->nr))
         return NULL;

@@ -37,6 +37,7 @@
  * entry's end is that of the last VMA below it; unused slots hold ~0 and NULL. I4  a leaf's gaps are vm_start - vm_end
  * of the neighbour below; a child's is the largest below it; unused slots hold 0. I5  the list through vm_next and
  * vm_prev is the leaves' order, first and last are its ends.
+ *   I6  the finger, if there is one, is the way to its leaf, whose entries begin after finger_low.
  *
  * Failure   Only vma_index_prealloc() allocates. It puts as many nodes in the reserve as the insertions that follow may
  * need in the worst case (each level splits, and the root), and never counts on what is free in a node now. Locks None
@@ -52,7 +53,7 @@
 /* After an underflow, two neighbours with no more than this become one: far enough from full not to split again at
  * once. */
 #define MERGE_SLOTS 14
-#define MAX_HEIGHT 24
+#define MAX_HEIGHT VMA_INDEX_MAX_HEIGHT
 #define NO_END (~(va_t)0)
 
 struct vma_node {
@@ -65,13 +66,6 @@ struct vma_node {
     u64 pad_[2];
 } __attribute__((aligned(VMA_NODE_ALIGN)));
 _Static_assert(sizeof(struct vma_node) == VMA_NODE_BYTES, "8 nodes to a page");
-
-/* The way from the root to one entry: node and slot per level. */
-struct vma_path {
-    struct vma_node *node[MAX_HEIGHT];
-    u32 slot[MAX_HEIGHT];
-    u32 height;
-};
 
 /* -- inside a node
  * ----------------------------------------------------------------------------------------------------- */
@@ -234,6 +228,55 @@ static bool path_find(const struct vma_index *x, va_t addr, struct vma_path *p)
     return found && x->height;
 }
 
+static va_t path_low(const struct vma_path *p)
+{
+    for (u32 level = 0; level < p->height; level++)
+        if (level && p->slot[level])
+            return p->node[level]->end[p->slot[level] - 1];
+    return 0;
+}
+
+/* Whether the way to addr leads to the finger's leaf: among its entries, or behind all VMAs if it is the last leaf. */
+static inline bool finger_leads_to(const struct vma_index *x, va_t addr)
+{
+    const struct vma_node *leaf = x->finger.node[0];
+
+    return x->finger.height && addr >= x->finger_low &&
+           (addr < leaf->end[leaf->nr - 1] || leaf->ptr[leaf->nr - 1] == x->last);
+}
+
+/*
+ * path_find() for a change, which likely is near the last one: split, merge and mmap beside mmap come in groups. So the way
+ * is remembered, until nodes split or merge; the cost of a change then does not depend on the height.
+ */
+static bool path_find_change(struct vma_index *x, va_t addr, struct vma_path *p)
+{
+    bool found;
+
+    if (likely(finger_leads_to(x, addr))) {
+        p->height = x->finger.height;
+        for (u32 level = 0; level < p->height; level++) {
+            p->node[level] = x->finger.node[level];
+            p->slot[level] = x->finger.slot[level];
+        }
+        p->slot[0] = node_search(p->node[0], addr);
+        return p->slot[0] < p->node[0]->nr;
+    }
+    found = path_find(x, addr, p);
+    x->finger.height = p->height;
+    for (u32 level = 0; level < p->height; level++) {
+        x->finger.node[level] = p->node[level];
+        x->finger.slot[level] = p->slot[level];
+    }
+    x->finger_low = path_low(p);
+    return found;
+}
+
+static void forget_finger(struct vma_index *x)
+{
+    x->finger.height = 0;
+}
+
 /* Down from the entry at `level` to its first (last) VMA. */
 static struct vm_area_struct *path_down_first(struct vma_path *p, u32 level)
 {
@@ -296,6 +339,7 @@ static void grow_root(struct vma_index *x, struct vma_path *p)
     struct vma_node *root = node_new(x, x->height);
 
     ASSERT(x->height < MAX_HEIGHT);
+    forget_finger(x);
     if (x->root)
         node_open_slot(root, 0, x->root->end[x->root->nr - 1], x->root, node_max_gap(x->root));
     x->root = root;
@@ -342,6 +386,7 @@ static __noinline void make_room(struct vma_index *x, struct vma_path *p)
 {
     u32 level = 0;
 
+    forget_finger(x);
     while (level < p->height && p->node[level]->nr == SLOTS)
         level++;
     if (level == p->height)
@@ -383,7 +428,7 @@ static void update_next_gap(struct vma_path *p, u64 gap)
 void vma_index_insert(struct vma_index *x, struct vm_area_struct *vma)
 {
     struct vma_path p;
-    struct vm_area_struct *next = path_find(x, vma->vm_start, &p) ? node_vma(p.node[0], p.slot[0]) : NULL;
+    struct vm_area_struct *next = path_find_change(x, vma->vm_start, &p) ? node_vma(p.node[0], p.slot[0]) : NULL;
 
     if (unlikely(!x->height))
         grow_root(x, &p);
@@ -453,6 +498,7 @@ static void shrink_root(struct vma_index *x)
 /* Nodes of the path that have become too small join a neighbour or take entries from it. */
 static __noinline void rebalance(struct vma_index *x, struct vma_path *p)
 {
+    forget_finger(x);
     for (u32 level = 0; level + 1 < p->height && p->node[level]->nr < MIN_SLOTS; level++) {
         struct vma_node *parent = p->node[level + 1];
         u32 slot = p->slot[level + 1];
@@ -484,7 +530,7 @@ void vma_index_remove(struct vma_index *x, struct vm_area_struct *vma)
     struct vm_area_struct *next = vma->vm_next;
     struct vma_path p, q;
     struct vma_node *leaf;
-    bool found = path_find(x, vma->vm_start, &p);
+    bool found = path_find_change(x, vma->vm_start, &p);
 
     ASSERT(found);
     leaf = p.node[0];
@@ -510,7 +556,7 @@ void vma_index_resize(struct vma_index *x, struct vm_area_struct *vma, va_t star
 {
     struct vm_area_struct *next = vma->vm_next;
     struct vma_path p;
-    bool found = path_find(x, vma->vm_end - 1, &p);
+    bool found = path_find_change(x, vma->vm_end - 1, &p);
 
     ASSERT(found);
     ASSERT(node_vma(p.node[0], p.slot[0]) == vma);
@@ -746,10 +792,29 @@ static void check_node(struct index_check *c, const struct vma_node *n, u32 leve
             check_fail(c->r, "vma_index I3: unused slot %u is not empty", i);
 }
 
+static void check_finger(const struct vma_index *x, struct check_report *r)
+{
+    const struct vma_node *leaf = x->finger.node[0];
+    struct vma_path p;
+
+    if (!x->finger.height)
+        return;
+    path_find(x, leaf->end[leaf->nr - 1] - 1, &p);
+    CHECK_EQ(r, x->finger.height, p.height, "vma_index I6: height of the finger");
+    CHECK_EQ(r, x->finger_low, path_low(&p), "vma_index I6: end before the finger's leaf");
+    for (u32 level = 0; level < p.height && level < x->finger.height; level++) {
+        CHECK_EQ(r, (uintptr_t)x->finger.node[level], (uintptr_t)p.node[level], "vma_index I6: node of the finger");
+        if (level)
+            CHECK_EQ(r, x->finger.slot[level], p.slot[level], "vma_index I6: slot of the finger");
+    }
+}
+
 u64 vma_index_check(const struct vma_index *x, struct check_report *r)
 {
     struct index_check c = {.x = x, .r = r};
     u32 nr = 0;
+
+    check_finger(x, r);
 
     if (x->root)
         check_node(&c, x->root, x->height - 1);

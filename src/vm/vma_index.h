@@ -13,12 +13,23 @@
 struct vm_area_struct;
 struct vma_node;
 
+#define VMA_INDEX_MAX_HEIGHT 24
+
+/* The way from the root to one entry: node and slot per level, leaf first. */
+struct vma_path {
+    struct vma_node *node[VMA_INDEX_MAX_HEIGHT];
+    u32 slot[VMA_INDEX_MAX_HEIGHT];
+    u32 height; /* 0: none */
+};
+
 struct vma_index {
     struct vma_node *root;               /* NULL: empty */
     u32 height;                          /* levels; 0: empty */
     u32 nr_reserve;                      /* nodes in `reserve` */
     struct vma_node *reserve;            /* nodes that an insertion may use without allocating */
     struct vm_area_struct *first, *last; /* ends of the list through vm_next and vm_prev */
+    struct vma_path finger;              /* the way of the last change; slot[0] is not kept */
+    va_t finger_low;                     /* end of the VMA before the finger's leaf, 0: none */
 };
 
 #define VMA_NODE_BYTES 512

@@ -596,21 +596,32 @@ struct vm_area_struct *vma_index_find(const struct vma_index *x, va_t addr)
     return likely(slot < n->nr) ? node_vma(n, slot) : NULL;
 }
 
-struct vm_area_struct *vma_index_find_range(const struct vma_index *x, va_t addr, va_t *start, va_t *end)
+/* The leaf on the way to addr, and the end of the VMA before it; NULL: addr is behind all. */
+static inline const struct vma_node *find_leaf(const struct vma_index *x, va_t addr, va_t *below)
 {
     const struct vma_node *n = x->root;
-    va_t below = 0; /* end of the VMA before the first of `n` */
     u32 slot;
 
-    if (unlikely(!n))
-        return NULL;
+    *below = 0;
     for (u32 level = x->height; level-- > 1;) {
         slot = node_search(n, addr);
         if (unlikely(slot == n->nr))
             return NULL;
-        below = slot ? n->end[slot - 1] : below;
+        *below = slot ? n->end[slot - 1] : *below;
         n = node_child(n, slot);
     }
+    return n;
+}
+
+struct vm_area_struct *vma_index_find_range(const struct vma_index *x, va_t addr, va_t *start, va_t *end)
+{
+    va_t below = x->finger_low;
+    const struct vma_node *n;
+    u32 slot;
+
+    n = finger_leads_to(x, addr) ? x->finger.node[0] : find_leaf(x, addr, &below);
+    if (unlikely(!n))
+        return NULL;
     for (u32 line = 3; line < VMA_NODE_BYTES / 64; line++) /* the search waits for the first three as it is */
         __builtin_prefetch((const char *)n + line * 64);
     slot = node_search(n, addr);

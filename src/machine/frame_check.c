@@ -145,7 +145,7 @@ static void check_frame(struct machine *m, struct page *page, u64 nr_frames, voi
         check_table_frame(c, page, note);
     else if (PageSlab(page) || page_has_type(page, PGTY_large_kmalloc) || page == m->vm->zero_page ||
              is_kmem_boot(m, page))
-        return; /* kmem_check(), vm_check() */
+        return;                                /* kmem_check(), vm_check() */
     else if (page->mapping || NOTE_REFS(note)) /* cut off from its file, a batch may have it still */
         check_user_frame(c, (struct folio *)page, note);
     else

@@ -38,7 +38,7 @@ static const u64 grants[] = {[MMU_READ] = TLB_R, [MMU_WRITE] = TLB_W, [MMU_EXEC]
 
 bool mmu_begin_walk(struct mmu *mmu)
 {
-    atomic_fetch_add(&mmu->walk_seq, 1);
+    atomic_store(&mmu->walk_seq, atomic_load_explicit(&mmu->walk_seq, memory_order_relaxed) + 1);
     if (likely(!(atomic_load(&mmu->cpu->work) & CPU_WORK_TLB_FLUSH)))
         return true;
     mmu_end_walk(mmu);
@@ -47,7 +47,9 @@ bool mmu_begin_walk(struct mmu *mmu)
 
 void mmu_end_walk(struct mmu *mmu)
 {
-    atomic_fetch_add_explicit(&mmu->walk_seq, 1, memory_order_release);
+    u32 seq = atomic_load_explicit(&mmu->walk_seq, memory_order_relaxed);
+
+    atomic_store_explicit(&mmu->walk_seq, seq + 1, memory_order_release);
 }
 
 /* -- first level ----------------------------------------------------------------------------------------------------------------- */
@@ -84,11 +86,11 @@ static enum l1_answer l1_lookup(struct mmu *u, va_t va, enum mmu_access_kind kin
 
 static enum l1_answer l1_lookup_all(struct mmu *u, va_t va, enum mmu_access_kind kind)
 {
-    enum l1_answer a = L1_MISS;
+    enum l1_answer a = l1_lookup(u, va, kind, TLB_4K);
 
-    for (u32 size = TLB_4K; size < NR_TLB_SIZES && a == L1_MISS; size++) {
+    for (u32 size = TLB_2M; u->huge_seen && size < NR_TLB_SIZES && a == L1_MISS; size++) {
         a = l1_lookup(u, va, kind, (enum tlb_size)size);
-        if (a == L1_MISS || size == TLB_4K)
+        if (a == L1_MISS)
             continue;
         if (kind == MMU_EXEC)
             u->count.l1i_2m_hit++;
@@ -144,7 +146,7 @@ static bool l2_hit(struct mmu *u, va_t va, enum mmu_access_kind kind)
 {
     u64 word;
 
-    for (u32 size = TLB_4K; size < NR_TLB_SIZES; size++)
+    for (u32 size = TLB_4K; size == TLB_4K || (u->huge_seen && size < NR_TLB_SIZES); size++)
         if (l2_lookup(u, va, kind, (enum tlb_size)size, &word)) {
             (&u->count.l2_hit_4k)[size]++;
             charge(u->cpu, COST_STLB_HIT);
@@ -183,6 +185,7 @@ static bool walk_and_fill(struct mmu *u, va_t va, enum mmu_access_kind kind)
         return false;
     }
     size = res.level == 1 ? TLB_4K : res.level == 2 ? TLB_2M : TLB_1G;
+    u->huge_seen |= size != TLB_4K;
     l2_fill(u, va, size, res.rights);
     l1_fill(u, va, kind, size, res.rights);
     return true;

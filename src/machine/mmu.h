@@ -11,9 +11,10 @@
  * HUGE, R and X stand in the second level only, which holds every kind of page. In the first level the array tells:
  * data entries are readable, instruction entries executable, each page size has its own array.
  *
- * An array has `sets` sets of `ways` entries in order of last use (true LRU: position 0 is the latest, a hit moves its
- * entry to the front, what falls off the end is evicted). Positions 0..7 lie in `near`, 64 bytes a set; further ones,
- * where a geometry has them, in `far`. Empty: 0, and no empty entry stands before a full one.
+ * An array has `sets` sets of `ways` entries in order of last use (true LRU: position 0 is the latest, a hit moves its entry to the
+ * front, what falls off the end is evicted). They lie side by side in `near`. The first-level arrays of 4K pages are special, because
+ * mmu_hit() reads them: each of their sets takes one cache line of 8 positions in `near`, further ones stand in `far`.
+ * Empty: 0, and no empty entry stands before a full one.
  */
 #ifndef QUIRE_MACHINE_MMU_H
 #define QUIRE_MACHINE_MMU_H
@@ -36,14 +37,15 @@ enum mmu_access_kind { MMU_READ, MMU_WRITE, MMU_EXEC };
 #define TLB_ASID_NONE 255u /* no address space: matches nothing */
 #define MAX_ASIDS 254u     /* 1..254 */
 
-#define TLB_NEAR 8u /* positions of a set that lie in one cache line */
+#define TLB_NEAR 8u /* positions of a first-level set that lie in its cache line */
 
 struct tlb_array {
-    u64 *near;     /* sets * 8 */
-    u64 *far;      /* sets * (ways - 8), NULL: none */
-    u64 near_mask; /* bytes: (sets - 1) * 64 */
+    u64 *near;     /* sets * stride */
+    u64 *far;      /* sets * (ways - near_ways), NULL: none */
+    u64 near_mask; /* first level, 4K: (sets - 1) * 64 bytes */
     u32 sets;      /* 0: absent */
-    u32 ways;
+    u32 ways, near_ways;
+    u32 stride; /* entries from set to set in near */
     u32 page_shift;
 };
 
@@ -138,6 +140,7 @@ struct mmu {
     u32 asid;                             /* o */
     u32 nr_asids;                         /* c */
     u32 huge_shift;                       /* c: 21, x86_32: 22 */
+    bool huge_seen;                       /* o: a huge page was ever translated: their arrays may hold something */
     u64 asid_clock;                       /* o */
     struct asid_slot slot[MAX_ASIDS + 1]; /* o: by ASID; [0] unused */
 

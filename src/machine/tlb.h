@@ -12,46 +12,68 @@ static inline u32 tlb_set(const struct tlb_array *t, va_t va, u32 page_shift)
     return (u32)(va >> page_shift) & (t->sets - 1);
 }
 
+static inline u64 *tlb_near(const struct tlb_array *t, u32 set)
+{
+    return &t->near[(u64)set * t->stride];
+}
+
+static inline u64 *tlb_far(const struct tlb_array *t, u32 set)
+{
+    return &t->far[(u64)set * (t->ways - t->near_ways)];
+}
+
 static inline u64 *tlb_slot(const struct tlb_array *t, u32 set, u32 pos)
 {
-    if (pos < TLB_NEAR)
-        return &t->near[set * TLB_NEAR + pos];
-    return &t->far[(u64)set * (t->ways - TLB_NEAR) + pos - TLB_NEAR];
+    return pos < t->near_ways ? tlb_near(t, set) + pos : tlb_far(t, set) + pos - t->near_ways;
 }
 
 /* Position of the entry that equals `want` in the bits of `care`; t->ways: none. */
 static inline u32 tlb_find(const struct tlb_array *t, u32 set, u64 want, u64 care)
 {
-    for (u32 pos = 0; pos < t->ways; pos++) {
-        u64 e = *tlb_slot(t, set, pos);
+    const u64 *e = tlb_near(t, set);
+    u32 n = t->near_ways;
 
-        if (!((e ^ want) & care))
+    for (u32 pos = 0; pos < n; pos++)
+        if (!((e[pos] ^ want) & care))
             return pos;
-        if (!e)
-            break;
-    }
+    if (likely(n == t->ways))
+        return n;
+    e = tlb_far(t, set);
+    for (u32 pos = n; pos < t->ways; pos++)
+        if (!((e[pos - n] ^ want) & care))
+            return pos;
     return t->ways;
 }
 
 /* `word` becomes the set's latest; what stood at `pos` is gone, what stood before it is one older. */
 static inline void tlb_put_front(const struct tlb_array *t, u32 set, u32 pos, u64 word)
 {
+    u64 *near = tlb_near(t, set);
+
+    if (unlikely(pos >= t->near_ways)) {
+        u64 *far = tlb_far(t, set);
+
+        pos -= t->near_ways;
+        memmove(far + 1, far, pos * sizeof(*far));
+        pos = t->near_ways - 1;
+        far[0] = near[pos];
+    }
     for (; pos > 0; pos--)
-        *tlb_slot(t, set, pos) = *tlb_slot(t, set, pos - 1);
-    *tlb_slot(t, set, 0) = word;
+        near[pos] = near[pos - 1];
+    near[0] = word;
 }
 
 /* The latest entry of its set is `word`: in place of the one with the same tag, of an empty one, or of the oldest. */
 static inline void tlb_insert(const struct tlb_array *t, u32 set, u64 word)
 {
-    u32 pos = 0;
+    const u64 *e = tlb_near(t, set);
+    u32 pos, last = t->ways - 1;
 
-    while (pos < t->ways - 1) {
-        u64 e = *tlb_slot(t, set, pos);
-
-        if (!e || !((e ^ word) & ~TLB_RIGHTS))
+    for (pos = 0; pos < last; pos++) {
+        if (unlikely(pos == t->near_ways))
+            e = tlb_far(t, set) - pos;
+        if (!e[pos] || !((e[pos] ^ word) & ~TLB_RIGHTS))
             break;
-        pos++;
     }
     tlb_put_front(t, set, pos, word);
 }

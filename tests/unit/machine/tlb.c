@@ -5,7 +5,7 @@
  */
 #include "tests/unit/testing_full.h"
 
-#include "machine/mmu.h"
+#include "machine/tlb.h"
 #include "phys/vmstat.h"
 
 #define MIB(n) ((u64)(n) << 20)
@@ -125,8 +125,7 @@ static void compare_sets(const struct tlb_array *t, const struct model_tlb *d)
 {
     for (u32 set = 0; set < t->sets; set++)
         for (u32 pos = 0; pos < t->ways; pos++) {
-            u64 e =
-                pos < TLB_NEAR ? t->near[set * TLB_NEAR + pos] : t->far[set * (t->ways - TLB_NEAR) + pos - TLB_NEAR];
+            u64 e = *tlb_slot(t, set, pos);
 
             if (pos >= d->nr[set]) {
                 assert_int_equal(e, 0);

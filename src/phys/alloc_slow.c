@@ -89,7 +89,8 @@ static void wake_all_kswapds(struct cpu *cpu, const struct slow_state *s)
 
     if (!ops->wake_kswapd || !(s->alloc_flags & ALLOC_KSWAPD))
         return;
-    for_each_zone_zonelist_nodemask(zone, z, ac->zonelist, ac->highest_zoneidx, ac->nodemask) {
+    for_each_zone_zonelist_nodemask(zone, z, ac->zonelist, ac->highest_zoneidx, ac->nodemask)
+    {
         if (managed_zone(zone) && zone->zone_pgdat != last) {
             ops->wake_kswapd(cpu, zone, s->gfp, s->order, ac->highest_zoneidx);
             last = zone->zone_pgdat;
@@ -148,7 +149,8 @@ static bool should_reclaim_retry(struct cpu *cpu, struct slow_state *s, u64 prog
         return unreserve_highatomic_pageblock(cpu, ac, true);
     if (!pressure_of(cpu)->direct_reclaim)
         return false;
-    for_each_zone_zonelist_nodemask(zone, z, ac->zonelist, ac->highest_zoneidx, ac->nodemask) {
+    for_each_zone_zonelist_nodemask(zone, z, ac->zonelist, ac->highest_zoneidx, ac->nodemask)
+    {
         u64 available = zone_page_state(zone, NR_ZONE_INACTIVE_FILE) + zone_page_state(zone, NR_ZONE_ACTIVE_FILE) +
                         zone_page_state(zone, NR_FREE_PAGES);
         u64 min = wmark_pages(zone, WMARK_MIN);
@@ -247,7 +249,8 @@ __cold static _Noreturn void nofail_is_stuck(struct cpu *cpu, const struct slow_
     struct zoneref *z;
     struct zone *zone;
 
-    for_each_zone_zonelist_nodemask(zone, z, s->ac->zonelist, s->ac->highest_zoneidx, NULL) {
+    for_each_zone_zonelist_nodemask(zone, z, s->ac->zonelist, s->ac->highest_zoneidx, NULL)
+    {
         check_fail(&r, "__GFP_NOFAIL order %u gfp %x: node %d zone %s: free %llu of %llu, min %llu", s->order, s->gfp,
                    zone->node, zone_name((enum zone_type)zone->zone_idx),
                    (unsigned long long)zone_page_state(zone, NR_FREE_PAGES), (unsigned long long)zone->managed_pages,
@@ -276,8 +279,9 @@ __cold static struct page *alloc_failed(struct cpu *cpu, const struct slow_state
 
     if (s->gfp & __GFP_NOWARN)
         return NULL;
-    check_fail(&r, "%s: page allocation failure: machine %s order %u gfp %x node %d", cpu->current ? cpu->current->comm : "-",
-               cpu->m->config.name, s->order, s->gfp, s->ac->preferred_zoneref->zone ? s->ac->preferred_zoneref->zone->node : -1);
+    check_fail(&r, "%s: page allocation failure: machine %s order %u gfp %x node %d",
+               cpu->current ? cpu->current->comm : "-", cpu->m->config.name, s->order, s->gfp,
+               s->ac->preferred_zoneref->zone ? s->ac->preferred_zoneref->zone->node : -1);
     port_log(PORT_LOG_WARN, r.text[0]);
     return NULL;
 }

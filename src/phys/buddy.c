@@ -162,7 +162,8 @@ struct page *rmqueue(struct machine *m, struct zone *zone, unsigned int order, e
     struct page *page = NULL;
 
     /* Movable requests use CMA memory while it is more than half of what is free, so that it does not stay for last. */
-    if ((alloc_flags & ALLOC_CMA) && zone_page_state(zone, NR_FREE_CMA_PAGES) > zone_page_state(zone, NR_FREE_PAGES) / 2)
+    if ((alloc_flags & ALLOC_CMA) &&
+        zone_page_state(zone, NR_FREE_CMA_PAGES) > zone_page_state(zone, NR_FREE_PAGES) / 2)
         page = rmqueue_smallest(m, zone, order, MIGRATE_CMA);
     if (!page)
         page = rmqueue_smallest(m, zone, order, mt);

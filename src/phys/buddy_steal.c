@@ -30,16 +30,13 @@ static bool may_claim(unsigned int order, enum migratetype mt)
     return order >= pageblock_order / 2 || mt != MIGRATE_MOVABLE;
 }
 
-static struct page *find_fallback(struct machine *m, struct zone *zone, unsigned int order, enum migratetype mt,
-                                  enum migratetype *from)
+static struct page *find_fallback(struct machine *m, struct zone *zone, unsigned int order, enum migratetype mt)
 {
     for (u32 i = 0; i < ARRAY_SIZE(fallbacks[0]); i++) {
         struct page *page = free_area_first(m, zone, order, (enum migratetype)fallbacks[mt][i]);
 
-        if (page) {
-            *from = (enum migratetype)fallbacks[mt][i];
+        if (page)
             return page;
-        }
     }
     return NULL;
 }
@@ -100,9 +97,11 @@ static bool pageblock_is_worth(struct machine *m, struct page *page, enum migrat
 }
 
 /* Make the block at `page` mt's, if it is worth it. The caller then allocates from mt's lists. */
-static bool try_to_claim(struct machine *m, struct zone *zone, struct page *page, unsigned int order, enum migratetype mt,
-                         enum migratetype from, u32 alloc_flags)
+static bool try_to_claim(struct machine *m, struct zone *zone, struct page *page, enum migratetype mt, u32 alloc_flags)
 {
+    unsigned int order = (unsigned int)page->private;
+    enum migratetype from = pageblock_mt(m, page_to_pfn_nr(m, page));
+
     if (!pageblock_in_zone(zone, page_to_pfn_nr(m, page)))
         return false;
     if (order < pageblock_order && boost_watermark(m, zone) && (alloc_flags & ALLOC_KSWAPD))
@@ -120,14 +119,13 @@ static struct page *rmqueue_claim(struct machine *m, struct zone *zone, unsigned
     unsigned int min_order = (alloc_flags & ALLOC_NOFRAGMENT) && order < pageblock_order ? pageblock_order : order;
 
     for (unsigned int o = NR_PAGE_ORDERS; o-- > min_order;) {
-        enum migratetype from;
-        struct page *page = find_fallback(m, zone, o, mt, &from);
+        struct page *page = find_fallback(m, zone, o, mt);
 
         if (!page)
             continue;
         if (!may_claim(o, mt))
             break; /* smaller ones may not be claimed either */
-        if (try_to_claim(m, zone, page, o, mt, from, alloc_flags))
+        if (try_to_claim(m, zone, page, mt, alloc_flags))
             return rmqueue_smallest(m, zone, order, mt);
     }
     return NULL;
@@ -137,10 +135,10 @@ static struct page *rmqueue_claim(struct machine *m, struct zone *zone, unsigned
 static struct page *rmqueue_steal(struct machine *m, struct zone *zone, unsigned int order, enum migratetype mt)
 {
     for (unsigned int o = order; o < NR_PAGE_ORDERS; o++) {
-        enum migratetype from;
+        struct page *page = find_fallback(m, zone, o, mt);
 
-        if (find_fallback(m, zone, o, mt, &from))
-            return rmqueue_smallest(m, zone, order, from);
+        if (page)
+            return rmqueue_smallest(m, zone, order, pageblock_mt(m, page_to_pfn_nr(m, page)));
     }
     return NULL;
 }
@@ -201,7 +199,8 @@ bool unreserve_highatomic_pageblock(struct cpu *cpu, const struct alloc_context 
     struct zoneref *z;
     struct zone *zone;
 
-    for_each_zone_zonelist_nodemask(zone, z, ac->zonelist, ac->highest_zoneidx, ac->nodemask) {
+    for_each_zone_zonelist_nodemask(zone, z, ac->zonelist, ac->highest_zoneidx, ac->nodemask)
+    {
         u64 reserved = atomic_load_explicit(&zone->nr_reserved_highatomic, memory_order_relaxed);
         bool moved;
 

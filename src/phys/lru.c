@@ -57,15 +57,20 @@ static struct lruvec *folio_lruvec(const struct machine *m, const struct folio *
     return &NODE_DATA(m, page_to_nid(&f->page))->lruvec;
 }
 
-/* Hold f's lruvec instead of `held` (NULL: none). */
-static struct lruvec *relock_lruvec(struct cpu *cpu, struct folio *f, struct lruvec *held)
+static void unlock_lruvec(struct cpu *cpu, struct lruvec *held) NO_LOCK_ANALYSIS
+{
+    if (held)
+        spin_unlock(cpu, &held->lru_lock);
+}
+
+/* Hold f's lruvec instead of `held` (NULL: none); to be let go by unlock_lruvec(). */
+static struct lruvec *relock_lruvec(struct cpu *cpu, struct folio *f, struct lruvec *held) NO_LOCK_ANALYSIS
 {
     struct lruvec *v = folio_lruvec(cpu->m, f);
 
     if (v == held)
         return v;
-    if (held)
-        spin_unlock(cpu, &held->lru_lock);
+    unlock_lruvec(cpu, held);
     spin_lock(cpu, &v->lru_lock);
     return v;
 }
@@ -116,8 +121,7 @@ static void flush_batch(struct cpu *cpu, struct folio_batch *batch, enum batch_k
             folio_set_lru(f);
         }
     }
-    if (v)
-        spin_unlock(cpu, &v->lru_lock);
+    unlock_lruvec(cpu, v);
     batch->nr = 0;
     folios_put(cpu, batch->folios, nr);
 }
@@ -213,7 +217,7 @@ bool folio_isolate_lru(struct cpu *cpu, struct folio *f)
     folio_get(f);
     v = relock_lruvec(cpu, f, NULL);
     lruvec_del_folio(cpu, v, f);
-    spin_unlock(cpu, &v->lru_lock);
+    unlock_lruvec(cpu, v);
     return true;
 }
 
@@ -248,7 +252,7 @@ void __folio_put(struct cpu *cpu, struct folio *f)
         struct lruvec *v = relock_lruvec(cpu, f, NULL);
 
         take_off_for_free(cpu, v, f);
-        spin_unlock(cpu, &v->lru_lock);
+        unlock_lruvec(cpu, v);
     } else {
         clear_list_marks(f);
     }
@@ -274,7 +278,6 @@ void folios_put(struct cpu *cpu, struct folio **folios, u32 nr)
         }
         folios[dead++] = f;
     }
-    if (v)
-        spin_unlock(cpu, &v->lru_lock);
+    unlock_lruvec(cpu, v);
     free_unref_folios(cpu, folios, dead);
 }

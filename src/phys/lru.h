@@ -8,14 +8,7 @@
 
 #include "phys/page.h"
 
-enum lru_list {
-    LRU_INACTIVE_ANON,
-    LRU_ACTIVE_ANON,
-    LRU_INACTIVE_FILE,
-    LRU_ACTIVE_FILE,
-    LRU_UNEVICTABLE,
-    NR_LRU_LISTS
-};
+enum lru_list { LRU_INACTIVE_ANON, LRU_ACTIVE_ANON, LRU_INACTIVE_FILE, LRU_ACTIVE_FILE, LRU_UNEVICTABLE, NR_LRU_LISTS };
 
 /* Queue a new folio for its LRU list; takes a reference for as long as it waits in the batch. */
 void folio_add_lru(struct cpu *cpu, struct folio *f);

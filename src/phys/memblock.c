@@ -302,33 +302,40 @@ static bool has_mirror(const struct memblock *mb)
     return false;
 }
 
-static u64 find_bottom_up(struct memblock *mb, u64 size, u64 align, u64 start, u64 end, s32 nid, u32 want)
+/* What a search is for. */
+struct search {
+    u64 size, align, start, end;
+    s32 nid;
+    u32 want; /* flags a region must have */
+};
+
+static u64 find_bottom_up(const struct memblock *mb, const struct search *s)
 {
     struct memblock_range r;
     u64 idx = 0;
 
-    for (memblock_next_free(mb, &idx, nid, want, &r); idx != MEMBLOCK_ITER_END;
-         memblock_next_free(mb, &idx, nid, want, &r)) {
-        u64 lo = ALIGN_UP(MAX(r.start, start), align), hi = MIN(r.end, end);
+    for (memblock_next_free(mb, &idx, s->nid, s->want, &r); idx != MEMBLOCK_ITER_END;
+         memblock_next_free(mb, &idx, s->nid, s->want, &r)) {
+        u64 lo = ALIGN_UP(MAX(r.start, s->start), s->align), hi = MIN(r.end, s->end);
 
-        if (lo < hi && hi - lo >= size)
+        if (lo < hi && hi - lo >= s->size)
             return lo;
     }
     return 0;
 }
 
-static u64 find_top_down(struct memblock *mb, u64 size, u64 align, u64 start, u64 end, s32 nid, u32 want)
+static u64 find_top_down(const struct memblock *mb, const struct search *s)
 {
     struct memblock_range r;
     u64 idx = MEMBLOCK_ALLOC_ANYWHERE;
 
-    for (memblock_prev_free(mb, &idx, nid, want, &r); idx != MEMBLOCK_ITER_END;
-         memblock_prev_free(mb, &idx, nid, want, &r)) {
-        u64 lo = MAX(r.start, start), hi = MIN(r.end, end);
+    for (memblock_prev_free(mb, &idx, s->nid, s->want, &r); idx != MEMBLOCK_ITER_END;
+         memblock_prev_free(mb, &idx, s->nid, s->want, &r)) {
+        u64 lo = MAX(r.start, s->start), hi = MIN(r.end, s->end);
 
-        if (hi < size)
+        if (hi < s->size)
             continue;
-        hi = ALIGN_DOWN(hi - size, align);
+        hi = ALIGN_DOWN(hi - s->size, s->align);
         if (hi >= lo)
             return hi;
     }
@@ -338,18 +345,17 @@ static u64 find_top_down(struct memblock *mb, u64 size, u64 align, u64 start, u6
 /* The first page is never handed out: 0 means none. */
 u64 memblock_find_in_range_node(struct memblock *mb, u64 size, u64 align, u64 start, u64 end, s32 nid)
 {
-    u32 want = has_mirror(mb) ? MEMBLOCK_MIRROR : MEMBLOCK_NONE;
+    struct search s = {size, align, MAX(start, PAGE_SIZE), MIN(end, mb->current_limit), nid, MEMBLOCK_NONE};
     u64 at;
 
-    start = MAX(start, PAGE_SIZE);
-    end = MIN(end, mb->current_limit);
-    for (;;) {
-        at = mb->bottom_up ? find_bottom_up(mb, size, align, start, end, nid, want)
-                           : find_top_down(mb, size, align, start, end, nid, want);
-        if (at || !want)
+    if (has_mirror(mb)) {
+        s.want = MEMBLOCK_MIRROR;
+        at = mb->bottom_up ? find_bottom_up(mb, &s) : find_top_down(mb, &s);
+        if (at)
             return at;
-        want = MEMBLOCK_NONE; /* no mirrored memory left: take other memory rather than none */
+        s.want = MEMBLOCK_NONE; /* no mirrored memory left: take other memory rather than none */
     }
+    return mb->bottom_up ? find_bottom_up(mb, &s) : find_top_down(mb, &s);
 }
 
 u64 memblock_phys_alloc_nid(struct memblock *mb, u64 size, u64 align, s32 nid, bool exact_nid)

@@ -11,7 +11,12 @@
 #define NUMA_NO_NODE (-1)
 #define MEMBLOCK_ALLOC_ANYWHERE (~(u64)0)
 
-enum memblock_flags { MEMBLOCK_NONE = 0, MEMBLOCK_HOTPLUG = 1u << 0, MEMBLOCK_MIRROR = 1u << 1, MEMBLOCK_NOMAP = 1u << 2 };
+enum memblock_flags {
+    MEMBLOCK_NONE = 0,
+    MEMBLOCK_HOTPLUG = 1u << 0,
+    MEMBLOCK_MIRROR = 1u << 1,
+    MEMBLOCK_NOMAP = 1u << 2
+};
 
 struct memblock_region {
     u64 base, size;

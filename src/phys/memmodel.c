@@ -312,7 +312,8 @@ int memmap_hand_over(struct cpu *cpu)
     s32 nid;
 
     /* Each free range ends at a region's edge; the tables themselves add a few. */
-    for_each_online_node(p, nid) {
+    for_each_online_node(p, nid)
+    {
         for (u32 z = 0; z < MAX_NR_ZONES; z++) {
             struct zone *zone = &NODE_DATA(m, nid)->node_zones[z];
             u64 max = p->memblock.memory.cnt + p->memblock.reserved.cnt + 2ul * MAX_NODES * MAX_NR_ZONES;
@@ -324,7 +325,8 @@ int memmap_hand_over(struct cpu *cpu)
                 return -ENOMEM;
         }
     }
-    for_each_online_node(p, nid) {
+    for_each_online_node(p, nid)
+    {
         for (u32 z = 0; z < MAX_NR_ZONES; z++) {
             struct zone *zone = &NODE_DATA(m, nid)->node_zones[z];
 

@@ -53,11 +53,11 @@ enum pcp_flags { PCPF_PREV_FREE_HIGH_ORDER = 1u << 0 };
 struct per_cpu_zone {
     struct list_head lists[NR_PCP_LISTS]; /* o: by pcp_list_index() */
     u32 count;                            /* o: base pages on all lists */
-    u32 high;                             /* o: more than this many are given back; tuned between high_min and high_max */
-    u32 high_min, high_max, batch;        /* s */
-    u16 free_count;                       /* o: pages freed since the last allocations, halved by each of them */
-    u8 alloc_factor;                      /* o: refill batch << alloc_factor */
-    u8 flags;                             /* o: enum pcp_flags */
+    u32 high;                      /* o: more than this many are given back; tuned between high_min and high_max */
+    u32 high_min, high_max, batch; /* s */
+    u16 free_count;                /* o: pages freed since the last allocations, halved by each of them */
+    u8 alloc_factor;               /* o: refill batch << alloc_factor */
+    u8 flags;                      /* o: enum pcp_flags */
     _Atomic s8 vm_stat_diff[NR_VM_ZONE_STAT_ITEMS]; /* o writes, others read */
     s8 stat_threshold;                              /* c */
 } __cacheline_aligned;
@@ -80,18 +80,18 @@ enum zone_flags {
 
 struct zone {
     /* read by every allocation */
-    _Atomic u64 _watermark[NR_WMARK];              /* s */
-    _Atomic u64 watermark_boost;                   /* z */
-    _Atomic u64 lowmem_reserve[MAX_NR_ZONES];      /* s: pages kept from requests that could use a higher zone */
-    _Atomic u64 nr_reserved_highatomic;            /* z */
+    _Atomic u64 _watermark[NR_WMARK];         /* s */
+    _Atomic u64 watermark_boost;              /* z */
+    _Atomic u64 lowmem_reserve[MAX_NR_ZONES]; /* s: pages kept from requests that could use a higher zone */
+    _Atomic u64 nr_reserved_highatomic;       /* z */
     /* z: bit i: an order-0 request that may use zones up to i is above the high watermark; zone_unlock() keeps it true */
     _Atomic u8 rich;
-    struct per_cpu_zone *pcp;                      /* c: [nr_cpus] */
-    struct pglist_data *zone_pgdat;                /* c */
-    u8 zone_idx;                                   /* c: enum zone_type */
-    s32 node;                                      /* c */
-    _Atomic u32 flags;                             /* a: enum zone_flags */
-    _Atomic s64 vm_stat[NR_VM_ZONE_STAT_ITEMS];    /* a; NR_FREE_PAGES: z, exact, deferred blocks included */
+    struct per_cpu_zone *pcp;                   /* c: [nr_cpus] */
+    struct pglist_data *zone_pgdat;             /* c */
+    u8 zone_idx;                                /* c: enum zone_type */
+    s32 node;                                   /* c */
+    _Atomic u32 flags;                          /* a: enum zone_flags */
+    _Atomic s64 vm_stat[NR_VM_ZONE_STAT_ITEMS]; /* a; NR_FREE_PAGES: z, exact, deferred blocks included */
 
     spinlock_t lock __cacheline_aligned;
     struct free_area free_area[NR_PAGE_ORDERS];
@@ -100,10 +100,10 @@ struct zone {
     u32 next_deferred;               /* z: first entry that is not used up */
     _Atomic u64 nr_deferred_blocks;  /* z */
 
-    u64 zone_start_pfn;  /* c */
-    u64 spanned_pages;   /* c: end - start, holes included */
-    u64 present_pages;   /* c: spanned minus holes */
-    u64 managed_pages;   /* c: present minus what memblock keeps: given to the buddy allocator */
+    u64 zone_start_pfn; /* c */
+    u64 spanned_pages;  /* c: end - start, holes included */
+    u64 present_pages;  /* c: spanned minus holes */
+    u64 managed_pages;  /* c: present minus what memblock keeps: given to the buddy allocator */
     u64 compact_considered, compact_defer_shift; /* for compaction's deferral */
 } __cacheline_aligned;
 
@@ -129,7 +129,7 @@ struct pglist_data {
     /* c: where the fallback list starts for each highest zone: the fast path's first zone, NULL: none */
     struct zone *first_zone[MAX_NR_ZONES];
     struct lruvec lruvec;
-    struct per_cpu_node *per_cpu; /* c: [nr_cpus] */
+    struct per_cpu_node *per_cpu;               /* c: [nr_cpus] */
     _Atomic s64 vm_stat[NR_VM_NODE_STAT_ITEMS]; /* a */
     s32 node_id;
     u32 nr_zones; /* c: highest populated zone + 1 */
@@ -224,12 +224,11 @@ static inline struct zoneref *first_zones_zonelist(struct zonelist *zl, enum zon
     return next_zones_zonelist(zl->_zonerefs, highest, nodemask);
 }
 
-#define for_next_zone_zonelist_nodemask(zone_, z, highidx, nodemask)      \
-    for ((zone_) = (z)->zone; (zone_);                                     \
-         (z) = next_zones_zonelist((z) + 1, highidx, nodemask), (zone_) = (z)->zone)
+#define for_next_zone_zonelist_nodemask(zone_, z, highidx, nodemask)                                                   \
+    for ((zone_) = (z)->zone; (zone_); (z) = next_zones_zonelist((z) + 1, highidx, nodemask), (zone_) = (z)->zone)
 
-#define for_each_zone_zonelist_nodemask(zone_, z, zlist, highidx, nodemask) \
-    (z) = first_zones_zonelist(zlist, highidx, nodemask);                    \
+#define for_each_zone_zonelist_nodemask(zone_, z, zlist, highidx, nodemask)                                            \
+    (z) = first_zones_zonelist(zlist, highidx, nodemask);                                                              \
     for_next_zone_zonelist_nodemask(zone_, z, highidx, nodemask)
 
 /* What an allocation looks for; pressure_ops get it. */

@@ -34,30 +34,30 @@ struct kmem_cache;
 struct mm;
 
 /* Names as in the kernel; the bit numbers that /proc/kpageflags shows are made in src/abi. */
-#define PAGE_FLAGS(X)                                                                                   \
-    X(PG_locked, "locked")                                                                              \
-    X(PG_writeback, "writeback")                                                                        \
-    X(PG_referenced, "referenced")                                                                      \
-    X(PG_uptodate, "uptodate")                                                                          \
-    X(PG_dirty, "dirty")                                                                                \
-    X(PG_lru, "lru")                                                                                    \
-    X(PG_head, "head")                                                                                  \
-    X(PG_waiters, "waiters")                                                                            \
-    X(PG_active, "active")                                                                              \
-    X(PG_workingset, "workingset")                                                                      \
-    X(PG_owner_priv_1, "owner_priv_1") /* swapcache of an anonymous page, checked of a file page */     \
-    X(PG_owner_2, "owner_2")                                                                            \
-    X(PG_arch_1, "arch_1")                                                                              \
-    X(PG_reserved, "reserved")                                                                          \
-    X(PG_private, "private")                                                                            \
-    X(PG_private_2, "private_2")                                                                        \
-    X(PG_reclaim, "reclaim") /* readahead marker of a clean page */                                     \
-    X(PG_swapbacked, "swapbacked")                                                                      \
-    X(PG_unevictable, "unevictable")                                                                    \
-    X(PG_mlocked, "mlocked")                                                                            \
-    X(PG_hwpoison, "hwpoison")                                                                          \
-    X(PG_young, "young")                                                                                \
-    X(PG_idle, "idle")                                                                                  \
+#define PAGE_FLAGS(X)                                                                                                  \
+    X(PG_locked, "locked")                                                                                             \
+    X(PG_writeback, "writeback")                                                                                       \
+    X(PG_referenced, "referenced")                                                                                     \
+    X(PG_uptodate, "uptodate")                                                                                         \
+    X(PG_dirty, "dirty")                                                                                               \
+    X(PG_lru, "lru")                                                                                                   \
+    X(PG_head, "head")                                                                                                 \
+    X(PG_waiters, "waiters")                                                                                           \
+    X(PG_active, "active")                                                                                             \
+    X(PG_workingset, "workingset")                                                                                     \
+    X(PG_owner_priv_1, "owner_priv_1") /* swapcache of an anonymous page, checked of a file page */                    \
+    X(PG_owner_2, "owner_2")                                                                                           \
+    X(PG_arch_1, "arch_1")                                                                                             \
+    X(PG_reserved, "reserved")                                                                                         \
+    X(PG_private, "private")                                                                                           \
+    X(PG_private_2, "private_2")                                                                                       \
+    X(PG_reclaim, "reclaim") /* readahead marker of a clean page */                                                    \
+    X(PG_swapbacked, "swapbacked")                                                                                     \
+    X(PG_unevictable, "unevictable")                                                                                   \
+    X(PG_mlocked, "mlocked")                                                                                           \
+    X(PG_hwpoison, "hwpoison")                                                                                         \
+    X(PG_young, "young")                                                                                               \
+    X(PG_idle, "idle")                                                                                                 \
     X(PG_anon_exclusive, "anon_exclusive") /* this process alone maps the anonymous page */
 
 enum page_flag {
@@ -94,8 +94,8 @@ enum page_type {
 struct page {
     _Atomic u64 flags;
     union {
-        struct {                 /* anonymous, page cache, free */
-            struct list_head lru; /* LRU list; buddy free list; per-cpu list; caller's list */
+        struct {                           /* anonymous, page cache, free */
+            struct list_head lru;          /* LRU list; buddy free list; per-cpu list; caller's list */
             struct address_space *mapping; /* or anon_vma | PAGE_MAPPING_ANON */
             u64 index;                     /* page offset in mapping (pgoff); free: migrate type on a per-cpu list */
             u64 private;                   /* free in the buddy: order; swap cache: entry; fs data */
@@ -111,23 +111,23 @@ struct page {
             _Atomic s32 pincount;
             u32 folio_nr_pages;
         };
-        struct {                     /* page table (PGTY_table) */
-            struct mm *pt_mm;        /* owner; NULL: the kernel's */
-            u32 pt_level;            /* 1: its entries map base pages */
-            u32 pt_nr_entries;       /* entries in use, so that an empty table is found without a scan */
-            u64 ptl_[2];             /* spinlock_t: split page-table lock */
-            u64 pt_va;               /* first address it maps */
+        struct {               /* page table (PGTY_table) */
+            struct mm *pt_mm;  /* owner; NULL: the kernel's */
+            u32 pt_level;      /* 1: its entries map base pages */
+            u32 pt_nr_entries; /* entries in use, so that an empty table is found without a scan */
+            u64 ptl_[2];       /* spinlock_t: split page-table lock */
+            u64 pt_va;         /* first address it maps */
         };
-        struct {                          /* slab (PGTY_slab): kmem/slub_priv.h */
+        struct { /* slab (PGTY_slab): kmem/slub_priv.h */
             struct kmem_cache *slab_cache;
             union {
                 struct list_head slab_list; /* node's partial list, of a debugged cache also its full list */
                 struct {                    /* a CPU's partial list */
                     struct page *slab_next;
-                    u64 slab_nr;            /* slabs in the list from here on */
+                    u64 slab_nr; /* slabs in the list from here on */
                 };
             };
-            _Atomic u64 slab_word;          /* free list, objects, inuse, frozen in one word */
+            _Atomic u64 slab_word; /* free list, objects, inuse, frozen in one word */
         };
         u64 words_[5];
     };
@@ -211,42 +211,40 @@ static inline bool page_test_flag(const struct page *p, enum page_flag f)
     return atomic_load_explicit(&((struct page *)(uintptr_t)p)->flags, memory_order_relaxed) >> f & 1;
 }
 
-#define PAGEFLAG(Name, name, flag)                                                            \
-    static inline bool folio_test_##name(const struct folio *f)                               \
-    {                                                                                         \
-        return page_test_flag(&f->page, flag);                                                \
-    }                                                                                         \
-    static inline void folio_set_##name(struct folio *f)                                      \
-    {                                                                                         \
-        atomic_fetch_or_explicit(&f->page.flags, BIT(flag), memory_order_relaxed);            \
-    }                                                                                         \
-    static inline void folio_clear_##name(struct folio *f)                                    \
-    {                                                                                         \
-        atomic_fetch_and_explicit(&f->page.flags, ~BIT(flag), memory_order_relaxed);          \
-    }                                                                                         \
-    static inline void __folio_set_##name(struct folio *f)                                    \
-    {                                                                                         \
-        atomic_store_explicit(&f->page.flags,                                                 \
-                              atomic_load_explicit(&f->page.flags, memory_order_relaxed) | BIT(flag), \
-                              memory_order_relaxed);                                          \
-    }                                                                                         \
-    static inline void __folio_clear_##name(struct folio *f)                                  \
-    {                                                                                         \
-        atomic_store_explicit(&f->page.flags,                                                 \
-                              atomic_load_explicit(&f->page.flags, memory_order_relaxed) & ~BIT(flag), \
-                              memory_order_relaxed);                                          \
-    }                                                                                         \
-    static inline bool folio_test_set_##name(struct folio *f)                                 \
-    {                                                                                         \
-        return atomic_fetch_or(&f->page.flags, BIT(flag)) >> flag & 1;                        \
-    }                                                                                         \
-    static inline bool folio_test_clear_##name(struct folio *f)                               \
-    {                                                                                         \
-        return atomic_fetch_and(&f->page.flags, ~BIT(flag)) >> flag & 1;                      \
-    }                                                                                         \
-    static inline bool Page##Name(const struct page *p)                                       \
-    {                                                                                         \
-        return page_test_flag(&page_folio((struct page *)(uintptr_t)p)->page, flag);          \
+#define PAGEFLAG(Name, name, flag)                                                                                     \
+    static inline bool folio_test_##name(const struct folio *f)                                                        \
+    {                                                                                                                  \
+        return page_test_flag(&f->page, flag);                                                                         \
+    }                                                                                                                  \
+    static inline void folio_set_##name(struct folio *f)                                                               \
+    {                                                                                                                  \
+        atomic_fetch_or_explicit(&f->page.flags, BIT(flag), memory_order_relaxed);                                     \
+    }                                                                                                                  \
+    static inline void folio_clear_##name(struct folio *f)                                                             \
+    {                                                                                                                  \
+        atomic_fetch_and_explicit(&f->page.flags, ~BIT(flag), memory_order_relaxed);                                   \
+    }                                                                                                                  \
+    static inline void __folio_set_##name(struct folio *f)                                                             \
+    {                                                                                                                  \
+        atomic_store_explicit(&f->page.flags, atomic_load_explicit(&f->page.flags, memory_order_relaxed) | BIT(flag),  \
+                              memory_order_relaxed);                                                                   \
+    }                                                                                                                  \
+    static inline void __folio_clear_##name(struct folio *f)                                                           \
+    {                                                                                                                  \
+        atomic_store_explicit(&f->page.flags, atomic_load_explicit(&f->page.flags, memory_order_relaxed) & ~BIT(flag), \
+                              memory_order_relaxed);                                                                   \
+    }                                                                                                                  \
+    static inline bool folio_test_set_##name(struct folio *f)                                                          \
+    {                                                                                                                  \
+        return atomic_fetch_or(&f->page.flags, BIT(flag)) >> flag & 1;                                                 \
+    }                                                                                                                  \
+    static inline bool folio_test_clear_##name(struct folio *f)                                                        \
+    {                                                                                                                  \
+        return atomic_fetch_and(&f->page.flags, ~BIT(flag)) >> flag & 1;                                               \
+    }                                                                                                                  \
+    static inline bool Page##Name(const struct page *p)                                                                \
+    {                                                                                                                  \
+        return page_test_flag(&page_folio((struct page *)(uintptr_t)p)->page, flag);                                   \
     }
 
 PAGEFLAG(Locked, locked, PG_locked)

@@ -64,7 +64,7 @@ static inline void check_page(struct machine *m, struct page *p, u64 flags)
 }
 
 /* _mapcount (low half) and _refcount as one word. */
-#define PAGE_COUNTS_FREE 0xffffffffull              /* -1, 0 */
+#define PAGE_COUNTS_FREE 0xffffffffull               /* -1, 0 */
 #define PAGE_COUNTS_NEW (1ull << 32 | 0xffffffffull) /* -1, 1 */
 #define PAGE_COUNTS_PCP ((u64)PGTY_pcp)              /* on a list, 0 */
 _Static_assert(offsetof(struct page, _refcount) == offsetof(struct page, _mapcount) + 4, "one aligned word");
@@ -94,6 +94,7 @@ static void prep_compound_page(struct page *page, unsigned int order)
 {
     for (u64 i = 1; i < 1ul << order; i++)
         page[i].compound_head = (u64)(uintptr_t)page | 1;
+    memset(&page[1].words_[1], 0, sizeof(page[1].words_) - sizeof(u64));
     page[1].folio_order = (u8)order;
     page[1].folio_nr_pages = 1u << order;
     atomic_store_explicit(&page[1].large_mapcount, -1, memory_order_relaxed);
@@ -110,12 +111,6 @@ __noinline static void zero_pages(struct cpu *cpu, struct page *page, unsigned i
         memset(page_address(cpu->m, page), 0, PAGE_SIZE << order);
 }
 
-static void clear_tail_words(struct page *page, unsigned int order)
-{
-    for (u64 i = 1; i < 1ul << order; i++)
-        memset(page[i].words_, 0, sizeof(page[i].words_));
-}
-
 /* A block off the free lists becomes the caller's. */
 void prep_new_page(struct cpu *cpu, struct page *page, unsigned int order, gfp_t gfp)
 {
@@ -125,11 +120,8 @@ void prep_new_page(struct cpu *cpu, struct page *page, unsigned int order, gfp_t
     atomic_store_explicit(&page->_refcount, 1, memory_order_relaxed);
     if (gfp & __GFP_ZERO)
         zero_pages(cpu, page, order, gfp);
-    if (order) {
-        clear_tail_words(page, order);
-        if (gfp & __GFP_COMP)
-            prep_compound_page(page, order);
-    }
+    if (order && (gfp & __GFP_COMP))
+        prep_compound_page(page, order);
 }
 
 __cold static void drop_page_type(struct page *page)
@@ -148,14 +140,14 @@ __noinline static void free_tails_prepare(struct machine *m, struct page *page, 
         if (atomic_load(&page[1].large_mapcount) != -1 || atomic_load(&page[1].entire_mapcount) != -1 ||
             atomic_load(&page[1].nr_pages_mapped) || atomic_load(&page[1].pincount))
             bad_page(m, page + 1, "nonzero compound counters");
+        memset(page[1].words_ + 1, 0, sizeof(page[1].words_) - sizeof(u64));
     }
     for (u64 i = 1; i < 1ul << order; i++) {
         struct page *tail = page + i;
 
         if (compound && tail->compound_head != ((u64)(uintptr_t)page | 1))
             bad_page(m, tail, "compound_head is not the head");
-        if (compound)
-            memset(tail->words_, 0, sizeof(tail->words_));
+        tail->compound_head = 0;
         check_page(m, tail, PAGE_FLAGS_CHECK_AT_FREE);
         clear_page_flags(tail);
     }
@@ -300,7 +292,8 @@ static bool node_dirty_ok(const struct pglist_data *node)
 }
 
 /* Order 0 is the common case: no block to look for. */
-static bool zone_watermark_fast(const struct zone *z, unsigned int order, u64 mark, enum zone_type highest, u32 alloc_flags)
+static bool zone_watermark_fast(const struct zone *z, unsigned int order, u64 mark, enum zone_type highest,
+                                u32 alloc_flags)
 {
     struct zone *zone = (struct zone *)(uintptr_t)z;
 
@@ -345,7 +338,8 @@ static struct page *scan_zonelist(struct cpu *cpu, gfp_t gfp, unsigned int order
     struct zoneref *z = ac->preferred_zoneref;
     struct zone *zone;
 
-    for_next_zone_zonelist_nodemask(zone, z, ac->highest_zoneidx, ac->nodemask) {
+    for_next_zone_zonelist_nodemask(zone, z, ac->highest_zoneidx, ac->nodemask)
+    {
         struct page *page;
 
         if (ac->spread_dirty_pages) {

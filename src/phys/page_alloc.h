@@ -53,7 +53,7 @@ unsigned long alloc_pages_bulk(struct cpu *cpu, gfp_t gfp, int nid, unsigned lon
 void drain_local_pages(struct cpu *cpu);
 void drain_all_pages(struct cpu *cpu);
 
-u64 nr_free_pages(const struct machine *m);     /* pages, lists of CPUs included */
-u64 totalram_pages(const struct machine *m);    /* pages managed by the buddy allocator */
+u64 nr_free_pages(const struct machine *m);  /* pages, lists of CPUs included */
+u64 totalram_pages(const struct machine *m); /* pages managed by the buddy allocator */
 
 #endif

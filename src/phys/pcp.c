@@ -135,7 +135,8 @@ static u32 current_high(struct zone *zone, struct per_cpu_zone *pcp, u32 batch, 
     return high;
 }
 
-__noinline void pcp_trim(struct cpu *cpu, struct zone *zone, struct per_cpu_zone *pcp, unsigned int list, bool free_high)
+__noinline void pcp_trim(struct cpu *cpu, struct zone *zone, struct per_cpu_zone *pcp, unsigned int list,
+                         bool free_high)
 {
     u32 batch = READ_ONCE(pcp->batch), high = current_high(zone, pcp, batch, free_high), n;
 
@@ -168,7 +169,8 @@ static void drain_cpu(struct cpu *cpu, u32 id)
     struct phys *p = cpu->m->phys;
     s32 nid;
 
-    for_each_online_node(p, nid) {
+    for_each_online_node(p, nid)
+    {
         for (u32 z = 0; z < p->node_data[nid]->nr_zones; z++) {
             struct zone *zone = &p->node_data[nid]->node_zones[z];
 

@@ -34,19 +34,19 @@ struct lru_batches {
 } __cacheline_aligned;
 
 struct phys {
-    struct pglist_data *node_data[MAX_NODES]; /* c; NULL: node has neither memory nor CPUs */
+    struct pglist_data *node_data[MAX_NODES];              /* c; NULL: node has neither memory nor CPUs */
     struct zone *zone_table[MAX_NODES * (ZONES_MASK + 1)]; /* c: by page->flags >> ZONES_PGSHIFT */
-    _Atomic u8 *pageblock_flags;  /* zone->lock to write; pageblock_mt() */
-    _Atomic u8 *block_init;       /* zone->lock to write: one byte for each MAX_ORDER block: memmap initialised */
+    _Atomic u8 *pageblock_flags;                           /* zone->lock to write; pageblock_mt() */
+    _Atomic u8 *block_init;          /* zone->lock to write: one byte for each MAX_ORDER block: memmap initialised */
     struct lru_batches *lru_batches; /* o: [nr_cpus] */
     _Atomic u32 wait[NR_WAIT_WORDS]; /* a: futex words of page waits, hashed by page */
 
-    u32 nr_node_ids;    /* c: highest node + 1 */
-    u64 max_pfn;        /* c */
-    u64 nr_blocks;      /* c: MAX_ORDER blocks up to max_pfn */
-    u64 totalram_pages; /* c: managed pages of all zones */
-    u64 totalreserve_pages; /* s */
-    u64 min_free_kbytes;    /* s: in force */
+    u32 nr_node_ids;             /* c: highest node + 1 */
+    u64 max_pfn;                 /* c */
+    u64 nr_blocks;               /* c: MAX_ORDER blocks up to max_pfn */
+    u64 totalram_pages;          /* c: managed pages of all zones */
+    u64 totalreserve_pages;      /* s */
+    u64 min_free_kbytes;         /* s: in force */
     _Atomic u8 *section_present; /* c: SPARSEMEM_VMEMMAP only */
 
     u32 nr_aliases;
@@ -61,8 +61,8 @@ int phys_attach(struct machine *m, int handle);
 void phys_check(struct machine *m, struct check_report *r);
 
 /* Every allocated block once: its first page and its number of frames. Machine quiet. Reserved frames are not shown. */
-void phys_for_each_used_page(struct machine *m, void (*fn)(struct machine *m, struct page *page, u64 nr_frames, void *arg),
-                             void *arg);
+void phys_for_each_used_page(struct machine *m,
+                             void (*fn)(struct machine *m, struct page *page, u64 nr_frames, void *arg), void *arg);
 
 bool pfn_valid(const struct machine *m, pfn_t pfn);
 /* The page's memmap entry, initialised if it is not yet; NULL: no memory there. For scanners and /proc readers. */
@@ -89,8 +89,8 @@ static inline enum migratetype pageblock_mt(const struct machine *m, u64 pfn)
 }
 
 /* node by node, zone by zone; unpopulated ones too */
-#define for_each_online_node(phys, nid)                           \
-    for ((nid) = 0; (u32)(nid) < (phys)->nr_node_ids; (nid)++)    \
+#define for_each_online_node(phys, nid)                                                                                \
+    for ((nid) = 0; (u32)(nid) < (phys)->nr_node_ids; (nid)++)                                                         \
         if ((phys)->node_data[nid])
 
 /* -- watermarks and sysctls (watermark.c) -------------------------------------------------------------------------------- */

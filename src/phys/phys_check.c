@@ -27,17 +27,16 @@ struct check_ctx {
 };
 
 #define FAIL(ctx, format, ...) check_fail((ctx)->r, "%s: " format, (ctx)->name, __VA_ARGS__)
-#define EXPECT(ctx, what, found, expected)                                                                       \
-    do {                                                                                                          \
-        u64 f_ = (u64)(found), e_ = (u64)(expected);                                                              \
-        if (f_ != e_)                                                                                             \
-            FAIL(ctx, "%s is %llu, recount gives %llu", what, (unsigned long long)f_, (unsigned long long)e_);    \
+#define EXPECT(ctx, what, found, expected)                                                                             \
+    do {                                                                                                               \
+        u64 f_ = (u64)(found), e_ = (u64)(expected);                                                                   \
+        if (f_ != e_)                                                                                                  \
+            FAIL(ctx, "%s is %llu, recount gives %llu", what, (unsigned long long)f_, (unsigned long long)e_);         \
     } while (0)
-#define PAGE_FAIL(ctx, page, what)                                                                                \
-    FAIL(ctx, "pfn %llu: %s: flags %llx refcount %d type %x private %llu",                                        \
-         (unsigned long long)page_to_pfn_nr((ctx)->m, page), what,                                                \
-         (unsigned long long)atomic_load(&(page)->flags), atomic_load(&(page)->_refcount),                        \
-         atomic_load(&(page)->page_type), (unsigned long long)(page)->private)
+#define PAGE_FAIL(ctx, page, what)                                                                                     \
+    FAIL(ctx, "pfn %llu: %s: flags %llx refcount %d type %x private %llu",                                             \
+         (unsigned long long)page_to_pfn_nr((ctx)->m, page), what, (unsigned long long)atomic_load(&(page)->flags),    \
+         atomic_load(&(page)->_refcount), atomic_load(&(page)->page_type), (unsigned long long)(page)->private)
 
 /* -- the memmap, block by block ------------------------------------------------------------------------------------------- */
 
@@ -58,13 +57,14 @@ static u64 block_frames(struct page *page, u64 pfn, u64 end)
     if (page_test_flag(page, PG_reserved))
         return 1;
     /* the rest of a block that is no folio: frames without references */
-    while (pfn + n < end && !folio_ref_count((struct folio *)(page + n)) && !PageTail(page + n) && !is_listed_free(page + n))
+    while (pfn + n < end && !folio_ref_count((struct folio *)(page + n)) && !PageTail(page + n) &&
+           !is_listed_free(page + n))
         n++;
     return n;
 }
 
-void phys_for_each_used_page(struct machine *m, void (*fn)(struct machine *m, struct page *page, u64 nr_frames, void *arg),
-                             void *arg)
+void phys_for_each_used_page(struct machine *m,
+                             void (*fn)(struct machine *m, struct page *page, u64 nr_frames, void *arg), void *arg)
 {
     for (u64 block = 0; block < m->phys->nr_blocks; block++) {
         u64 pfn = block << MAX_PAGE_ORDER, end = MIN(pfn + MAX_ORDER_NR_PAGES, m->phys->max_pfn);
@@ -180,7 +180,8 @@ static void check_listed(struct check_ctx *c, struct page *page, unsigned int or
 {
     u64 pfn = page_to_pfn_nr(c->m, page);
 
-    if (!PageBuddy(page) || page->private != order || !IS_ALIGNED(pfn, 1ul << order) || page_zone(c->m, page) != c->zone)
+    if (!PageBuddy(page) || page->private != order || !IS_ALIGNED(pfn, 1ul << order) ||
+        page_zone(c->m, page) != c->zone)
         PAGE_FAIL(c, page, "F1 on a free list it does not belong to");
     for (u64 at = pfn; at < pfn + (1ul << order); at += pageblock_nr_pages)
         if (pageblock_mt(c->m, at) != mt)
@@ -188,27 +189,34 @@ static void check_listed(struct check_ctx *c, struct page *page, unsigned int or
     check_unmerged(c, page, order, mt);
 }
 
-/* Pages on the free lists. */
+/* Pages on one free list. */
+static u64 check_free_list(struct check_ctx *c, unsigned int order, enum migratetype mt)
+{
+    struct free_area *area = &c->zone->free_area[order];
+    u64 n = 0, counted = atomic_load(&area->nr_free[mt]);
+    struct page *page;
+
+    list_for_each_entry (page, &area->free_list[mt], lru) {
+        if (n++ > counted) /* a loop in the list */
+            break;
+        check_listed(c, page, order, mt);
+    }
+    EXPECT(c, "F4 nr_free", counted, n);
+    return n << order;
+}
+
+/* Pages on all free lists, and on those of CMA. */
 static u64 check_free_lists(struct check_ctx *c, u64 *cma)
 {
     u64 pages = 0;
 
     *cma = 0;
     for (u32 order = 0; order < NR_PAGE_ORDERS; order++) {
-        struct free_area *area = &c->zone->free_area[order];
-
         for (u32 mt = 0; mt < MIGRATE_TYPES; mt++) {
-            u64 n = 0, counted = atomic_load(&area->nr_free[mt]);
-            struct page *page;
+            u64 n = check_free_list(c, order, (enum migratetype)mt);
 
-            list_for_each_entry(page, &area->free_list[mt], lru) {
-                if (n++ > counted)
-                    break;
-                check_listed(c, page, order, (enum migratetype)mt);
-            }
-            EXPECT(c, "F4 nr_free", counted, n);
-            pages += n << order;
-            *cma += mt == MIGRATE_CMA ? n << order : 0;
+            pages += n;
+            *cma += mt == MIGRATE_CMA ? n : 0;
         }
     }
     return pages;
@@ -222,7 +230,7 @@ static u64 check_pcp(struct check_ctx *c, struct per_cpu_zone *pcp)
         unsigned int order = pcp_index_order(i);
         struct page *page;
 
-        list_for_each_entry(page, &pcp->lists[i], lru) {
+        list_for_each_entry (page, &pcp->lists[i], lru) {
             if (pages > pcp->count)
                 break;
             if (!page_has_type(page, PGTY_pcp) || page->private != order || page_zone(c->m, page) != c->zone)
@@ -243,7 +251,8 @@ static void check_deferred(struct check_ctx *c)
         struct deferred_range *d = &zone->deferred[i];
 
         if (d->start >= d->end || d->start < last)
-            FAIL(c, "M2 deferred range %u is [%llu, %llu)", i, (unsigned long long)d->start, (unsigned long long)d->end);
+            FAIL(c, "M2 deferred range %u is [%llu, %llu)", i, (unsigned long long)d->start,
+                 (unsigned long long)d->end);
         last = d->end;
         blocks += d->end - d->start;
         for (u64 b = d->start; b < d->end; b++)
@@ -284,7 +293,8 @@ static void check_watermarks(struct check_ctx *c, u64 lowmem_pages)
         u32 ratio = c->m->config.lowmem_reserve_ratio[z->zone_idx];
 
         above += z->zone_pgdat->node_zones[j].managed_pages;
-        EXPECT(c, "W lowmem_reserve", atomic_load(&z->lowmem_reserve[j]), ratio && z->managed_pages ? above / ratio : 0);
+        EXPECT(c, "W lowmem_reserve", atomic_load(&z->lowmem_reserve[j]),
+               ratio && z->managed_pages ? above / ratio : 0);
     }
 }
 
@@ -330,10 +340,11 @@ static void check_zone(struct check_ctx *c, u64 lowmem_pages, u64 *node_lru)
 static void check_lruvec(struct check_ctx *c, struct pglist_data *pgdat, const u64 *found)
 {
     for (u32 l = 0; l < NR_LRU_LISTS; l++) {
-        u64 pages = 0, counter = (u64)node_page_state(c->m, pgdat->node_id, (enum node_stat_item)(NR_INACTIVE_ANON + l));
+        u64 pages = 0,
+            counter = (u64)node_page_state(c->m, pgdat->node_id, (enum node_stat_item)(NR_INACTIVE_ANON + l));
         struct page *page;
 
-        list_for_each_entry(page, &pgdat->lruvec.lists[l], lru) {
+        list_for_each_entry (page, &pgdat->lruvec.lists[l], lru) {
             if (pages > counter)
                 break;
             if (!page_test_flag(page, PG_lru) || expected_list((struct folio *)page) != l ||
@@ -351,9 +362,8 @@ static u64 lowmem_pages(const struct machine *m)
     u64 sum = 0;
     s32 nid;
 
-    for_each_online_node(m->phys, nid)
-        for (u32 z = 0; z < MAX_NR_ZONES; z++)
-            sum += is_highmem_idx((enum zone_type)z) ? 0 : NODE_DATA(m, nid)->node_zones[z].managed_pages;
+    for_each_online_node(m->phys, nid) for (u32 z = 0; z < MAX_NR_ZONES; z++) sum +=
+        is_highmem_idx((enum zone_type)z) ? 0 : NODE_DATA(m, nid)->node_zones[z].managed_pages;
     return sum;
 }
 
@@ -364,7 +374,8 @@ void phys_check(struct machine *m, struct check_report *r)
     s32 nid;
 
     memblock_check(&m->phys->memblock, r);
-    for_each_online_node(m->phys, nid) {
+    for_each_online_node(m->phys, nid)
+    {
         struct pglist_data *pgdat = NODE_DATA(m, nid);
         u64 lru[NR_LRU_LISTS] = {0};
 

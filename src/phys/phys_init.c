@@ -24,10 +24,10 @@
 
 /* First pfn above each zone that the format can have. */
 static const u64 zone_limit_mib[NR_PT_FORMATS][ZONE_HIGHMEM + 1] = {
-    [PT_X86_32] = {16, 16, 896, ~0ul >> 20},      [PT_X86_PAE] = {16, 16, 896, ~0ul >> 20},
-    [PT_X86_64_4L] = {16, 4096, ~0ul >> 20, 0},   [PT_X86_64_5L] = {16, 4096, ~0ul >> 20, 0},
-    [PT_ARM64_4K] = {4096, 4096, ~0ul >> 20, 0},  [PT_RISCV_SV39] = {0, 4096, ~0ul >> 20, 0},
-    [PT_RISCV_SV48] = {0, 4096, ~0ul >> 20, 0},   [PT_RISCV_SV57] = {0, 4096, ~0ul >> 20, 0},
+    [PT_X86_32] = {16, 16, 896, ~0ul >> 20},     [PT_X86_PAE] = {16, 16, 896, ~0ul >> 20},
+    [PT_X86_64_4L] = {16, 4096, ~0ul >> 20, 0},  [PT_X86_64_5L] = {16, 4096, ~0ul >> 20, 0},
+    [PT_ARM64_4K] = {4096, 4096, ~0ul >> 20, 0}, [PT_RISCV_SV39] = {0, 4096, ~0ul >> 20, 0},
+    [PT_RISCV_SV48] = {0, 4096, ~0ul >> 20, 0},  [PT_RISCV_SV57] = {0, 4096, ~0ul >> 20, 0},
 };
 
 static int memory_setup(struct machine *m)
@@ -207,7 +207,8 @@ static s32 find_next_best_node(const struct machine *m, s32 node, u64 *used, con
         *used |= BIT(node);
         return node;
     }
-    for_each_online_node(m->phys, n) {
+    for_each_online_node(m->phys, n)
+    {
         u64 value;
 
         if (*used >> n & 1)
@@ -259,8 +260,7 @@ static void build_all_zonelists(struct machine *m)
     u32 load[MAX_NODES] = {0};
     s32 nid;
 
-    for_each_online_node(m->phys, nid)
-        build_zonelists(m, nid, load);
+    for_each_online_node(m->phys, nid) build_zonelists(m, nid, load);
 }
 
 int phys_init(struct cpu *cpu)

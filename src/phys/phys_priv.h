@@ -8,8 +8,8 @@
 #include "phys/pressure.h"
 
 /* Flags that a page being freed, and a page being handed out, must not have. */
-#define PAGE_FLAGS_CHECK_AT_FREE                                                                                         \
-    (BIT(PG_lru) | BIT(PG_locked) | BIT(PG_private) | BIT(PG_private_2) | BIT(PG_writeback) | BIT(PG_reserved) |         \
+#define PAGE_FLAGS_CHECK_AT_FREE                                                                                       \
+    (BIT(PG_lru) | BIT(PG_locked) | BIT(PG_private) | BIT(PG_private_2) | BIT(PG_writeback) | BIT(PG_reserved) |       \
      BIT(PG_active) | BIT(PG_unevictable) | BIT(PG_mlocked))
 #define PAGE_FLAGS_ALL (BIT(NR_PAGEFLAGS) - 1)
 #define PAGE_FLAGS_CHECK_AT_PREP (PAGE_FLAGS_ALL & ~BIT(PG_hwpoison))
@@ -50,13 +50,15 @@ void set_pageblock_mt(struct machine *m, u64 pfn, enum migratetype mt);
 /* Moves the free pages of pfn's pageblock to another type's lists and changes the block's type; pages moved. */
 u64 move_freepages_block(struct machine *m, struct zone *zone, u64 pfn, enum migratetype to);
 /* buddy_steal.c */
-struct page *rmqueue_fallback(struct machine *m, struct zone *zone, unsigned int order, enum migratetype mt, u32 alloc_flags);
+struct page *rmqueue_fallback(struct machine *m, struct zone *zone, unsigned int order, enum migratetype mt,
+                              u32 alloc_flags);
 /* Take the lock themselves. */
 void reserve_highatomic_pageblock(struct cpu *cpu, struct zone *zone, struct page *page, unsigned int order);
 bool unreserve_highatomic_pageblock(struct cpu *cpu, const struct alloc_context *ac, bool force);
 
 /* The list of `order` and `mt` as if all of the zone were initialised. */
-static inline struct page *free_area_first(struct machine *m, struct zone *zone, unsigned int order, enum migratetype mt)
+static inline struct page *free_area_first(struct machine *m, struct zone *zone, unsigned int order,
+                                           enum migratetype mt)
 {
     struct free_area *area = &zone->free_area[order];
 
@@ -90,7 +92,7 @@ static inline void zone_update_rich(struct zone *zone)
     atomic_store_explicit(&zone->rich, rich, memory_order_relaxed);
 }
 
-static inline void zone_unlock(struct cpu *cpu, struct zone *zone)
+static inline void zone_unlock(struct cpu *cpu, struct zone *zone) RELEASES(zone->lock)
 {
     zone_update_rich(zone);
     spin_unlock(cpu, &zone->lock);

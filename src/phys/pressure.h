@@ -19,7 +19,8 @@ struct pressure_ops {
     void (*wake_kswapd)(struct cpu *cpu, struct zone *zone, gfp_t gfp, unsigned int order, u32 highest_zoneidx);
     /* Pages reclaimed. */
     u64 (*direct_reclaim)(struct cpu *cpu, gfp_t gfp, unsigned int order, const struct alloc_context *ac);
-    enum compact_result (*direct_compact)(struct cpu *cpu, gfp_t gfp, unsigned int order, const struct alloc_context *ac);
+    enum compact_result (*direct_compact)(struct cpu *cpu, gfp_t gfp, unsigned int order,
+                                          const struct alloc_context *ac);
     /* True: something was killed or is being killed, try again. */
     bool (*out_of_memory)(struct cpu *cpu, gfp_t gfp, unsigned int order, const struct alloc_context *ac);
     /* Node reclaim before falling back to another node; pages reclaimed. */

@@ -11,7 +11,8 @@ const char *zone_name(enum zone_type type)
 
 const char *migratetype_name(enum migratetype mt)
 {
-    static const char names[MIGRATE_TYPES][12] = {"Unmovable", "Movable", "Reclaimable", "HighAtomic", "CMA", "Isolate"};
+    static const char names[MIGRATE_TYPES][12] = {"Unmovable",  "Movable", "Reclaimable",
+                                                  "HighAtomic", "CMA",     "Isolate"};
 
     return names[mt];
 }
@@ -70,13 +71,13 @@ u64 nr_free_pages(const struct machine *m)
     u64 sum = (u64)global_zone_page_state(m, NR_FREE_PAGES);
     s32 nid;
 
-    for_each_online_node(m->phys, nid)
-        for (u32 z = 0; z < MAX_NR_ZONES; z++) {
-            struct zone *zone = &NODE_DATA(m, nid)->node_zones[z];
+    for_each_online_node(m->phys, nid) for (u32 z = 0; z < MAX_NR_ZONES; z++)
+    {
+        struct zone *zone = &NODE_DATA(m, nid)->node_zones[z];
 
-            for (u32 i = 0; zone->pcp && i < m->nr_cpus; i++)
-                sum += READ_ONCE(zone->pcp[i].count);
-        }
+        for (u32 i = 0; zone->pcp && i < m->nr_cpus; i++)
+            sum += READ_ONCE(zone->pcp[i].count);
+    }
     return sum;
 }
 
@@ -92,9 +93,8 @@ u64 si_mem_available_pages(const struct machine *m)
     s64 slab = global_node_page_state(m, NR_SLAB_RECLAIMABLE);
     s32 nid;
 
-    for_each_online_node(m->phys, nid)
-        for (u32 z = 0; z < MAX_NR_ZONES; z++)
-            low += (s64)wmark_pages(&NODE_DATA(m, nid)->node_zones[z], WMARK_LOW);
+    for_each_online_node(m->phys, nid) for (u32 z = 0; z < MAX_NR_ZONES; z++) low +=
+        (s64)wmark_pages(&NODE_DATA(m, nid)->node_zones[z], WMARK_LOW);
     free += cache - MIN(cache / 2, low);
     free += slab - MIN(slab / 2, low);
     return free < 0 ? 0 : (u64)free;

@@ -69,8 +69,7 @@ s64 global_node_page_state(const struct machine *m, enum node_stat_item item)
     s64 sum = 0;
     s32 nid;
 
-    for_each_online_node(m->phys, nid)
-        sum += node_page_state(m, nid, item);
+    for_each_online_node(m->phys, nid) sum += node_page_state(m, nid, item);
     return sum;
 }
 
@@ -79,9 +78,8 @@ s64 global_zone_page_state(const struct machine *m, enum zone_stat_item item)
     s64 sum = 0;
     s32 nid;
 
-    for_each_online_node(m->phys, nid)
-        for (u32 z = 0; z < MAX_NR_ZONES; z++)
-            sum += zone_page_state_exact(m, &NODE_DATA(m, nid)->node_zones[z], item);
+    for_each_online_node(m->phys, nid) for (u32 z = 0; z < MAX_NR_ZONES; z++) sum +=
+        zone_page_state_exact(m, &NODE_DATA(m, nid)->node_zones[z], item);
     return sum;
 }
 

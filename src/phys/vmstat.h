@@ -6,38 +6,38 @@
 #include "base/machine.h"
 #include "phys/page.h"
 
-#define ZONE_STATS(X)                                   \
-    X(NR_FREE_PAGES, "nr_free_pages")                   \
-    X(NR_ZONE_INACTIVE_ANON, "nr_zone_inactive_anon")   \
-    X(NR_ZONE_ACTIVE_ANON, "nr_zone_active_anon")       \
-    X(NR_ZONE_INACTIVE_FILE, "nr_zone_inactive_file")   \
-    X(NR_ZONE_ACTIVE_FILE, "nr_zone_active_file")       \
-    X(NR_ZONE_UNEVICTABLE, "nr_zone_unevictable")       \
-    X(NR_ZONE_WRITE_PENDING, "nr_zone_write_pending")   \
-    X(NR_MLOCK, "nr_mlock")                             \
+#define ZONE_STATS(X)                                                                                                  \
+    X(NR_FREE_PAGES, "nr_free_pages")                                                                                  \
+    X(NR_ZONE_INACTIVE_ANON, "nr_zone_inactive_anon")                                                                  \
+    X(NR_ZONE_ACTIVE_ANON, "nr_zone_active_anon")                                                                      \
+    X(NR_ZONE_INACTIVE_FILE, "nr_zone_inactive_file")                                                                  \
+    X(NR_ZONE_ACTIVE_FILE, "nr_zone_active_file")                                                                      \
+    X(NR_ZONE_UNEVICTABLE, "nr_zone_unevictable")                                                                      \
+    X(NR_ZONE_WRITE_PENDING, "nr_zone_write_pending")                                                                  \
+    X(NR_MLOCK, "nr_mlock")                                                                                            \
     X(NR_FREE_CMA_PAGES, "nr_free_cma")
 
-#define NODE_STATS(X)                                   \
-    X(NR_INACTIVE_ANON, "nr_inactive_anon")             \
-    X(NR_ACTIVE_ANON, "nr_active_anon")                 \
-    X(NR_INACTIVE_FILE, "nr_inactive_file")             \
-    X(NR_ACTIVE_FILE, "nr_active_file")                 \
-    X(NR_UNEVICTABLE, "nr_unevictable")                 \
-    X(NR_SLAB_RECLAIMABLE, "nr_slab_reclaimable")       \
-    X(NR_SLAB_UNRECLAIMABLE, "nr_slab_unreclaimable")   \
-    X(NR_ISOLATED_ANON, "nr_isolated_anon")             \
-    X(NR_ISOLATED_FILE, "nr_isolated_file")             \
-    X(NR_ANON_MAPPED, "nr_anon_pages")                  \
-    X(NR_FILE_MAPPED, "nr_mapped")                      \
-    X(NR_FILE_PAGES, "nr_file_pages")                   \
-    X(NR_FILE_DIRTY, "nr_dirty")                        \
-    X(NR_WRITEBACK, "nr_writeback")                     \
-    X(NR_SHMEM, "nr_shmem")                             \
-    X(NR_ANON_THPS, "nr_anon_transparent_hugepages")    \
-    X(NR_DIRTIED, "nr_dirtied")                         \
-    X(NR_WRITTEN, "nr_written")                         \
-    X(NR_KERNEL_STACK_KB, "nr_kernel_stack")            \
-    X(NR_PAGETABLE, "nr_page_table_pages")              \
+#define NODE_STATS(X)                                                                                                  \
+    X(NR_INACTIVE_ANON, "nr_inactive_anon")                                                                            \
+    X(NR_ACTIVE_ANON, "nr_active_anon")                                                                                \
+    X(NR_INACTIVE_FILE, "nr_inactive_file")                                                                            \
+    X(NR_ACTIVE_FILE, "nr_active_file")                                                                                \
+    X(NR_UNEVICTABLE, "nr_unevictable")                                                                                \
+    X(NR_SLAB_RECLAIMABLE, "nr_slab_reclaimable")                                                                      \
+    X(NR_SLAB_UNRECLAIMABLE, "nr_slab_unreclaimable")                                                                  \
+    X(NR_ISOLATED_ANON, "nr_isolated_anon")                                                                            \
+    X(NR_ISOLATED_FILE, "nr_isolated_file")                                                                            \
+    X(NR_ANON_MAPPED, "nr_anon_pages")                                                                                 \
+    X(NR_FILE_MAPPED, "nr_mapped")                                                                                     \
+    X(NR_FILE_PAGES, "nr_file_pages")                                                                                  \
+    X(NR_FILE_DIRTY, "nr_dirty")                                                                                       \
+    X(NR_WRITEBACK, "nr_writeback")                                                                                    \
+    X(NR_SHMEM, "nr_shmem")                                                                                            \
+    X(NR_ANON_THPS, "nr_anon_transparent_hugepages")                                                                   \
+    X(NR_DIRTIED, "nr_dirtied")                                                                                        \
+    X(NR_WRITTEN, "nr_written")                                                                                        \
+    X(NR_KERNEL_STACK_KB, "nr_kernel_stack")                                                                           \
+    X(NR_PAGETABLE, "nr_page_table_pages")                                                                             \
     X(NR_SECONDARY_PAGETABLE, "nr_sec_page_table_pages")
 
 enum zone_stat_item {

@@ -114,7 +114,8 @@ static void setup_zone_wmark(struct machine *m, struct zone *zone, u64 pages_min
 {
     u64 managed = zone->managed_pages, share = lowmem_pages ? pages_min * managed / lowmem_pages : 0, min = share, step;
 
-    if (is_highmem_idx((enum zone_type)zone->zone_idx)) /* nobody needs a reserve of memory the kernel cannot use itself */
+    if (is_highmem_idx(
+            (enum zone_type)zone->zone_idx)) /* nobody needs a reserve of memory the kernel cannot use itself */
         min = MAX(MIN(managed / 1024, 128ul), (u64)SWAP_CLUSTER_MAX);
     step = MAX(share >> 2, managed * m->config.watermark_scale_factor / 10000);
     set_u64(&zone->watermark_boost, 0);
@@ -131,7 +132,8 @@ static void setup_totalreserve(struct machine *m)
     u64 total = 0;
     s32 nid;
 
-    for_each_online_node(p, nid) {
+    for_each_online_node(p, nid)
+    {
         struct pglist_data *pgdat = p->node_data[nid];
 
         pgdat->totalreserve_pages = 0;
@@ -191,8 +193,8 @@ static void setup_pcp_sizes(struct machine *m, struct zone *zone)
     }
 }
 
-#define for_each_zone(m, nid, zone)                                                                              \
-    for_each_online_node((m)->phys, nid) for ((zone) = (m)->phys->node_data[nid]->node_zones;                      \
+#define for_each_zone(m, nid, zone)                                                                                    \
+    for_each_online_node((m)->phys, nid) for ((zone) = (m)->phys->node_data[nid]->node_zones;                          \
                                               (zone) < (m)->phys->node_data[nid]->node_zones + MAX_NR_ZONES; (zone)++)
 
 void setup_per_zone_wmarks(struct machine *m)
@@ -201,12 +203,10 @@ void setup_per_zone_wmarks(struct machine *m)
     struct zone *zone;
     s32 nid;
 
+    for_each_zone(m, nid, zone) if (!is_highmem_idx((enum zone_type)zone->zone_idx)) lowmem += zone->managed_pages;
+    for_each_online_node(m->phys, nid) setup_lowmem_reserve(m, m->phys->node_data[nid]);
     for_each_zone(m, nid, zone)
-        if (!is_highmem_idx((enum zone_type)zone->zone_idx))
-            lowmem += zone->managed_pages;
-    for_each_online_node(m->phys, nid)
-        setup_lowmem_reserve(m, m->phys->node_data[nid]);
-    for_each_zone(m, nid, zone) {
+    {
         setup_zone_wmark(m, zone, pages_min, lowmem);
         zone_update_rich(zone);
         if (populated_zone(zone))
@@ -226,7 +226,8 @@ static u64 nr_free_buffer_pages(const struct machine *m)
     while (!m->phys->node_data[nid])
         nid++;
     for_each_zone_zonelist_nodemask(zone, z, NODE_DATA(m, nid)->node_zonelists[ZONELIST_FALLBACK], gfp_zone(GFP_USER),
-                                    NULL) {
+                                    NULL)
+    {
         u64 high = wmark_pages(zone, WMARK_HIGH);
 
         sum += zone->managed_pages > high ? zone->managed_pages - high : 0;
@@ -255,10 +256,11 @@ void refresh_zone_stat_thresholds(struct machine *m)
     struct zone *zone;
     s32 nid;
 
-    for_each_online_node(m->phys, nid)
-        for (u32 i = 0; i < m->nr_cpus; i++)
-            NODE_DATA(m, nid)->per_cpu[i].stat_threshold = 0;
-    for_each_zone(m, nid, zone) {
+    for_each_online_node(m->phys, nid) for (u32 i = 0; i < m->nr_cpus; i++) NODE_DATA(m, nid)
+        ->per_cpu[i]
+        .stat_threshold = 0;
+    for_each_zone(m, nid, zone)
+    {
         s8 t = stat_threshold(m, zone);
 
         if (!populated_zone(zone))
@@ -299,8 +301,7 @@ int phys_set_sysctl(struct cpu *cpu, const struct vm_sysctl *s)
 
     if (s->watermark_scale_factor < 1 || s->watermark_scale_factor > 3000)
         return -EINVAL;
-    if (s->percpu_pagelist_high_fraction &&
-        s->percpu_pagelist_high_fraction < MIN_PERCPU_PAGELIST_HIGH_FRACTION)
+    if (s->percpu_pagelist_high_fraction && s->percpu_pagelist_high_fraction < MIN_PERCPU_PAGELIST_HIGH_FRACTION)
         return -EINVAL;
     m->config.watermark_scale_factor = s->watermark_scale_factor;
     m->config.watermark_boost_factor = s->watermark_boost_factor;

@@ -22,7 +22,8 @@ static void first_unmovable_claims_a_block(void **state)
     struct machine *m = test_machine_phys(NULL);
     struct cpu *cpu = test_cpu(m);
     struct page *a = alloc_pages(cpu, GFP_KERNEL, 4), *b = alloc_pages(cpu, GFP_KERNEL, 4);
-    struct page *c = alloc_pages(cpu, GFP_HIGHUSER_MOVABLE, 4), *d = alloc_pages(cpu, GFP_KERNEL | __GFP_RECLAIMABLE, 4);
+    struct page *c = alloc_pages(cpu, GFP_HIGHUSER_MOVABLE, 4),
+                *d = alloc_pages(cpu, GFP_KERNEL | __GFP_RECLAIMABLE, 4);
     u64 block = page_to_pfn_nr(m, a) >> MAX_PAGE_ORDER;
 
     assert_int_equal(mt_of(m, a), MIGRATE_UNMOVABLE);
@@ -370,9 +371,12 @@ static void zeroing(void **state)
 static void random_operations(void **state)
 {
     enum { SLOTS = 400 };
-    static const gfp_t kinds[] = {GFP_KERNEL, GFP_HIGHUSER_MOVABLE, GFP_KERNEL | __GFP_RECLAIMABLE, GFP_KERNEL | GFP_DMA,
-                                  GFP_ATOMIC, GFP_HIGHUSER_MOVABLE | __GFP_COMP};
-    struct { struct page *page; unsigned int order; } slot[SLOTS] = {{NULL, 0}};
+    static const gfp_t kinds[] = {GFP_KERNEL,           GFP_HIGHUSER_MOVABLE, GFP_KERNEL | __GFP_RECLAIMABLE,
+                                  GFP_KERNEL | GFP_DMA, GFP_ATOMIC,           GFP_HIGHUSER_MOVABLE | __GFP_COMP};
+    struct {
+        struct page *page;
+        unsigned int order;
+    } slot[SLOTS] = {{NULL, 0}};
     struct machine_config c;
     struct machine *m;
     struct cpu *cpu;
@@ -417,12 +421,18 @@ static void random_operations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(first_unmovable_claims_a_block), cmocka_unit_test(stealing),
-        cmocka_unit_test(movable_robs_without_claiming),  cmocka_unit_test(mixing_boosts_the_watermark),
-        cmocka_unit_test(highatomic_reserve),             cmocka_unit_test(per_cpu_lists),
-        cmocka_unit_test(draining_other_cpus),            cmocka_unit_test(exact_and_split),
-        cmocka_unit_test(bulk),                           cmocka_unit_test(compound_pages),
-        cmocka_unit_test(late_reference),                 cmocka_unit_test(zeroing),
+        cmocka_unit_test(first_unmovable_claims_a_block),
+        cmocka_unit_test(stealing),
+        cmocka_unit_test(movable_robs_without_claiming),
+        cmocka_unit_test(mixing_boosts_the_watermark),
+        cmocka_unit_test(highatomic_reserve),
+        cmocka_unit_test(per_cpu_lists),
+        cmocka_unit_test(draining_other_cpus),
+        cmocka_unit_test(exact_and_split),
+        cmocka_unit_test(bulk),
+        cmocka_unit_test(compound_pages),
+        cmocka_unit_test(late_reference),
+        cmocka_unit_test(zeroing),
         cmocka_unit_test(random_operations),
     };
 

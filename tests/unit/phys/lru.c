@@ -259,8 +259,8 @@ static void churn_on_four_cpus(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(batches_fill_and_drain), cmocka_unit_test(mark_accessed_steps),
-        cmocka_unit_test(isolate_and_put_back),   cmocka_unit_test(counters_fold_at_the_threshold),
+        cmocka_unit_test(batches_fill_and_drain),    cmocka_unit_test(mark_accessed_steps),
+        cmocka_unit_test(isolate_and_put_back),      cmocka_unit_test(counters_fold_at_the_threshold),
         cmocka_unit_test(page_lock_between_threads), cmocka_unit_test(writeback_wakes_all),
         cmocka_unit_test(churn_on_four_cpus),
     };

@@ -180,7 +180,8 @@ static void random_against_bitmap(void **state)
         u64 total = 0;
 
         assert_int_equal(add ? memblock_reserve(mb, at * PAGE_SIZE, n * PAGE_SIZE)
-                             : memblock_phys_free(mb, at * PAGE_SIZE, n * PAGE_SIZE), 0);
+                             : memblock_phys_free(mb, at * PAGE_SIZE, n * PAGE_SIZE),
+                         0);
         for (u32 i = at; i < at + n; i++)
             bit[i] = add;
         for (u32 i = 0; i < 256; i++) {
@@ -203,19 +204,53 @@ struct fw_case {
     struct mem_range out[6];
 };
 
-#define R(from, to, type_, nid_) {.start = MIB(from), .size = MIB((to) - (from)), .type = type_, .nid = nid_}
+#define R(from, to, type_, nid_)                                                                                       \
+    {                                                                                                                  \
+        .start = MIB(from), .size = MIB((to) - (from)), .type = type_, .nid = nid_                                     \
+    }
 
 static const struct fw_case fw_cases[] = {
-    {"restrictive type wins", 0, 1, 2, {R(0, 100, E820_RAM, -1), R(40, 60, E820_RESERVED, -1)}, 3,
+    {"restrictive type wins",
+     0,
+     1,
+     2,
+     {R(0, 100, E820_RAM, -1), R(40, 60, E820_RESERVED, -1)},
+     3,
      {R(0, 40, E820_RAM, 0), R(40, 60, E820_RESERVED, -1), R(60, 100, E820_RAM, 0)}},
-    {"unsorted, touching ranges join", 0, 1, 3, {R(50, 100, E820_RAM, -1), R(100, 120, E820_NVS, -1), R(0, 50, E820_RAM, -1)},
-     2, {R(0, 100, E820_RAM, 0), R(100, 120, E820_NVS, -1)}},
-    {"mem= cuts RAM by address", MIB(70), 1, 2, {R(0, 64, E820_RAM, -1), R(66, 128, E820_RAM, -1)}, 2,
+    {"unsorted, touching ranges join",
+     0,
+     1,
+     3,
+     {R(50, 100, E820_RAM, -1), R(100, 120, E820_NVS, -1), R(0, 50, E820_RAM, -1)},
+     2,
+     {R(0, 100, E820_RAM, 0), R(100, 120, E820_NVS, -1)}},
+    {"mem= cuts RAM by address",
+     MIB(70),
+     1,
+     2,
+     {R(0, 64, E820_RAM, -1), R(66, 128, E820_RAM, -1)},
+     2,
      {R(0, 64, E820_RAM, 0), R(66, 70, E820_RAM, 0)}},
-    {"nodes in equal shares", 0, 2, 1, {R(0, 256, E820_RAM, -1)}, 2, {R(0, 128, E820_RAM, 0), R(128, 256, E820_RAM, 1)}},
-    {"given nodes stay", 0, 2, 2, {R(0, 64, E820_RAM, 1), R(64, 128, E820_RAM, 0)}, 2,
+    {"nodes in equal shares",
+     0,
+     2,
+     1,
+     {R(0, 256, E820_RAM, -1)},
+     2,
+     {R(0, 128, E820_RAM, 0), R(128, 256, E820_RAM, 1)}},
+    {"given nodes stay",
+     0,
+     2,
+     2,
+     {R(0, 64, E820_RAM, 1), R(64, 128, E820_RAM, 0)},
+     2,
      {R(0, 64, E820_RAM, 1), R(64, 128, E820_RAM, 0)}},
-    {"shares leave holes out", 0, 2, 2, {R(0, 96, E820_RAM, -1), R(128, 288, E820_RAM, -1)}, 3,
+    {"shares leave holes out",
+     0,
+     2,
+     2,
+     {R(0, 96, E820_RAM, -1), R(128, 288, E820_RAM, -1)},
+     3,
      {R(0, 96, E820_RAM, 0), R(128, 160, E820_RAM, 0), R(160, 288, E820_RAM, 1)}},
 };
 

@@ -64,10 +64,8 @@ struct zone_case {
 };
 
 static const struct zone_case zone_cases[] = {
-    {PT_X86_64_4L, 5ul << 30, {16, 3056, 2048}},
-    {PT_X86_32, 1ul << 30, {16, 0, 880, 128}},
-    {PT_X86_PAE, 5ul << 30, {16, 0, 880, 2176 + 2048}},
-    {PT_ARM64_4K, 4ul << 30, {3072, 0, 1024}},
+    {PT_X86_64_4L, 5ul << 30, {16, 3056, 2048}},        {PT_X86_32, 1ul << 30, {16, 0, 880, 128}},
+    {PT_X86_PAE, 5ul << 30, {16, 0, 880, 2176 + 2048}}, {PT_ARM64_4K, 4ul << 30, {3072, 0, 1024}},
     {PT_RISCV_SV48, 4ul << 30, {0, 2048, 2048}},
 };
 
@@ -243,10 +241,10 @@ static void too_small_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(flatmem_and_vmemmap_agree),     cmocka_unit_test(memmap_is_on_its_node),
-        cmocka_unit_test(zones_of_each_format),          cmocka_unit_test(zonelists_by_distance),
+        cmocka_unit_test(flatmem_and_vmemmap_agree),      cmocka_unit_test(memmap_is_on_its_node),
+        cmocka_unit_test(zones_of_each_format),           cmocka_unit_test(zonelists_by_distance),
         cmocka_unit_test(gfp_flags_choose_zone_and_node), cmocka_unit_test(lazy_memmap),
-        cmocka_unit_test(whole_memory_can_be_had),       cmocka_unit_test(a_terabyte_boots_lazily),
+        cmocka_unit_test(whole_memory_can_be_had),        cmocka_unit_test(a_terabyte_boots_lazily),
         cmocka_unit_test(too_small_is_refused),
     };
 

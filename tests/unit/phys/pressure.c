@@ -44,7 +44,8 @@ static u64 direct_reclaim(struct cpu *cpu, gfp_t gfp, unsigned int order, const 
     return release(cpu, script.reclaim_frees);
 }
 
-static enum compact_result direct_compact(struct cpu *cpu, gfp_t gfp, unsigned int order, const struct alloc_context *ac)
+static enum compact_result direct_compact(struct cpu *cpu, gfp_t gfp, unsigned int order,
+                                          const struct alloc_context *ac)
 {
     note('c');
     return script.compact;
@@ -235,7 +236,8 @@ static void injected_failures(void **state)
     struct cpu *cpu = test_cpu(m);
     u64 before = nr_free_pages(m);
 
-    for_each_failing_allocation(m, nth) {
+    for_each_failing_allocation(m, nth)
+    {
         struct page *a = alloc_page(cpu, GFP_KERNEL), *b = alloc_pages(cpu, GFP_KERNEL, 3);
         void *c = alloc_pages_exact(cpu, 3 * PAGE_SIZE, GFP_KERNEL);
         struct folio *d = folio_alloc(cpu, GFP_HIGHUSER_MOVABLE, 9);

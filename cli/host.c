@@ -51,6 +51,7 @@ void host_config(struct machine_config *c, enum guest_arch arch)
     machine_config_default(c);
     set(c, "arch", arch_key[arch]);
     set(c, "name", "host");
+    set(c, "page_cache", "warm"); /* its files have been read before, most often */
     snprintf(value, sizeof(value), "%ld", sysconf(_SC_NPROCESSORS_ONLN));
     set(c, "cpus", value);
     snprintf(value, sizeof(value), "%lluM", (unsigned long long)(host_memory() >> 20));

@@ -252,6 +252,7 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
+    args.quire = os.path.abspath(args.quire)
     bad = 0
     with tempfile.TemporaryDirectory(prefix="quire-programs-") as folder:
         chosen = [c for c in cases(folder) if (c.name in args.names if args.names else args.full or not c.full)]

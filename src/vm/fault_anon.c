@@ -16,12 +16,7 @@
 
 struct folio *alloc_zeroed_user_folio(struct cpu *cpu)
 {
-    struct page *page = alloc_page(cpu, GFP_HIGHUSER_MOVABLE | __GFP_ZERO);
-
-    if (unlikely(!page))
-        return NULL;
-    charge(cpu, COST_ZERO_PAGE);
-    return (struct folio *)page;
+    return (struct folio *)alloc_page(cpu, GFP_HIGHUSER_MOVABLE | __GFP_ZERO); /* clearing is charged there */
 }
 
 struct folio *alloc_user_folio(struct cpu *cpu)

@@ -96,6 +96,9 @@ static void op_mmap(struct run *r, struct input *in)
     struct model_page like = {.mapped = true, .prot = how & 7, .shared = how & 8, .object = NO_OBJECT};
     struct file *file = how & 16 ? r->file : NULL;
     u32 flags = like.shared ? MAP_SHARED_ : MAP_PRIVATE_;
+    /* Populating a private writable mapping makes the copies at once: how many is not known when memory may end in between. */
+    bool copies = file && !like.shared && (how & PROT_WRITE_);
+    bool populate = (how & 64) && !(copies && atomic_load(&r->m->fail.countdown));
     s64 ret;
 
     if (file) {
@@ -107,7 +110,7 @@ static void op_mmap(struct run *r, struct input *in)
         like.object = (u8)r->objects.nr;
     }
     flags |= (how & 32 ? MAP_FIXED_NOREPLACE_ : MAP_FIXED_) | (file ? 0 : MAP_ANONYMOUS_) |
-             (how & 64 ? MAP_POPULATE_ : 0) | (how & 128 ? MAP_NORESERVE_ : 0);
+             (populate ? MAP_POPULATE_ : 0) | (how & 128 ? MAP_NORESERVE_ : 0);
     ret = sys_mmap(cpu_of(r), page_va(g.first), g.nr * PAGE_SIZE, how & 7, flags, file, like.offset * PAGE_SIZE);
     TRACE(r, "task %u: mmap(%u +%u, how %02x) = %lld\n", r->now, g.first, g.nr, how, (long long)ret);
     if ((how & 32) && model_count_mapped(mm_of(r), g.first, g.nr)) {
@@ -119,6 +122,11 @@ static void op_mmap(struct run *r, struct input *in)
     REQUIRE(ret == (s64)page_va(g.first));
     r->objects.nr += like.shared && !file;
     model_map(mm_of(r), g.first, g.nr, &like);
+    for (u32 i = 0; i < g.nr && copies && populate; i++) {
+        struct model_page *p = &mm_of(r)->page[g.first + i];
+
+        model_write(&r->objects, p, model_read(&r->objects, p));
+    }
 }
 
 static void op_munmap(struct run *r, struct input *in)

@@ -227,7 +227,7 @@ static void take_signals(struct launcher *l)
 
 static void open_pidfds(struct launcher *l)
 {
-    for (u32 i = 0; i < SESSION_PROCS; i++) {
+    for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++) {
         struct session_proc *p = &l->s->proc[i];
         s32 pid = atomic_load(&p->pid);
 
@@ -251,7 +251,7 @@ static void watch_once(struct launcher *l, int timeout_ms)
 
     open_pidfds(l);
     fd[0] = (struct pollfd){.fd = l->signals, .events = POLLIN};
-    for (u32 i = 0; i < SESSION_PROCS; i++)
+    for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++)
         if (l->pidfd[i]) {
             slot[nr] = i;
             fd[nr++] = (struct pollfd){.fd = l->pidfd[i], .events = POLLIN};
@@ -271,7 +271,7 @@ static u32 nr_processes(const struct launcher *l)
 {
     u32 n = 0;
 
-    for (u32 i = 0; i < SESSION_PROCS; i++)
+    for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++)
         n += atomic_load(&l->s->proc[i].state) != PROC_FREE;
     return n;
 }
@@ -312,7 +312,7 @@ static void watch(struct launcher *l)
 /* Whoever still runs is kept out of the machines, for the report and for good. */
 static void stop_followers(struct launcher *l)
 {
-    for (u32 i = 0; i < SESSION_PROCS; i++)
+    for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++)
         if (atomic_load(&l->s->proc[i].state) != PROC_FREE)
             gate_freeze(&l->s->proc[i], 0);
 }
@@ -321,7 +321,7 @@ static void release_followers(struct launcher *l)
 {
     for (u32 i = 0; i < l->s->nr_machines; i++)
         session_machine_dead(l->s, i, "the run has ended");
-    for (u32 i = 0; i < SESSION_PROCS; i++)
+    for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++)
         if (atomic_load(&l->s->proc[i].state) != PROC_FREE)
             gate_thaw(&l->s->proc[i]);
 }

@@ -72,6 +72,7 @@ struct process {
     struct machine *machine[SESSION_MACHINES];
     pthread_mutex_t order; /* F3 */
     _Atomic u32 nr_threads;
+    u32 vcpu_top; /* no vCPU at or above was ever used */
     s32 pid;
     bool loaded; /* the program's image is in the machines */
     char exe[SESSION_PATH];

@@ -183,7 +183,7 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 static struct vcpu *vcpu_of_thread(u32 tid)
 {
-    for (u32 i = 0; i < MAX_VCPUS; i++)
+    for (u32 i = 0; i < process.vcpu_top; i++)
         if (vcpus[i].state != VCPU_NONE && vcpus[i].tid == tid)
             return &vcpus[i];
     return NULL;
@@ -198,6 +198,7 @@ static void vcpu_init(qemu_plugin_id_t id, unsigned int index)
         abort();
     parent = vcpu_of_thread((u32)syscall(SYS_gettid));
     vcpu_clear(&vcpus[index]);
+    process.vcpu_top = MAX(process.vcpu_top, index + 1); /* qemu makes vCPUs one at a time */
     vcpus[index].state = VCPU_NEW;
     if (parent)
         thread_started(parent, &vcpus[index]);
@@ -307,8 +308,6 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
     }
     redirect_messages();
     syscall_init(process.arch);
-    for (u32 i = 0; i < MAX_VCPUS; i++)
-        vcpu_clear(&vcpus[i]);
     qemu_plugin_register_vcpu_init_cb(id, vcpu_init);
     qemu_plugin_register_vcpu_exit_cb(id, vcpu_exit);
     qemu_plugin_register_vcpu_tb_trans_cb(id, translate);

@@ -126,7 +126,7 @@ static void child_adopt(struct vcpu *v)
     struct session_thread *thread = v->child_thread;
     u32 index = v->index;
 
-    for (u32 i = 0; i < MAX_VCPUS; i++)
+    for (u32 i = 0; i < process.vcpu_top; i++)
         if (i == index || vcpus[i].state != VCPU_NONE)
             vcpu_clear(&vcpus[i]);
     pthread_mutex_init(&process.order, NULL);
@@ -146,6 +146,16 @@ static void child_adopt(struct vcpu *v)
     vcpu_acquire(v);
 }
 
+/* qemu made a vCPU, but no thread for it. */
+static void drop_new_vcpu(const struct session_thread *thread)
+{
+    for (u32 i = 0; i < process.vcpu_top; i++)
+        if (vcpus[i].state == VCPU_NEW && vcpus[i].thread == thread) {
+            vcpu_clear(&vcpus[i]);
+            atomic_fetch_sub(&process.nr_threads, 1);
+        }
+}
+
 static void fork_undo(struct vcpu *v)
 {
     vcpu_release(v);
@@ -153,6 +163,7 @@ static void fork_undo(struct vcpu *v)
         session_drop_threads(process.s, v->child, NULL);
         session_proc_free(v->child);
     } else if (v->child_thread) {
+        drop_new_vcpu(v->child_thread);
         session_drop_thread(process.s, process.slot, v->child_thread);
     }
     vcpu_acquire(v);
@@ -435,7 +446,7 @@ static bool kill_hits(const struct session_proc *p, s64 target)
 void kill_before(struct vcpu *v, s64 target, int sig)
 {
     v->killing = sig == SIGKILL || sig == SIGSTOP;
-    for (u32 i = 0; v->killing && i < SESSION_PROCS; i++)
+    for (u32 i = 0; v->killing && i < atomic_load(&process.s->proc_top); i++)
         if (kill_hits(&process.s->proc[i], target))
             gate_freeze(&process.s->proc[i], 0);
 }
@@ -445,7 +456,7 @@ void kill_after(struct vcpu *v, s64 target, int sig, s64 ret)
     if (!v->killing)
         return;
     v->killing = false;
-    for (u32 i = 0; (ret < 0 || sig == SIGSTOP) && i < SESSION_PROCS; i++)
+    for (u32 i = 0; (ret < 0 || sig == SIGSTOP) && i < atomic_load(&process.s->proc_top); i++)
         if (kill_hits(&process.s->proc[i], target))
             gate_thaw(&process.s->proc[i]);
 }

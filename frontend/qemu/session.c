@@ -92,6 +92,14 @@ void session_machine_dead(struct session *s, u32 machine, const char *format, ..
     va_end(ap);
 }
 
+static void raise_top(_Atomic u32 *top, u32 index)
+{
+    u32 old = atomic_load(top);
+
+    while (old <= index && !atomic_compare_exchange_weak(top, &old, index + 1))
+        ;
+}
+
 /* -- slots ---------------------------------------------------------------------------------------------------------- */
 
 struct session_proc *session_proc_new(struct session *s, int ppid)
@@ -102,6 +110,7 @@ struct session_proc *session_proc_new(struct session *s, int ppid)
 
         if (!atomic_compare_exchange_strong(&p->state, &free, PROC_FORKING))
             continue;
+        raise_top(&s->proc_top, i);
         atomic_store(&p->pid, 0);
         p->ppid = ppid;
         atomic_store(&p->in_core, 0);
@@ -116,7 +125,7 @@ struct session_proc *session_proc_new(struct session *s, int ppid)
 
 struct session_proc *session_proc_find(struct session *s, int pid)
 {
-    for (u32 i = 0; i < SESSION_PROCS; i++)
+    for (u32 i = 0; i < atomic_load(&s->proc_top); i++)
         if (atomic_load(&s->proc[i].state) != PROC_FREE && atomic_load(&s->proc[i].pid) == pid)
             return &s->proc[i];
     return NULL;
@@ -137,6 +146,7 @@ struct session_thread *session_thread_new(struct session *s, struct session_proc
         if (atomic_load_explicit(&t->state, memory_order_relaxed) != THREAD_FREE ||
             !atomic_compare_exchange_strong(&t->state, &free, THREAD_LIVE))
             continue;
+        raise_top(&s->thread_top, i);
         t->proc = session_proc_index(s, p);
         atomic_store(&t->tid, 0);
         memset(t->task, 0, sizeof(t->task));
@@ -229,7 +239,7 @@ void session_drop_threads(struct session *s, struct session_proc *p, struct sess
 {
     u32 index = session_proc_index(s, p);
 
-    for (u32 k = 0; k < SESSION_THREADS; k++) {
+    for (u32 k = 0; k < atomic_load(&s->thread_top); k++) {
         struct session_thread *t = &s->thread[k];
 
         if (t == keep || atomic_load_explicit(&t->state, memory_order_relaxed) != THREAD_LIVE || t->proc != index)
@@ -241,9 +251,10 @@ void session_drop_threads(struct session *s, struct session_proc *p, struct sess
 void session_release_dead_cpus(struct session *s, struct session_proc *p)
 {
     u32 index = session_proc_index(s, p), nr = 0;
-    u32 *tids = calloc(SESSION_THREADS, sizeof(*tids));
+    u32 top = atomic_load(&s->thread_top);
+    u32 *tids = calloc(top + 1, sizeof(*tids));
 
-    for (u32 k = 0; tids && k < SESSION_THREADS; k++) {
+    for (u32 k = 0; tids && k < top; k++) {
         struct session_thread *t = &s->thread[k];
 
         if (atomic_load(&t->state) == THREAD_LIVE && t->proc == index && atomic_load(&t->tid))

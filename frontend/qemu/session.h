@@ -108,7 +108,8 @@ struct session {
     _Atomic u64 enosys[NR_GUEST_ARCHS][SESSION_SYSCALLS]; /* a: answered "not implemented" by qemu itself, by number */
     _Atomic u32 nr_notices;                               /* a */
     char notice[SESSION_NOTICES][SESSION_NOTICE_TEXT];
-    _Atomic u32 nr_records, nr_vmas; /* a */
+    _Atomic u32 nr_records, nr_vmas;  /* a */
+    _Atomic u32 proc_top, thread_top; /* a: no slot at or above these was ever used */
     struct session_record record[SESSION_RECORDS];
     struct session_vma vma[SESSION_VMAS];
     struct session_proc proc[SESSION_PROCS];

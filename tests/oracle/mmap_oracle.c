@@ -181,6 +181,18 @@ static size_t read_all(int fd, char *buf, size_t size)
     return n;
 }
 
+/* The two-letter names behind VmFlags, without those that only this kernel's configuration decides. */
+static char *copy_flags(char *out, const char *flags)
+{
+    char name[3];
+    int used;
+
+    for (; sscanf(flags, " %2s%n", name, &used) == 1; flags += used)
+        if (strcmp(name, "sd") && strcmp(name, "um"))
+            out += sprintf(out, " %s", name);
+    return out;
+}
+
 /* The arena's part, one VMA per line: pages from the arena's start, permissions, offset, flags if asked for. */
 static void native_list(struct run *r, bool flags)
 {
@@ -200,14 +212,7 @@ static void native_list(struct run *r, bool flags)
                 out += sprintf(out, "%4ld-%-4ld %s %lx%s", ((long)start - (long)ARENA) / 4096,
                                ((long)end - (long)ARENA) / 4096, perms, off, flags ? "" : "\n");
         } else if (flags && inside && !strncmp(line, "VmFlags:", 8)) {
-            for (char *f = line + 8; *f; f += 3) {
-                if (*f == ' ')
-                    f++;
-                if (!*f)
-                    break;
-                if (strncmp(f, "sd", 2) && strncmp(f, "um", 2))
-                    out += sprintf(out, " %.2s", f);
-            }
+            out = copy_flags(out, line + 8);
             out += sprintf(out, "\n");
         }
     }

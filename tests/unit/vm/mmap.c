@@ -201,6 +201,13 @@ static void test_pictures(void **state)
     test_machine_end(m);
 }
 
+static void expect_unchanged(struct cpu *cpu, const char *what, const char *picture, u64 total_vm, s64 committed)
+{
+    expect(cpu, what, picture);
+    assert_int_equal(cpu->current->mm->total_vm, total_vm);
+    assert_int_equal(atomic_load(&cpu->m->vm->vm_committed_as), committed);
+}
+
 /*
  * Every allocation of every case fails once: the list is as it was, and so are the counters. Two kinds of call go on without:
  * a merge that needs memory (the VMAs stay apart), and mprotect() and move of several VMAs, which are done one by one.
@@ -227,16 +234,10 @@ static void test_pictures_failing(void **state)
             result = perform(cpu, op);
             failed = fail_injected(m);
             if (result < 0 && !one_by_one) {
-                bool unmapped = op->what == REMAP && op->to; /* the target of MREMAP_FIXED goes first */
-
                 assert_true(failed);
                 assert_int_equal(result, op->what == ADVISE ? -EAGAIN : -ENOMEM);
-                if (!unmapped)
-                    expect(cpu, t->name, before);
-                if (!unmapped)
-                    assert_int_equal(task->mm->total_vm, total_vm);
-                if (!unmapped)
-                    assert_int_equal(atomic_load(&m->vm->vm_committed_as), committed);
+                if (op->what != REMAP || !op->to) /* the target of MREMAP_FIXED goes first */
+                    expect_unchanged(cpu, t->name, before, total_vm, committed);
             } else if (!failed) {
                 expect(cpu, t->name, t->after);
             }

@@ -30,7 +30,8 @@ static void show(char **argv)
     for (int s = 1; s < 32; s++) {
         sigaction(s, NULL, &sa);
         if (sa.sa_handler == SIG_IGN || sigismember(&mask, s))
-            printf("signal %d%s%s\n", s, sa.sa_handler == SIG_IGN ? " ignored" : "", sigismember(&mask, s) ? " blocked" : "");
+            printf("signal %d%s%s\n", s, sa.sa_handler == SIG_IGN ? " ignored" : "",
+                   sigismember(&mask, s) ? " blocked" : "");
     }
 }
 

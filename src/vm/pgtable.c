@@ -258,7 +258,7 @@ struct pt_entry pt_alloc_entry(struct cpu *cpu, struct mm *mm, va_t addr, u32 le
     return alloc_entry_slow(cpu, mm, e, addr, level, leaf_level);
 }
 
-struct pt_entry pte_offset_map_lock(struct cpu *cpu, struct mm *mm, va_t addr, spinlock_t **ptl)
+struct pt_entry pte_offset_map_lock(struct cpu *cpu, struct mm *mm, va_t addr, spinlock_t **ptl) NO_LOCK_ANALYSIS
 {
     pte_t value;
     struct pt_entry e = PT_DISPATCH(fmt_of(mm), find_entry, mm, addr, 1, &value);
@@ -270,7 +270,7 @@ struct pt_entry pte_offset_map_lock(struct cpu *cpu, struct mm *mm, va_t addr, s
     return e;
 }
 
-void pte_unmap_unlock(struct cpu *cpu, spinlock_t *ptl)
+void pte_unmap_unlock(struct cpu *cpu, spinlock_t *ptl) NO_LOCK_ANALYSIS
 {
     spin_unlock(cpu, ptl);
 }
@@ -279,7 +279,7 @@ void pte_unmap_unlock(struct cpu *cpu, spinlock_t *ptl)
  * mremap: hang the table that the level-2 entry `from` points to at the empty level-2 entry `to`, which maps from `va` on. False:
  * `to` is in use, or `from` has no table; nothing changed. mmap_lock held for writing; the caller flushes TLBs and walk caches.
  */
-bool pt_move_table(struct cpu *cpu, struct mm *mm, struct pt_entry from, struct pt_entry to, va_t va)
+bool pt_move_table(struct cpu *cpu, struct mm *mm, struct pt_entry from, struct pt_entry to, va_t va) NO_LOCK_ANALYSIS
 {
     fmt_t f = fmt_of(mm);
     spinlock_t *from_ptl = pt_lockptr(mm, from), *to_ptl = pt_lockptr(mm, to);

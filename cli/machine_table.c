@@ -12,14 +12,14 @@
 #include "phys/phys.h"
 
 enum source { VMSTAT, MEMINFO, TLB, TIME };
-enum shown { COUNT, KIB, NS, RATE, GROUP };
+enum shown { COUNT, KIB, NS, RATE, RATIO, GROUP };
 
 struct row {
     const char *label;
     enum shown shown;
     enum source source;
     const char *name; /* figure */
-    const char *of;   /* RATE: percent of this one */
+    const char *of;   /* RATE: percent of this one; RATIO: divided by it */
 };
 
 static const struct row rows[] = {
@@ -52,7 +52,7 @@ static const struct row rows[] = {
     {"L2 misses", COUNT, TLB, "l2_misses", NULL},
     {"page walks", COUNT, TLB, "walks", NULL},
     {"table entries read", COUNT, TLB, "walk_loads", NULL},
-    {"  per 100 walks", RATE, TLB, "walk_loads", "walks"},
+    {"  per walk", RATIO, TLB, "walk_loads", "walks"},
     {"dirty bits set", COUNT, TLB, "set_dirty", NULL},
     {"remote shoot-downs", COUNT, VMSTAT, "nr_tlb_remote_flush", NULL},
     {"memory at the end", GROUP, 0, NULL, NULL},
@@ -119,38 +119,46 @@ static void cell(const struct row *row, const struct figures *f, char *buf, size
     case RATE:
         snprintf(buf, size, of ? "%.4f %%" : "-", of ? 100.0 * (double)n / (double)of : 0.0);
         break;
+    case RATIO:
+        snprintf(buf, size, of ? "%.2f" : "-", of ? (double)n / (double)of : 0.0);
+        break;
     default:
         with_commas(n, buf, size);
     }
 }
 
-static void zone_rows(FILE *out, struct machine *const *m, u32 nr)
+static bool has_zone(const struct machine *m, u32 nid, u32 type, struct zone_view *v)
+{
+    return nid < m->config.nr_nodes && phys_zone_view(m, (s32)nid, (enum zone_type)type, v) && v->managed;
+}
+
+static void zone_row(FILE *out, struct machine *const *m, u32 nr, u32 nid, u32 type)
 {
     struct zone_view v;
+    char text[48];
+    bool any = false;
 
+    for (u32 i = 0; i < nr; i++)
+        any |= has_zone(m[i], nid, type, &v);
+    if (!any)
+        return;
+    snprintf(text, sizeof(text), "node %u %s", nid, zone_name((enum zone_type)type));
+    fprintf(out, "  %-26s", text);
+    for (u32 i = 0; i < nr; i++) {
+        strcpy(text, "-");
+        if (has_zone(m[i], nid, type, &v))
+            with_commas((s64)v.free, text, sizeof(text));
+        fprintf(out, " %18s", text);
+    }
+    fprintf(out, "\n");
+}
+
+static void zone_rows(FILE *out, struct machine *const *m, u32 nr)
+{
     fprintf(out, "free pages by zone\n");
     for (u32 nid = 0; nid < MAX_NODES; nid++)
-        for (u32 type = 0; type < MAX_NR_ZONES; type++) {
-            char label[32];
-            bool any = false;
-
-            for (u32 i = 0; i < nr; i++)
-                any |= nid < m[i]->config.nr_nodes && phys_zone_view(m[i], (s32)nid, (enum zone_type)type, &v) &&
-                       v.managed;
-            if (!any)
-                continue;
-            snprintf(label, sizeof(label), "node %u %s", nid, zone_name((enum zone_type)type));
-            fprintf(out, "  %-26s", label);
-            for (u32 i = 0; i < nr; i++) {
-                char buf[48] = "-";
-
-                if (nid < m[i]->config.nr_nodes && phys_zone_view(m[i], (s32)nid, (enum zone_type)type, &v) &&
-                    v.managed)
-                    with_commas((s64)v.free, buf, sizeof(buf));
-                fprintf(out, " %18s", buf);
-            }
-            fprintf(out, "\n");
-        }
+        for (u32 type = 0; type < MAX_NR_ZONES; type++)
+            zone_row(out, m, nr, nid, type);
 }
 
 static void check_row(FILE *out, const struct check_report *const *check, u32 nr)

@@ -145,36 +145,43 @@ PT_FN bool walk_use(fmt_t f, struct mmu *u, struct pt_entry e, pte_t seen, enum 
     return true;
 }
 
-PT_FN enum walk_status walk_leaf(fmt_t f, struct mmu *u, struct pt_entry e, pte_t p, va_t va, u32 rights,
-                                 enum mmu_access_kind kind, struct walk_result *out)
-{
-    enum pt_hw_use use = kind == MMU_WRITE ? PT_HW_WRITE : PT_HW_READ;
-    pte_t used = pte_hw_used(f, p, use);
-    u64 offset = va >> PAGE_SHIFT & (pt_nr_pages(f, e.level) - 1);
+/* One walk in progress. */
+struct walk {
+    struct mmu *u;
+    va_t va;
+    enum mmu_access_kind kind;
+    u32 rights; /* granted by the levels so far */
+};
 
-    if ((rights & right_needed[kind]) != right_needed[kind])
+PT_FN enum walk_status walk_leaf(fmt_t f, const struct walk *w, struct pt_entry e, pte_t p, struct walk_result *out)
+{
+    enum pt_hw_use use = w->kind == MMU_WRITE ? PT_HW_WRITE : PT_HW_READ;
+    pte_t used = pte_hw_used(f, p, use);
+    u64 offset = w->va >> PAGE_SHIFT & (pt_nr_pages(f, e.level) - 1);
+
+    if ((w->rights & right_needed[w->kind]) != right_needed[w->kind])
         return WALK_FAULT;
-    if (!walk_use(f, u, e, p, use))
+    if (!walk_use(f, w->u, e, p, use))
         return WALK_RETRY;
     out->level = e.level;
     out->pfn = pfn_add(pte_pfn(f, e.level, p), offset);
-    out->rights = (rights & PT_READ ? TLB_R : 0) | (rights & PT_EXEC ? TLB_X : 0);
-    if ((rights & PT_WRITE) && pte_same(used, pte_hw_used(f, used, PT_HW_WRITE)))
+    out->rights = (w->rights & PT_READ ? TLB_R : 0) | (w->rights & PT_EXEC ? TLB_X : 0);
+    if ((w->rights & PT_WRITE) && pte_same(used, pte_hw_used(f, used, PT_HW_WRITE)))
         out->rights |= TLB_W;
     return WALK_OK;
 }
 
 PT_FN enum walk_status walk_fmt(fmt_t f, struct mmu *u, va_t va, enum mmu_access_kind kind, struct walk_result *out)
 {
+    struct walk w = {.u = u, .va = va, .kind = kind};
     const struct machine *m = u->cpu->m;
     struct pt_table t;
-    u32 rights;
 
     if (!u->mm || va >= pt_task_size(f)) {
         u->count.walks_outside++;
         return WALK_FAULT;
     }
-    t = walk_start(f, u, va, &rights);
+    t = walk_start(f, u, va, &w.rights);
     for (;;) {
         struct pt_entry e = pt_entry_at(f, t, va);
         pte_t p;
@@ -183,14 +190,14 @@ PT_FN enum walk_status walk_fmt(fmt_t f, struct mmu *u, va_t va, enum mmu_access
         p = pt_read(f, e);
         if (!pte_hw_present(f, p))
             return WALK_FAULT;
-        rights &= pte_hw_rights(f, t.level, p);
+        w.rights &= pte_hw_rights(f, t.level, p);
         if (!pte_table(f, t.level, p))
-            return walk_leaf(f, u, e, p, va, rights, kind, out);
+            return walk_leaf(f, &w, e, p, out);
         if (!walk_use(f, u, e, p, PT_HW_TABLE))
             return WALK_RETRY;
         t = pt_table_of(m, f, p, t.level);
         if (t.level <= 3)
-            pwc_insert(u, &u->pwc[t.level - 1], va, virt_to_phys(m, t.entries).pa | rights);
+            pwc_insert(u, &u->pwc[t.level - 1], va, virt_to_phys(m, t.entries).pa | w.rights);
     }
 }
 

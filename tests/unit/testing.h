@@ -32,9 +32,9 @@
 
 struct mm;
 
-int phys_init(struct cpu *cpu);      /* phys/phys.h */
+int phys_init(struct cpu *cpu);       /* phys/phys.h */
 int kmem_cache_init(struct cpu *cpu); /* kmem/slab.h */
-int vm_init(struct cpu *cpu);        /* vm/vm.h */
+int vm_init(struct cpu *cpu);         /* vm/vm.h */
 
 /* The default machine, 256 MiB, contents kept, no randomisation. */
 static inline void test_config(struct machine_config *c)

@@ -64,11 +64,63 @@ static void test_big(void **state)
     test_machine_end(m);
 }
 
+/* A floor that gets no memory says so; nothing is left of the machine. */
+static void test_boot_out_of_memory(void **state)
+{
+    static struct machine_config c;
+    bool failed = true;
+
+    test_config(&c);
+    for (u64 nth = 1; failed; nth++) {
+        struct machine *m = machine_create(&c, NULL);
+        int err;
+
+        assert_false(IS_ERR(m));
+        fail_arm(m, nth);
+        err = machine_boot_floors(m);
+        failed = fail_injected(m);
+        assert_true(err == 0 || (failed && err == -ENOMEM));
+        if (!err)
+            assert_books(machine_check, m); /* a slab of a smaller order did it, too */
+        machine_destroy(m);
+    }
+}
+
+/* Another process, here: the same region a second time after it was unmapped. */
+static void test_attach(void **state)
+{
+    static struct machine_config c;
+    struct machine *m, *again;
+    struct cpu *cpu;
+    int handle;
+
+    test_config(&c);
+    m = test_machine_full(&c);
+    cpu = test_cpu(m);
+    test_task(cpu, 1);
+    map_anon(cpu, MIB(1));
+    cpu_release(cpu);
+    handle = m->handle;
+    machine_detach(m);
+    assert_true(IS_ERR(machine_attach(handle, (char *)m + (1ul << 41))));
+    again = machine_attach(handle, m);
+    assert_ptr_equal(again, m);
+    assert_books(machine_check, m);
+    cpu = cpu_acquire(m, task_find(m, 1), 77);
+    assert_int_equal(cpu->current->mm->map_count, 1);
+    task_exit(cpu, cpu->current);
+    cpu_release(cpu);
+    assert_books(machine_check, m);
+    machine_destroy(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_store_load),
         cmocka_unit_test(test_big),
+        cmocka_unit_test(test_boot_out_of_memory),
+        cmocka_unit_test(test_attach),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

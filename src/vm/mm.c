@@ -226,14 +226,21 @@ void task_exit(struct cpu *cpu, struct task *t) NO_LOCK_ANALYSIS
     kmem_cache_free(cpu, vm->task_cachep, t);
 }
 
-struct task *task_find(struct machine *m, s32 pid)
+/* The task stays valid as long as its owner does not exit: callers follow processes they know to live. */
+struct task *task_find(struct cpu *cpu, s32 pid) NO_LOCK_ANALYSIS
 {
-    struct task *t;
+    struct vm *vm = cpu->m->vm;
+    struct task *t, *found = NULL;
 
-    list_for_each_entry (t, &m->vm->tasks, tasks)
-        if (t->pid == pid)
-            return t;
-    return NULL;
+    spin_lock(cpu, &vm->lock);
+    list_for_each_entry (t, &vm->tasks, tasks) {
+        if (t->pid == pid) {
+            found = t;
+            break;
+        }
+    }
+    spin_unlock(cpu, &vm->lock);
+    return found;
 }
 
 /* -- boot -------------------------------------------------------------------------------------- */

@@ -22,36 +22,36 @@
 /* vm_flags: bits as in 6.x kernels. The two-letter names of smaps' VmFlags (proc_pid_smaps(5)) stand behind each. */
 typedef u64 vm_flags_t;
 #define VM_NONE 0x0ul
-#define VM_READ 0x1ul /* rd */
-#define VM_WRITE 0x2ul /* wr */
-#define VM_EXEC 0x4ul /* ex */
-#define VM_SHARED 0x8ul /* sh */
-#define VM_MAYREAD 0x10ul /* mr */
-#define VM_MAYWRITE 0x20ul /* mw */
-#define VM_MAYEXEC 0x40ul /* me */
-#define VM_MAYSHARE 0x80ul /* ms */
-#define VM_GROWSDOWN 0x100ul /* gd */
-#define VM_UFFD_MISSING 0x200ul /* um */
-#define VM_PFNMAP 0x400ul /* pf */
-#define VM_UFFD_WP 0x1000ul /* uw */
-#define VM_LOCKED 0x2000ul /* lo */
-#define VM_IO 0x4000ul /* io */
-#define VM_SEQ_READ 0x8000ul /* sr */
-#define VM_RAND_READ 0x10000ul /* rr */
-#define VM_DONTCOPY 0x20000ul /* dc */
-#define VM_DONTEXPAND 0x40000ul /* de */
-#define VM_LOCKONFAULT 0x80000ul /* lf */
-#define VM_ACCOUNT 0x100000ul /* ac */
-#define VM_NORESERVE 0x200000ul /* nr */
-#define VM_HUGETLB 0x400000ul /* ht */
-#define VM_SYNC 0x800000ul /* sf */
-#define VM_WIPEONFORK 0x2000000ul /* wf */
-#define VM_DONTDUMP 0x4000000ul /* dd */
-#define VM_SOFTDIRTY 0x8000000ul /* sd */
-#define VM_MIXEDMAP 0x10000000ul /* mm */
-#define VM_HUGEPAGE 0x20000000ul /* hg */
+#define VM_READ 0x1ul              /* rd */
+#define VM_WRITE 0x2ul             /* wr */
+#define VM_EXEC 0x4ul              /* ex */
+#define VM_SHARED 0x8ul            /* sh */
+#define VM_MAYREAD 0x10ul          /* mr */
+#define VM_MAYWRITE 0x20ul         /* mw */
+#define VM_MAYEXEC 0x40ul          /* me */
+#define VM_MAYSHARE 0x80ul         /* ms */
+#define VM_GROWSDOWN 0x100ul       /* gd */
+#define VM_UFFD_MISSING 0x200ul    /* um */
+#define VM_PFNMAP 0x400ul          /* pf */
+#define VM_UFFD_WP 0x1000ul        /* uw */
+#define VM_LOCKED 0x2000ul         /* lo */
+#define VM_IO 0x4000ul             /* io */
+#define VM_SEQ_READ 0x8000ul       /* sr */
+#define VM_RAND_READ 0x10000ul     /* rr */
+#define VM_DONTCOPY 0x20000ul      /* dc */
+#define VM_DONTEXPAND 0x40000ul    /* de */
+#define VM_LOCKONFAULT 0x80000ul   /* lf */
+#define VM_ACCOUNT 0x100000ul      /* ac */
+#define VM_NORESERVE 0x200000ul    /* nr */
+#define VM_HUGETLB 0x400000ul      /* ht */
+#define VM_SYNC 0x800000ul         /* sf */
+#define VM_WIPEONFORK 0x2000000ul  /* wf */
+#define VM_DONTDUMP 0x4000000ul    /* dd */
+#define VM_SOFTDIRTY 0x8000000ul   /* sd */
+#define VM_MIXEDMAP 0x10000000ul   /* mm */
+#define VM_HUGEPAGE 0x20000000ul   /* hg */
 #define VM_NOHUGEPAGE 0x40000000ul /* nh */
-#define VM_MERGEABLE 0x80000000ul /* mg */
+#define VM_MERGEABLE 0x80000000ul  /* mg */
 
 #define VM_ACCESS_FLAGS (VM_READ | VM_WRITE | VM_EXEC)
 #define VM_STACK VM_GROWSDOWN
@@ -62,44 +62,44 @@ typedef u64 vm_flags_t;
 enum { MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES, NR_MM_COUNTERS };
 
 struct mm {
-    struct machine *m;            /* c */
+    struct machine *m; /* c */
     struct rw_semaphore mmap_lock;
-    spinlock_t page_table_lock;   /* tables being linked in; roots */
-    _Atomic s32 mm_users;         /* a: tasks that use it; 0: address space torn down */
-    _Atomic s32 mm_count;         /* a: + 1 for all users together; 0: freed */
+    spinlock_t page_table_lock; /* tables being linked in; roots */
+    _Atomic s32 mm_users;       /* a: tasks that use it; 0: address space torn down */
+    _Atomic s32 mm_count;       /* a: + 1 for all users together; 0: freed */
 
-    struct pt_roots pt;           /* c */
-    struct vma_index vmas;        /* m */
-    u64 vmacache_seqnum;          /* m: bumped whenever a VMA leaves the index or changes its range; values are never shared with another mm */
-    u32 map_count;                /* m */
-    u16 asid_hint;                /* machine: ASID context, see machine/asid.h */
-    u64 ctx_id;                   /* c: unique, never reused, not 0: what a TLB tag means */
-    _Atomic u64 tlb_gen;          /* a: machine: flushes asked for so far */
+    struct pt_roots pt;    /* c */
+    struct vma_index vmas; /* m */
+    u64 vmacache_seqnum; /* m: bumped whenever a VMA leaves the index or changes its range; values are never shared with another mm */
+    u32 map_count;       /* m */
+    u16 asid_hint;       /* machine: ASID context, see machine/asid.h */
+    u64 ctx_id;          /* c: unique, never reused, not 0: what a TLB tag means */
+    _Atomic u64 tlb_gen; /* a: machine: flushes asked for so far */
 
-    va_t mmap_base;               /* c: top-down search starts below it */
-    va_t mmap_legacy_base;        /* c: bottom-up search starts at it */
-    va_t task_size;               /* c */
-    bool topdown;                 /* c: mmap goes down from mmap_base */
-    va_t start_code, end_code, start_data, end_data;     /* m */
-    va_t start_brk, brk, start_stack;                    /* m */
-    va_t arg_start, arg_end, env_start, env_end;         /* m */
+    va_t mmap_base;                                  /* c: top-down search starts below it */
+    va_t mmap_legacy_base;                           /* c: bottom-up search starts at it */
+    va_t task_size;                                  /* c */
+    bool topdown;                                    /* c: mmap goes down from mmap_base */
+    va_t start_code, end_code, start_data, end_data; /* m */
+    va_t start_brk, brk, start_stack;                /* m */
+    va_t arg_start, arg_end, env_start, env_end;     /* m */
     u64 saved_auxv[64];
 
     /* pages */
     u64 total_vm, locked_vm, data_vm, exec_vm, stack_vm; /* m */
     _Atomic s64 pinned_vm;
-    _Atomic s64 rss_stat[NR_MM_COUNTERS];                /* a */
-    u64 hiwater_rss, hiwater_vm;                         /* pages; update_hiwater_rss() */
-    _Atomic s64 pgtables_bytes;                          /* a: page-table memory, bytes: PageTables of /proc/PID/status */
-    u64 min_flt, maj_flt;                                /* a: faults of all its tasks, also kept per task by a front end */
-    vm_flags_t def_flags;                                /* m: ORed into each new mapping (mlockall) */
+    _Atomic s64 rss_stat[NR_MM_COUNTERS]; /* a */
+    u64 hiwater_rss, hiwater_vm;          /* pages; update_hiwater_rss() */
+    _Atomic s64 pgtables_bytes;           /* a: page-table memory, bytes: PageTables of /proc/PID/status */
+    u64 min_flt, maj_flt;                 /* a: faults of all its tasks, also kept per task by a front end */
+    vm_flags_t def_flags;                 /* m: ORed into each new mapping (mlockall) */
 
     struct task *owner;
-    struct list_head threads;     /* RANK_MACHINE lock: tasks */
-    struct list_head mmlist;      /* RANK_MACHINE lock: vm->mms */
+    struct list_head threads;            /* RANK_MACHINE lock: tasks */
+    struct list_head mmlist;             /* RANK_MACHINE lock: vm->mms */
     _Atomic u64 cpu_mask[MAX_CPUS / 64]; /* a: CPUs whose TLB may hold entries of it */
     struct file *exe_file;
-    u32 flags;                    /* MMF_* */
+    u32 flags; /* MMF_* */
 };
 
 enum vm_ops_id {
@@ -111,18 +111,18 @@ enum vm_ops_id {
 };
 
 struct vm_area_struct {
-    va_t vm_start, vm_end;       /* m: [start, end) */
+    va_t vm_start, vm_end;                    /* m: [start, end) */
     struct vm_area_struct *vm_next, *vm_prev; /* m: neighbours by address, kept by the index */
-    struct mm *vm_mm;            /* c */
-    vm_flags_t vm_flags;         /* m */
-    pgprot_t vm_page_prot;       /* m */
-    pgoff_t vm_pgoff;            /* m: of vm_start; anonymous private: vm_start >> PAGE_SHIFT when first created */
-    struct file *vm_file;        /* c: counted reference, or NULL */
-    u32 vm_ops;                  /* c: enum vm_ops_id */
-    struct anon_vma *anon_vma;   /* m + r: set once by the first anonymous page */
-    struct list_head anon_vma_chain; /* m + r */
+    struct mm *vm_mm;                         /* c */
+    vm_flags_t vm_flags;                      /* m */
+    pgprot_t vm_page_prot;                    /* m */
+    pgoff_t vm_pgoff;                 /* m: of vm_start; anonymous private: vm_start >> PAGE_SHIFT when first created */
+    struct file *vm_file;             /* c: counted reference, or NULL */
+    u32 vm_ops;                       /* c: enum vm_ops_id */
+    struct anon_vma *anon_vma;        /* m + r: set once by the first anonymous page */
+    struct list_head anon_vma_chain;  /* m + r */
     struct interval_tree_node shared; /* r: in vm_file's mapping->i_mmap, keyed by page offset */
-    char *anon_name;             /* m: PR_SET_VMA_ANON_NAME */
+    char *anon_name;                  /* m: PR_SET_VMA_ANON_NAME */
     void *vm_private_data;
 };
 
@@ -146,18 +146,18 @@ struct anon_vma {
     struct anon_vma *root;     /* c: its lock guards the tree of all below it */
     struct rw_semaphore rwsem; /* of the root */
     _Atomic s32 refcount;
-    u32 num_children;          /* r */
-    u32 num_active_vmas;       /* r */
-    struct anon_vma *parent;   /* r */
-    struct interval_tree_root rb_root; /* r: anon_vma_chains by page offset */
+    u32 num_children;                              /* r */
+    u32 num_active_vmas;                           /* r */
+    struct anon_vma *parent;                       /* r */
+    struct interval_tree_root rb_root;             /* r: anon_vma_chains by page offset */
     u32 found_children, found_active, found_below; /* scratch of vm_check() */
 };
 
 struct anon_vma_chain {
     struct vm_area_struct *vma;
     struct anon_vma *anon_vma;
-    struct list_head same_vma;     /* m + r */
-    struct interval_tree_node rb;  /* r */
+    struct list_head same_vma;    /* m + r */
+    struct interval_tree_node rb; /* r */
 };
 
 enum a_ops_id { A_OPS_NONE, A_OPS_DISK, A_OPS_SHMEM, NR_A_OPS };
@@ -166,13 +166,13 @@ enum a_ops_id { A_OPS_NONE, A_OPS_DISK, A_OPS_SHMEM, NR_A_OPS };
 struct address_space {
     struct machine *m;
     struct inode *host;
-    struct xarray i_pages;                 /* i: folios by page offset; tags: dirty, writeback, towrite */
-    struct interval_tree_root i_mmap;      /* r: VMAs that map it */
+    struct xarray i_pages;            /* i: folios by page offset; tags: dirty, writeback, towrite */
+    struct interval_tree_root i_mmap; /* r: VMAs that map it */
     struct rw_semaphore i_mmap_rwsem;
     struct rw_semaphore invalidate_lock;
-    _Atomic s32 i_mmap_writable;           /* VM_SHARED | VM_MAYWRITE mappings; < 0: denied */
-    u64 nrpages;                           /* i */
-    u32 a_ops;                             /* c: enum a_ops_id */
+    _Atomic s32 i_mmap_writable; /* VM_SHARED | VM_MAYWRITE mappings; < 0: denied */
+    u64 nrpages;                 /* i */
+    u32 a_ops;                   /* c: enum a_ops_id */
     u32 gfp_mask;
     u32 flags;
 };
@@ -181,12 +181,12 @@ struct address_space {
 struct inode {
     struct machine *m;
     u64 dev, ino;
-    u64 i_size;                  /* bytes; a file is also changed by others: refreshed by the front end */
+    u64 i_size; /* bytes; a file is also changed by others: refreshed by the front end */
     _Atomic s32 i_count;
     struct address_space i_data;
-    struct list_head inodes;     /* cache: all inodes */
-    struct rb_node node;         /* cache: by (dev, ino) */
-    char name[128];              /* last path, for reports */
+    struct list_head inodes; /* cache: all inodes */
+    struct rb_node node;     /* cache: by (dev, ino) */
+    char name[128];          /* last path, for reports */
 };
 
 struct file {
@@ -226,21 +226,21 @@ typedef u32 vm_fault_t;
 
 struct vm_fault {
     struct vm_area_struct *vma;
-    va_t address;      /* page aligned */
-    va_t real_address; /* as accessed */
-    pgoff_t pgoff;     /* of the page in the mapping */
-    u32 flags;         /* FAULT_FLAG_* */
-    struct pt_entry pmd; /* level 2 entry that points to the table, once known */
-    struct pt_entry pte; /* level 1 entry, once its table exists */
-    pte_t orig_pte;      /* value seen before the lock was taken */
-    spinlock_t *ptl;     /* of pte's table while held */
+    va_t address;          /* page aligned */
+    va_t real_address;     /* as accessed */
+    pgoff_t pgoff;         /* of the page in the mapping */
+    u32 flags;             /* FAULT_FLAG_* */
+    struct pt_entry pmd;   /* level 2 entry that points to the table, once known */
+    struct pt_entry pte;   /* level 1 entry, once its table exists */
+    pte_t orig_pte;        /* value seen before the lock was taken */
+    spinlock_t *ptl;       /* of pte's table while held */
     struct page *page;     /* ->fault() puts the page here, with a reference, locked if VM_FAULT_LOCKED */
     struct page *cow_page; /* private write: the copy's page, allocated before ->fault() */
 };
 
 /* What a mapping's object does; found by vma->vm_ops through cpu->code->vm_ops. */
 struct vm_operations_struct {
-    void (*open)(struct cpu *, struct vm_area_struct *);  /* the VMA was duplicated or split */
+    void (*open)(struct cpu *, struct vm_area_struct *); /* the VMA was duplicated or split */
     void (*close)(struct cpu *, struct vm_area_struct *);
     int (*may_split)(struct cpu *, struct vm_area_struct *, va_t addr);
     int (*mremap)(struct cpu *, struct vm_area_struct *);

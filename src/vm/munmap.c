@@ -81,7 +81,7 @@ void unmap_commit(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan)
     next = plan->cuts.last->vm_next;
     detach_vmas(mm, first, end);
     /* Holes at the ends of the range need no look: nothing is mapped there. */
-    unmap_region(cpu, mm, first, first->vm_start, plan->cuts.last->vm_end, prev ? prev->vm_end : 0,
+    unmap_region(cpu, first, first->vm_start, plan->cuts.last->vm_end, prev ? prev->vm_end : 0,
                  next ? next->vm_start : mm->task_size);
     free_vmas(cpu, first, end);
     vma_index_trim(cpu, &mm->vmas);

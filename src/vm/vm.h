@@ -10,14 +10,14 @@
 #include "vm/mm_types.h"
 
 struct vm {
-    spinlock_t lock;         /* RANK_MACHINE */
-    struct list_head mms;    /* every mm with mm_count > 0 */
-    struct list_head tasks;  /* every task */
+    spinlock_t lock;        /* RANK_MACHINE */
+    struct list_head mms;   /* every mm with mm_count > 0 */
+    struct list_head tasks; /* every task */
     _Atomic u64 next_ctx_id;
     _Atomic s64 vm_committed_as; /* pages: Committed_AS */
-    spinlock_t anon_vma_lock; /* RANK_LEAF: vm/anon_vma.c, lifetime */
-    struct page *zero_page;  /* what a read of untouched anonymous memory maps */
-    struct mm *init_mm;      /* the kernel's */
+    spinlock_t anon_vma_lock;    /* RANK_LEAF: vm/anon_vma.c, lifetime */
+    struct page *zero_page;      /* what a read of untouched anonymous memory maps */
+    struct mm *init_mm;          /* the kernel's */
     struct kmem_cache *mm_cachep, *vma_cachep, *task_cachep, *anon_vma_cachep, *anon_vma_chain_cachep, *vma_node_cachep;
 };
 
@@ -60,11 +60,12 @@ s64 sys_munmap(struct cpu *cpu, va_t addr, u64 len);
 s64 sys_mprotect(struct cpu *cpu, va_t addr, u64 len, u32 prot);
 s64 sys_mremap(struct cpu *cpu, va_t addr, u64 old_len, u64 new_len, u32 flags, va_t new_addr);
 s64 sys_brk(struct cpu *cpu, va_t brk);
-s64 sys_madvise(struct cpu *cpu, va_t addr, u64 len, int advice); /* DONTNEED, DONTFORK, DOFORK, WIPEONFORK, KEEPONFORK */
+s64 sys_madvise(struct cpu *cpu, va_t addr, u64 len,
+                int advice); /* DONTNEED, DONTFORK, DOFORK, WIPEONFORK, KEEPONFORK */
 
 /* -- VMA index and VMAs (mmap_lock held) ------------------------------------------------------------------------------------- */
-struct vm_area_struct *find_vma(struct cpu *cpu, struct mm *mm, va_t addr);       /* first with addr < vm_end, or NULL */
-struct vm_area_struct *vma_lookup(struct cpu *cpu, struct mm *mm, va_t addr);     /* containing addr, or NULL */
+struct vm_area_struct *find_vma(struct cpu *cpu, struct mm *mm, va_t addr);   /* first with addr < vm_end, or NULL */
+struct vm_area_struct *vma_lookup(struct cpu *cpu, struct mm *mm, va_t addr); /* containing addr, or NULL */
 struct vm_area_struct *find_vma_intersection(struct cpu *cpu, struct mm *mm, va_t start, va_t end);
 struct vm_area_struct *find_vma_prev(struct cpu *cpu, struct mm *mm, va_t addr, struct vm_area_struct **prev);
 static inline struct vm_area_struct *vma_next(const struct vm_area_struct *vma) /* in address order, NULL at the end */
@@ -86,7 +87,8 @@ int do_mmap_fixed_special(struct cpu *cpu, struct mm *mm, va_t start, u64 len, v
                           struct file *file, pgoff_t pgoff); /* exec, front ends: one VMA exactly there; write-locked */
 pgprot_t vm_get_page_prot(const struct machine *m, vm_flags_t vm_flags);
 void vma_set_page_prot(struct vm_area_struct *vma);
-s64 get_unmapped_area(struct cpu *cpu, struct mm *mm, struct file *file, va_t addr, u64 len, pgoff_t pgoff, u32 map_flags);
+s64 get_unmapped_area(struct cpu *cpu, struct mm *mm, struct file *file, va_t addr, u64 len, pgoff_t pgoff,
+                      u32 map_flags);
 
 /* One more reference to a file; cpu->code->fput() drops one. */
 static inline void get_file(struct file *file)
@@ -97,14 +99,14 @@ static inline void get_file(struct file *file)
 void folio_mark_dirty(struct cpu *cpu, struct folio *f);
 
 /* -- mm and tasks ------------------------------------------------------------------------------------------------------------ */
-struct mm *mm_alloc(struct cpu *cpu);            /* empty, mm_users = mm_count = 1; NULL: no memory */
+struct mm *mm_alloc(struct cpu *cpu); /* empty, mm_users = mm_count = 1; NULL: no memory */
 void mmget(struct mm *mm);
-void mmput(struct cpu *cpu, struct mm *mm);      /* last user: exit_mmap() */
+void mmput(struct cpu *cpu, struct mm *mm); /* last user: exit_mmap() */
 void mmgrab(struct mm *mm);
 void mmdrop(struct cpu *cpu, struct mm *mm);
 struct task *task_create(struct cpu *cpu, s32 pid, s32 tgid, struct mm *mm); /* takes over the caller's mm reference */
-void task_exit(struct cpu *cpu, struct task *t); /* drops its mm, frees it */
-struct task *task_find(struct machine *m, s32 pid);
+void task_exit(struct cpu *cpu, struct task *t);                             /* drops its mm, frees it */
+struct task *task_find(struct cpu *cpu, s32 pid);
 
 #define CLONE_VM_ 0x100u
 #define CLONE_VFORK_ 0x4000u
@@ -113,9 +115,9 @@ struct task *task_find(struct machine *m, s32 pid);
 struct task *kernel_clone(struct cpu *cpu, u64 clone_flags, s32 pid, s32 tgid);
 /* Replace cpu->current's mm by an empty one with the layout for a new program; 0 or -errno (state unchanged). */
 struct exec_layout {
-    va_t stack_top;      /* 0: chosen by Linux's rules (with ASLR seed) */
-    u64 stack_size;      /* bytes of arguments, environment and auxv */
-    va_t mmap_base;      /* 0: chosen */
+    va_t stack_top; /* 0: chosen by Linux's rules (with ASLR seed) */
+    u64 stack_size; /* bytes of arguments, environment and auxv */
+    va_t mmap_base; /* 0: chosen */
     struct file *exe;
     char comm[16];
 };
@@ -142,12 +144,14 @@ void unlink_anon_vmas(struct cpu *cpu, struct vm_area_struct *vma);
 /* Before a VMA's range or offset changes, and after: its nodes leave and re-enter the interval trees. */
 void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma);
 void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma);
-void vma_link_file(struct cpu *cpu, struct vm_area_struct *vma);   /* into mapping->i_mmap */
+void vma_link_file(struct cpu *cpu, struct vm_area_struct *vma); /* into mapping->i_mmap */
 void unlink_file_vma(struct cpu *cpu, struct vm_area_struct *vma);
 void folio_add_new_anon_rmap(struct cpu *cpu, struct folio *f, struct vm_area_struct *vma, va_t addr);
-void folio_add_anon_rmap_pte(struct cpu *cpu, struct folio *f, struct page *page, struct vm_area_struct *vma, va_t addr);
+void folio_add_anon_rmap_pte(struct cpu *cpu, struct folio *f, struct page *page, struct vm_area_struct *vma,
+                             va_t addr);
 void folio_add_file_rmap_pte(struct cpu *cpu, struct folio *f, struct page *page, struct vm_area_struct *vma);
-int folio_try_dup_anon_rmap_pte(struct folio *f, struct page *page, struct vm_area_struct *src); /* 0 or -EBUSY (pinned) */
+int folio_try_dup_anon_rmap_pte(struct folio *f, struct page *page,
+                                struct vm_area_struct *src); /* 0 or -EBUSY (pinned) */
 void folio_dup_file_rmap_pte(struct folio *f, struct page *page);
 void folio_remove_rmap_pte(struct cpu *cpu, struct folio *f, struct page *page, struct vm_area_struct *vma);
 /* Visit every PTE that maps the folio; the callback returns false to stop. Folio locked. */
@@ -156,9 +160,10 @@ struct rmap_walk_control {
     void *arg;
 };
 void rmap_walk(struct cpu *cpu, struct folio *f, const struct rmap_walk_control *rwc);
-int folio_referenced(struct cpu *cpu, struct folio *f, vm_flags_t *vm_flags); /* PTEs that had the accessed bit, now cleared */
-int folio_mkclean(struct cpu *cpu, struct folio *f);                          /* PTEs made clean and read-only */
-bool try_to_unmap(struct cpu *cpu, struct folio *f);                          /* file folios now; anonymous with swap, later */
+int folio_referenced(struct cpu *cpu, struct folio *f,
+                     vm_flags_t *vm_flags);          /* PTEs that had the accessed bit, now cleared */
+int folio_mkclean(struct cpu *cpu, struct folio *f); /* PTEs made clean and read-only */
+bool try_to_unmap(struct cpu *cpu, struct folio *f); /* file folios now; anonymous with swap, later */
 
 /* -- page tables (vm/pgtable.c, vm/pagewalk.c) ------------------------------------------------------------------------------------ */
 static inline struct pt_root pt_root_for(const struct mm *mm, va_t addr)
@@ -188,9 +193,10 @@ struct mm_walk {
 };
 /* By level; 0 goes on, > 0 stops with that result, < 0 is an error. vm/pagewalk.c says which entries each callback is shown. */
 struct mm_walk_ops {
-    int (*entry[PT_MAX_LEVELS + 1])(struct pt_entry e, va_t addr, va_t next, struct mm_walk *walk); /* before descending */
+    int (*entry[PT_MAX_LEVELS + 1])(struct pt_entry e, va_t addr, va_t next,
+                                    struct mm_walk *walk);              /* before descending */
     int (*hole)(va_t addr, va_t next, u32 level, struct mm_walk *walk); /* level 0: no VMA */
-    int (*test_walk)(va_t addr, va_t next, struct mm_walk *walk); /* > 0: skip this VMA */
+    int (*test_walk)(va_t addr, va_t next, struct mm_walk *walk);       /* > 0: skip this VMA */
     int (*pre_vma)(va_t start, va_t end, struct mm_walk *walk);
     void (*post_vma)(struct mm_walk *walk);
 };
@@ -211,16 +217,17 @@ struct page *vm_normal_page(const struct vm_area_struct *vma, va_t addr, pte_t p
 /* -- zapping and TLB (vm/mmu_gather.c) ------------------------------------------------------------------------------------------- */
 /* Unmap [start, end) of one VMA: PTEs cleared, rmap and rss undone, TLBs flushed, then the pages are freed. */
 void zap_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
-void unmap_region(struct cpu *cpu, struct mm *mm, struct vm_area_struct *first, va_t start, va_t end,
-                  va_t floor, va_t ceiling); /* zap and free_pgtables */
+void unmap_region(struct cpu *cpu, struct vm_area_struct *first, va_t start, va_t end, va_t floor,
+                  va_t ceiling); /* zap and free_pgtables */
 int copy_page_range(struct cpu *cpu, struct vm_area_struct *dst, struct vm_area_struct *src); /* fork; 0 or -ENOMEM */
 void change_protection(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);    /* to vma->vm_page_prot */
 /* mremap: move the tables' entries; bytes moved (less than len: no memory). */
-u64 move_page_tables(struct cpu *cpu, struct vm_area_struct *vma, va_t old, struct vm_area_struct *new_vma, va_t new_addr,
-                     u64 len);
+u64 move_page_tables(struct cpu *cpu, struct vm_area_struct *vma, va_t old, struct vm_area_struct *new_vma,
+                     va_t new_addr, u64 len);
 
 /* The TLB is hardware, src/machine's: the executing program supplies it. */
-static inline void flush_tlb_range(struct cpu *cpu, struct mm *mm, va_t start, va_t end, u32 stride_shift, bool freed_tables)
+static inline void flush_tlb_range(struct cpu *cpu, struct mm *mm, va_t start, va_t end, u32 stride_shift,
+                                   bool freed_tables)
 {
     if (cpu->code->flush_tlb)
         cpu->code->flush_tlb(cpu, mm, start, end, stride_shift, freed_tables);

@@ -175,9 +175,9 @@ void zap_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_
  * munmap: [start, end) of the VMAs from `first` on; they have left the index already, but still list each other. The
  * tables that mapped nothing else are freed; [floor, ceiling) is the free space around.
  */
-void unmap_region(struct cpu *cpu, struct mm *mm, struct vm_area_struct *first, va_t start, va_t end, va_t floor,
-                  va_t ceiling)
+void unmap_region(struct cpu *cpu, struct vm_area_struct *first, va_t start, va_t end, va_t floor, va_t ceiling)
 {
+    struct mm *mm = first->vm_mm;
     struct vm_area_struct *vma;
     struct mmu_gather tlb;
 

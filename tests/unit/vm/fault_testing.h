@@ -21,12 +21,8 @@ static inline void vm_books(struct machine *m, struct check_report *r)
     machine_check(m, r);
 }
 
-static inline void map_at(struct cpu *cpu, va_t addr, u64 pages, u32 prot, u32 flags, struct file *file, u64 offset)
-{
-    s64 got = sys_mmap(cpu, addr, pages * PG, prot, flags, file, offset);
-
-    assert_int_equal(got, addr);
-}
+#define map_at(cpu, addr, pages, prot, flags, file, offset)                                                            \
+    assert_int_equal(sys_mmap(cpu, addr, (pages)*PG, prot, flags, file, offset), addr)
 
 /* The access as hardware does it: fault until the entry allows it. Returns the signal, 0: done. */
 static inline struct fault_info do_access(struct cpu *cpu, va_t addr, enum fault_access access)

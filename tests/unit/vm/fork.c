@@ -161,9 +161,9 @@ static void test_threads_and_vfork(void **state)
     assert_books(vm_books, v.m);
     v.cpu->current = v.t;
     assert_int_equal(get_byte(v.cpu, BASE), 5);
-    assert_ptr_equal(task_find(v.m, 101), thread);
+    assert_ptr_equal(task_find(v.cpu, 101), thread);
     task_exit(v.cpu, thread);
-    assert_null(task_find(v.m, 101));
+    assert_null(task_find(v.cpu, 101));
     task_exit(v.cpu, vchild);
     env_end(&v);
 }

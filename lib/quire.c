@@ -139,13 +139,22 @@ static struct cpu *enter(const struct quire_process *p)
     return cpu_acquire(p->m, p->task, this_thread());
 }
 
+static bool pid_in_use(struct machine *m, int pid)
+{
+    struct cpu *cpu = cpu_acquire(m, NULL, this_thread());
+    bool found = task_find(cpu, pid) != NULL;
+
+    cpu_release(cpu);
+    return found;
+}
+
 static struct quire_process *process_new(struct machine *m, int pid)
 {
     struct quire_process *p = NULL;
 
     if (pid < 1)
         result("pid", -EINVAL);
-    else if (task_find(m, pid))
+    else if (pid_in_use(m, pid))
         result("pid", -EEXIST);
     else if (!(p = calloc(1, sizeof(*p))))
         result("process", -ENOMEM);

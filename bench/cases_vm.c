@@ -17,7 +17,7 @@
 #define NOTE_EXCEPTION "the kernel's figure holds the exception and, in a virtual machine, the nested walk"
 #define NOTE_SYSCALL "the kernel's figure holds its system calls"
 #define BASE 0x200000000000ul /* away from everything else, ours and the host's */
-#define FAULT_PAGES 512ul /* a batch: 2 MiB */
+#define FAULT_PAGES 512ul     /* a batch: 2 MiB */
 
 static void need(bool ok, const char *what)
 {

@@ -40,8 +40,7 @@ static int setup_arg_pages(struct cpu *cpu, struct mm *mm, const struct exec_lay
     int err;
 
     down_write(cpu, &mm->mmap_lock);
-    err = do_mmap_fixed_special(cpu, mm, top - size, size, VM_STACK_FLAGS, VM_OPS_NONE, NULL,
-                                PGOFF((top - size) >> PAGE_SHIFT));
+    err = do_mmap_fixed_special(cpu, mm, top - size, size, VM_STACK_FLAGS, VM_OPS_NONE);
     mm->start_stack = top - (l->stack_size ? l->stack_size : 8);
     vma = err ? NULL : vma_lookup(cpu, mm, top - 1);
     for (va_t addr = top - used; !err && addr < top; addr += PAGE_SIZE)

@@ -359,12 +359,11 @@ s64 sys_mmap(struct cpu *cpu, va_t addr, u64 len, u32 prot, u32 flags, struct fi
 }
 
 /* One VMA exactly at [start, start + len), which must be free: stacks of new programs, vdso, what a front end knows of. */
-int do_mmap_fixed_special(struct cpu *cpu, struct mm *mm, va_t start, u64 len, vm_flags_t flags, u32 vm_ops,
-                          struct file *file, pgoff_t pgoff)
+int do_mmap_fixed_special(struct cpu *cpu, struct mm *mm, va_t start, u64 len, vm_flags_t flags, u32 vm_ops)
 {
     u64 pages = len >> PAGE_SHIFT;
     struct mmap_state s = {
-        .mm = mm, .addr = start, .len = len, .file = file, .pgoff = pgoff, .vm_flags = flags, .vm_ops = vm_ops};
+        .mm = mm, .addr = start, .len = len, .pgoff = PGOFF(start >> PAGE_SHIFT), .vm_flags = flags, .vm_ops = vm_ops};
 
     if ((start & ~PAGE_MASK) || (len & ~PAGE_MASK) || !len || len > mm->task_size || start > mm->task_size - len)
         return -EINVAL;

@@ -83,8 +83,7 @@ static inline struct vm_area_struct *vma_first(const struct mm *mm)
 #define for_each_vma(vma, mm) for ((vma) = vma_first(mm); (vma); (vma) = vma_next(vma))
 int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr); /* write-locked; 0 or -ENOMEM */
 int do_munmap(struct cpu *cpu, struct mm *mm, va_t start, u64 len);       /* write-locked */
-int do_mmap_fixed_special(struct cpu *cpu, struct mm *mm, va_t start, u64 len, vm_flags_t flags, u32 vm_ops,
-                          struct file *file, pgoff_t pgoff); /* exec, front ends: one VMA exactly there; write-locked */
+int do_mmap_fixed_special(struct cpu *cpu, struct mm *mm, va_t start, u64 len, vm_flags_t flags, u32 vm_ops);
 pgprot_t vm_get_page_prot(const struct machine *m, vm_flags_t vm_flags);
 void vma_set_page_prot(struct vm_area_struct *vma);
 s64 get_unmapped_area(struct cpu *cpu, struct mm *mm, struct file *file, va_t addr, u64 len, pgoff_t pgoff,

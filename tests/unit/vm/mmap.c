@@ -208,6 +208,36 @@ static void expect_unchanged(struct cpu *cpu, const char *what, const char *pict
     assert_int_equal(atomic_load(&cpu->m->vm->vm_committed_as), committed);
 }
 
+/* One case with its n-th allocation failing; false: it had fewer. */
+static bool picture_failing(struct cpu *cpu, const struct picture_case *t, u64 nth)
+{
+    bool one_by_one = strstr(t->name, "several to") || strstr(t->name, "move several");
+    struct machine *m = cpu->m;
+    struct task *task = test_task(cpu, 1);
+    const struct operation *op = prepare(cpu, t);
+    u64 total_vm = task->mm->total_vm;
+    s64 committed = atomic_load(&m->vm->vm_committed_as), result;
+    char before[MAX_PICTURE + 1];
+    bool failed;
+
+    draw(cpu, before, (u32)strlen(t->before));
+    fail_arm(m, nth);
+    result = perform(cpu, op);
+    failed = fail_injected(m);
+    if (result < 0 && !one_by_one) {
+        assert_true(failed);
+        assert_int_equal(result, op->what == ADVISE ? -EAGAIN : -ENOMEM);
+        if (op->what != REMAP || !op->to) /* the target of MREMAP_FIXED goes first */
+            expect_unchanged(cpu, t->name, before, total_vm, committed);
+    } else if (!failed) {
+        expect(cpu, t->name, t->after);
+    }
+    assert_books(vma_check, task->mm);
+    task_exit(cpu, task);
+    assert_int_equal(atomic_load(&m->vm->vm_committed_as), 0);
+    return failed;
+}
+
 /*
  * Every allocation of every case fails once: the list is as it was, and so are the counters. Two kinds of call go on without:
  * a merge that needs memory (the VMAs stay apart), and mprotect() and move of several VMAs, which are done one by one.
@@ -217,35 +247,9 @@ static void test_pictures_failing(void **state)
     struct machine *m = test_machine_full(NULL);
     struct cpu *cpu = test_cpu(m);
 
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        const struct picture_case *t = &cases[i];
-        bool one_by_one = strstr(t->name, "several to") || strstr(t->name, "move several");
-        bool failed = true;
-
-        for (u64 nth = 1; failed; nth++) {
-            struct task *task = test_task(cpu, 1);
-            const struct operation *op = prepare(cpu, t);
-            u64 total_vm = task->mm->total_vm;
-            s64 committed = atomic_load(&m->vm->vm_committed_as), result;
-            char before[MAX_PICTURE + 1];
-
-            draw(cpu, before, (u32)strlen(t->before));
-            fail_arm(m, nth);
-            result = perform(cpu, op);
-            failed = fail_injected(m);
-            if (result < 0 && !one_by_one) {
-                assert_true(failed);
-                assert_int_equal(result, op->what == ADVISE ? -EAGAIN : -ENOMEM);
-                if (op->what != REMAP || !op->to) /* the target of MREMAP_FIXED goes first */
-                    expect_unchanged(cpu, t->name, before, total_vm, committed);
-            } else if (!failed) {
-                expect(cpu, t->name, t->after);
-            }
-            assert_books(vma_check, task->mm);
-            task_exit(cpu, task);
-            assert_int_equal(atomic_load(&m->vm->vm_committed_as), 0);
-        }
-    }
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        for (u64 nth = 1; picture_failing(cpu, &cases[i], nth); nth++)
+            ;
     assert_books(machine_check, m);
     test_machine_end(m);
 }

@@ -106,7 +106,7 @@ static void test_attach(void **state)
     again = machine_attach(handle, m);
     assert_ptr_equal(again, m);
     assert_books(machine_check, m);
-    cpu = cpu_acquire(m, task_find(m, 1), 77);
+    cpu = cpu_acquire(m, task_find(&m->cpus[0], 1), 77);
     assert_int_equal(cpu->current->mm->map_count, 1);
     task_exit(cpu, cpu->current);
     cpu_release(cpu);

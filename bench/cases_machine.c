@@ -41,7 +41,7 @@ struct cpu *bench_cpu(void)
     return bench_cpu_content(true);
 }
 
-/* -- boot of a large machine ------------------------------------------------------------------------------------------------- */
+/* -- boot of a large machine --------------------------------------------------------------------------------------- */
 
 static void large_config(struct machine_config *c)
 {

@@ -27,7 +27,7 @@ static void need(bool ok, const char *what)
     exit(1);
 }
 
-/* -- a process of ours --------------------------------------------------------------------------------------------------------- */
+/* -- a process of ours --------------------------------------------------------------------------------------------- */
 
 struct process {
     struct cpu *cpu;
@@ -87,7 +87,7 @@ static void touch(struct cpu *cpu, va_t va, u64 pages)
         do_user_addr_fault(cpu, va + i * PAGE_SIZE, ACCESS_WRITE);
 }
 
-/* -- anonymous faults ------------------------------------------------------------------------------------------------------------- */
+/* -- anonymous faults ---------------------------------------------------------------------------------------------- */
 
 static void *fault_setup(const void *param)
 {
@@ -137,7 +137,7 @@ static uint64_t native_anon_fault(void *ctx, uint64_t n)
     return ns;
 }
 
-/* -- copy on write, fork ------------------------------------------------------------------------------------------------------------ */
+/* -- copy on write, fork ------------------------------------------------------------------------------------------- */
 
 static struct task *fork_child(struct cpu *cpu)
 {
@@ -273,7 +273,7 @@ static uint64_t native_fork_and_exit(void *ctx, uint64_t n)
     return bench_clock(CLOCK_MONOTONIC) - start;
 }
 
-/* -- many VMAs ------------------------------------------------------------------------------------------------------------------------ */
+/* -- many VMAs ----------------------------------------------------------------------------------------------------- */
 
 /* nr mappings of one page, neighbours with different rights, so that none merge; then three pages to work on. */
 static void *many_setup(const void *param)
@@ -378,7 +378,7 @@ static uint64_t native_protect_split_merge(void *ctx, uint64_t n)
     });
 }
 
-/* -- rows ------------------------------------------------------------------------------------------------------------------------------ */
+/* -- rows ---------------------------------------------------------------------------------------------------------- */
 
 #define MANY_CASE(label, count, fn, native_fn, limit)                                                                  \
     {                                                                                                                  \

@@ -31,7 +31,7 @@ static void print_volume(FILE *out, struct session *s, const struct run_result *
             r->wall_s > 0 ? accesses / 1e6 / r->wall_s : 0.0);
 }
 
-/* -- address spaces that ended --------------------------------------------------------------------------------------------- */
+/* -- address spaces that ended ------------------------------------------------------------------------------------- */
 
 static int by_peak(const void *a, const void *b)
 {
@@ -73,7 +73,7 @@ static void print_processes(FILE *out, struct session *s)
     }
 }
 
-/* -- what was odd -------------------------------------------------------------------------------------------------------------- */
+/* -- what was odd -------------------------------------------------------------------------------------------------- */
 
 static void print_enosys(FILE *out, struct session *s)
 {

@@ -56,7 +56,7 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* -- before: refuse what cannot run --------------------------------------------------------------------------------------- */
+/* -- before: refuse what cannot run -------------------------------------------------------------------------------- */
 
 static void refuse(const struct program *p, enum program_error err, const char *name)
 {
@@ -131,7 +131,7 @@ static void boot_machines(struct launcher *l)
     }
 }
 
-/* -- start ------------------------------------------------------------------------------------------------------------------- */
+/* -- start --------------------------------------------------------------------------------------------------------- */
 
 static void setup_signals(struct launcher *l, sigset_t *old)
 {
@@ -178,7 +178,7 @@ static void start_program(struct launcher *l)
     command_free(&c);
 }
 
-/* -- watch -------------------------------------------------------------------------------------------------------------------- */
+/* -- watch --------------------------------------------------------------------------------------------------------- */
 
 /* The process is gone: whatever it left on the machines goes too. */
 static void clean_up(struct launcher *l, struct session_proc *p)
@@ -307,7 +307,7 @@ static void watch(struct launcher *l)
         fprintf(l->err, "\r\033[K");
 }
 
-/* -- after ---------------------------------------------------------------------------------------------------------------------- */
+/* -- after --------------------------------------------------------------------------------------------------------- */
 
 /* Whoever still runs is kept out of the machines, for the report and for good. */
 static void stop_followers(struct launcher *l)

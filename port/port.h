@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* -- Regions: a machine's memory ------------------------------------------------------------------------------- */
+/* -- Regions: a machine's memory ----------------------------------------------------------------------------------- */
 
 /*
  * A sparse, zero-filled, shared region of `size` bytes at exactly `addr`, which must be free in this process.
@@ -30,7 +30,7 @@ void port_region_unmap(void *addr, size_t size);
 /* This process needs the handle no more; mappings stay. */
 void port_region_close(int handle);
 
-/* -- Waiting between threads and processes ----------------------------------------------------------------------- */
+/* -- Waiting between threads and processes ------------------------------------------------------------------------- */
 
 /* Sleep while *word == value, at most timeout_ns (0: no limit). May return early. */
 void port_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t timeout_ns);

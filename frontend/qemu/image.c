@@ -34,7 +34,7 @@ struct image {
     va_t stack_top, sp;
 };
 
-/* -- where things are --------------------------------------------------------------------------------------------------- */
+/* -- where things are ---------------------------------------------------------------------------------------------- */
 
 struct stack_search {
     struct host_map below; /* the mapping before */
@@ -120,7 +120,7 @@ static bool find_image(struct image *im, va_t first_block)
     return true;
 }
 
-/* -- into one machine ------------------------------------------------------------------------------------------------------ */
+/* -- into one machine ---------------------------------------------------------------------------------------------- */
 
 static s64 map_segment(struct cpu *cpu, const struct elf_load *l, u64 bias, struct file *file)
 {

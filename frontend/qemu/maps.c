@@ -75,7 +75,7 @@ bool host_map_find(va_t va, struct host_map *out)
     return host_maps_each(contains, &(struct find){va, out});
 }
 
-/* -- files ---------------------------------------------------------------------------------------------------------------- */
+/* -- files --------------------------------------------------------------------------------------------------------- */
 
 /* Identities seen by this process: a file's name is looked up once. Only a hint, races among threads do no harm. */
 static u64 seen[256];
@@ -122,7 +122,7 @@ static struct file *file_of_map(struct cpu *cpu, const struct host_map *m)
     return IS_ERR(file) ? NULL : file;
 }
 
-/* -- discovery ---------------------------------------------------------------------------------------------------------------- */
+/* -- discovery ----------------------------------------------------------------------------------------------------- */
 
 /* The gap of the machine's address space around va, cut to what the host has mapped there. False: a VMA is there. */
 static bool gap_around(struct cpu *cpu, struct mm *mm, va_t va, const struct host_map *m, va_t *start, va_t *end)

@@ -26,7 +26,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
 struct process process = {.order = PTHREAD_MUTEX_INITIALIZER};
 
-/* -- accesses ------------------------------------------------------------------------------------------------------------ */
+/* -- accesses ------------------------------------------------------------------------------------------------------ */
 
 /* qemu 7.2: bits 4.. of the info are the memory operation, whose low three bits are log2 of the size; bit 17: it stores. */
 static inline u32 info_size(qemu_plugin_meminfo_t info)
@@ -99,7 +99,7 @@ static void mem_many(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va
             vcpu_access_slow(v, i, va, size, info_kind(info));
 }
 
-/* -- blocks ---------------------------------------------------------------------------------------------------------------- */
+/* -- blocks -------------------------------------------------------------------------------------------------------- */
 
 /* userdata: first byte's page | BLOCK_CROSSES, where the block goes on in the next page. */
 #define BLOCK_CROSSES 2ul
@@ -179,7 +179,7 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
                                          (void *)(uintptr_t)first);
 }
 
-/* -- vCPUs and system calls ----------------------------------------------------------------------------------------------------- */
+/* -- vCPUs and system calls ---------------------------------------------------------------------------------------- */
 
 static struct vcpu *vcpu_of_thread(u32 tid)
 {
@@ -225,7 +225,7 @@ static void on_syscall_ret(qemu_plugin_id_t id, unsigned int index, int64_t nr, 
         syscall_after(&vcpus[index], nr, ret);
 }
 
-/* -- qemu's own messages -------------------------------------------------------------------------------------------------------- */
+/* -- qemu's own messages ------------------------------------------------------------------------------------------- */
 
 /* What qemu prints about the guest ("uncaught target signal") goes to the report, not into the program's stderr. */
 static ssize_t message_write(void *unused, const char *text, size_t len)
@@ -244,7 +244,7 @@ static void redirect_messages(void)
     }
 }
 
-/* -- install ---------------------------------------------------------------------------------------------------------------------- */
+/* -- install ------------------------------------------------------------------------------------------------------- */
 
 static bool info_bits_ok(void)
 {

@@ -42,7 +42,7 @@ s64 guest_read(void *dst, u64 src, u64 len)
     return n == (ssize_t)len ? n : -1;
 }
 
-/* -- the order of memory calls (F3); never wait for it while owning a CPU (F2) -------------------------------------------- */
+/* -- the order of memory calls (F3); never wait for it while owning a CPU (F2) ------------------------------------- */
 
 void order_lock(struct vcpu *v)
 {
@@ -61,7 +61,7 @@ void order_unlock(struct vcpu *v)
     v->ordered = false;
 }
 
-/* -- new tasks ---------------------------------------------------------------------------------------------------------------- */
+/* -- new tasks ----------------------------------------------------------------------------------------------------- */
 
 static void clone_tasks(struct vcpu *v, struct session_thread *t, u64 flags)
 {
@@ -192,7 +192,7 @@ void fork_after(struct vcpu *v, s64 ret)
     }
 }
 
-/* -- threads ------------------------------------------------------------------------------------------------------------------- */
+/* -- threads ------------------------------------------------------------------------------------------------------- */
 
 void thread_started(struct vcpu *parent, struct vcpu *child)
 {
@@ -295,7 +295,7 @@ void process_exit(struct vcpu *v)
     v->state = VCPU_NONE;
 }
 
-/* -- execve ------------------------------------------------------------------------------------------------------------------------ */
+/* -- execve -------------------------------------------------------------------------------------------------------- */
 
 static char *guest_string(u64 addr)
 {
@@ -428,7 +428,7 @@ void exec_before(struct vcpu *v, u64 path_addr, u64 argv_addr, u64 envp_addr)
     free(p);
 }
 
-/* -- kill ---------------------------------------------------------------------------------------------------------------------------- */
+/* -- kill ---------------------------------------------------------------------------------------------------------- */
 
 static bool kill_hits(const struct session_proc *p, s64 target)
 {

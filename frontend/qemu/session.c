@@ -100,7 +100,7 @@ static void raise_top(_Atomic u32 *top, u32 index)
         ;
 }
 
-/* -- slots ---------------------------------------------------------------------------------------------------------- */
+/* -- slots --------------------------------------------------------------------------------------------------------- */
 
 struct session_proc *session_proc_new(struct session *s, int ppid)
 {
@@ -162,7 +162,7 @@ void session_thread_free(struct session_thread *t)
     atomic_store(&t->state, THREAD_FREE);
 }
 
-/* -- what is kept of an address space ---------------------------------------------------------------------------------- */
+/* -- what is kept of an address space ------------------------------------------------------------------------------ */
 
 static void record_vmas(struct session *s, struct cpu *cpu, struct session_record *r, struct mm *mm)
 {
@@ -210,7 +210,7 @@ void session_record_mm(struct session *s, struct cpu *cpu, u32 machine, struct m
     atomic_store(&r->state, 2);
 }
 
-/* -- taking threads down ------------------------------------------------------------------------------------------------- */
+/* -- taking threads down ------------------------------------------------------------------------------------------- */
 
 static void drop_thread_on(struct session *s, struct session_proc *p, struct session_thread *t, u32 i)
 {
@@ -265,7 +265,7 @@ void session_release_dead_cpus(struct session *s, struct session_proc *p)
     free(tids);
 }
 
-/* -- the gate ------------------------------------------------------------------------------------------------------------- */
+/* -- the gate ------------------------------------------------------------------------------------------------------ */
 
 void gate_enter(struct session_proc *p)
 {
@@ -298,7 +298,7 @@ void gate_thaw(struct session_proc *p)
     port_futex_wake(&p->frozen, INT32_MAX);
 }
 
-/* -- vfork: the parent sleeps until the child executes a program or exits -------------------------------------------------- */
+/* -- vfork: the parent sleeps until the child executes a program or exits ------------------------------------------ */
 
 void vfork_done(struct session_proc *p)
 {

@@ -120,7 +120,7 @@ static enum sys_id sys_id(s64 nr)
     return nr >= 0 && nr < SESSION_SYSCALLS ? (enum sys_id)sys_of_nr[nr] : SYS_unknown;
 }
 
-/* -- buffers ------------------------------------------------------------------------------------------------------------------ */
+/* -- buffers ------------------------------------------------------------------------------------------------------- */
 
 /* The first `total` bytes of a vector. */
 static void touch_iov(struct vcpu *v, u64 addr, u64 n, u64 total, enum mmu_access_kind kind)
@@ -207,7 +207,7 @@ static void touch_buf(struct vcpu *v, const struct sys_buf *b, s64 ret)
     vcpu_touch(v, addr, n, kind);
 }
 
-/* -- files ------------------------------------------------------------------------------------------------------------------------ */
+/* -- files --------------------------------------------------------------------------------------------------------- */
 
 /* Where a read or write of a regular file starts. */
 static u64 file_position(enum sys_id id, const u64 arg[6])
@@ -280,7 +280,7 @@ static void follow_truncate_path(struct vcpu *v, u64 addr)
     close(fd);
 }
 
-/* -- the address space ---------------------------------------------------------------------------------------------------------------- */
+/* -- the address space --------------------------------------------------------------------------------------------- */
 
 static s64 follow_mmap(struct vcpu *v, struct cpu *cpu, u64 addr)
 {
@@ -405,7 +405,7 @@ static void follow_address_space(struct vcpu *v, enum sys_id id, s64 ret)
     }
 }
 
-/* -- before and after ------------------------------------------------------------------------------------------------------------------ */
+/* -- before and after ---------------------------------------------------------------------------------------------- */
 
 static u64 clone_flags(enum sys_id id, const u64 arg[6])
 {

@@ -116,7 +116,7 @@ void vcpu_poll(struct vcpu *v)
     }
 }
 
-/* -- in the core ------------------------------------------------------------------------------------------------------- */
+/* -- in the core --------------------------------------------------------------------------------------------------- */
 
 u32 vcpu_core_begin(struct vcpu *v, u32 i)
 {
@@ -155,7 +155,7 @@ void vcpu_machine_dead(struct vcpu *v, u32 i)
     vcpu_set_hot(v);
 }
 
-/* -- accesses ------------------------------------------------------------------------------------------------------------ */
+/* -- accesses ------------------------------------------------------------------------------------------------------ */
 
 /* The machine raised a signal for an access that the host has done (F4). True: try once more. */
 static bool resolve_fault(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kind, const struct fault_info *fi)

@@ -31,7 +31,7 @@ struct quire_process;
 QUIRE_API const char *quire_version(void);
 QUIRE_API const char *quire_last_error(void);
 
-/* -- machines ------------------------------------------------------------------------------------------------------------------------ */
+/* -- machines ------------------------------------------------------------------------------------------------------ */
 
 /*
  * Boot a machine. `config`: text of a machine file ("mem = 1G\ncontent = full\n..."; docs/machine.md lists the keys), NULL: the default, an
@@ -48,7 +48,7 @@ QUIRE_API int quire_machine_check(struct quire_machine *m);
  */
 QUIRE_API int64_t quire_machine_counter(const struct quire_machine *m, const char *name);
 
-/* -- processes ------------------------------------------------------------------------------------------------------------------------- */
+/* -- processes ----------------------------------------------------------------------------------------------------- */
 
 /* A process with an empty address space. NULL: out of memory, or pid (1 or more) is taken. */
 QUIRE_API struct quire_process *quire_process_create(struct quire_machine *m, int pid);
@@ -59,7 +59,7 @@ QUIRE_API void quire_process_exit(struct quire_process *p);
 /* Resident set, pages. */
 QUIRE_API int64_t quire_process_rss(const struct quire_process *p);
 
-/* -- memory ------------------------------------------------------------------------------------------------------------------------------ */
+/* -- memory -------------------------------------------------------------------------------------------------------- */
 
 /* mmap(2) of anonymous memory: prot and flags have Linux's values (PROT_READ ..., MAP_PRIVATE | MAP_ANONYMOUS ...). Its address or -errno. */
 QUIRE_API int64_t quire_mmap(struct quire_process *p, uint64_t addr, uint64_t len, int prot, int flags);

@@ -35,8 +35,7 @@ static inline void relax(void)
 #endif
 }
 
-/* -- spinlock_t and mutex --------------------------------------------------------------------------------------------
- */
+/* -- spinlock_t and mutex ------------------------------------------------------------------------------------------ */
 
 void spin_lock_slow(spinlock_t *l)
 {
@@ -76,8 +75,7 @@ void mutex_unlock(struct cpu *cpu, struct mutex *x) NO_LOCK_ANALYSIS
     spin_unlock(cpu, &x->lock);
 }
 
-/* -- struct rw_semaphore
- * ------------------------------------------------------------------------------------------------ */
+/* -- struct rw_semaphore ------------------------------------------------------------------------------------------- */
 
 static bool try_read(struct rw_semaphore *s)
 {
@@ -154,8 +152,7 @@ bool down_write_trylock(struct cpu *cpu, struct rw_semaphore *s) NO_LOCK_ANALYSI
     return true;
 }
 
-/* -- rank order
- * ------------------------------------------------------------------------------------------------------------ */
+/* -- rank order ---------------------------------------------------------------------------------------------------- */
 
 static const char *const rank_names[NR_LOCK_RANKS] = {
 #define X(rank) [rank] = #rank,

@@ -75,7 +75,7 @@ static inline void lock_released(struct cpu *cpu, const void *lock)
         lock_check_release(cpu, lock);
 }
 
-/* -- spinlock_t -------------------------------------------------------------------------------------------------- */
+/* -- spinlock_t ---------------------------------------------------------------------------------------------------- */
 
 void spin_lock_slow(spinlock_t *l);
 void spin_unlock_slow(spinlock_t *l);
@@ -136,8 +136,7 @@ void mutex_lock(struct cpu *cpu, struct mutex *x) ACQUIRES(x);
 bool mutex_trylock(struct cpu *cpu, struct mutex *x) TRY_ACQUIRES(true, x);
 void mutex_unlock(struct cpu *cpu, struct mutex *x) RELEASES(x);
 
-/* -- struct rw_semaphore ---------------------------------------------------------------------------------------------
- */
+/* -- struct rw_semaphore ------------------------------------------------------------------------------------------- */
 
 void down_read_slow(struct rw_semaphore *s);
 void down_write_slow(struct rw_semaphore *s);

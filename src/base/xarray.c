@@ -64,8 +64,7 @@ static inline void set_marks(u64 *word, u64 value)
     __atomic_store_n(word, value, __ATOMIC_RELAXED);
 }
 
-/* -- reading without the lock -----------------------------------------------------------------------------------------
- */
+/* -- reading without the lock -------------------------------------------------------------------------------------- */
 
 static inline u32 read_begin(const struct xarray *xa)
 {
@@ -233,8 +232,7 @@ void *xa_find_after(const struct xarray *xa, u64 *index, u64 max, xa_mark_t mark
     return entry;
 }
 
-/* -- memory
- * -------------------------------------------------------------------------------------------------------------- */
+/* -- memory -------------------------------------------------------------------------------------------------------- */
 
 /* Nodes that storing at `index` lacks. */
 static unsigned int nodes_needed(const struct xarray *xa, u64 index)
@@ -300,8 +298,7 @@ static void node_free(struct cpu *cpu, struct xarray *xa, struct xa_node *n)
     cpu->code->xa_node_free(cpu, n);
 }
 
-/* -- changing the tree
- * ----------------------------------------------------------------------------------------------------- */
+/* -- changing the tree --------------------------------------------------------------------------------------------- */
 
 static struct xa_node *node_new(struct xarray *xa, struct node_pool *pool, unsigned int shift)
 {
@@ -464,8 +461,7 @@ static void *store_with(struct xarray *xa, u64 index, void *entry, struct node_p
     return replace(xa, make_place(xa, index, pool), entry);
 }
 
-/* -- the interface
- * -------------------------------------------------------------------------------------------------------- */
+/* -- the interface ------------------------------------------------------------------------------------------------- */
 
 void *__xa_erase(struct cpu *cpu, struct xarray *xa, u64 index)
 {
@@ -647,8 +643,7 @@ void xa_destroy(struct cpu *cpu, struct xarray *xa)
     xa_unlock(cpu, xa);
 }
 
-/* -- checker
- * --------------------------------------------------------------------------------------------------------------- */
+/* -- checker ------------------------------------------------------------------------------------------------------- */
 
 static bool any_marked(const struct xarray *xa, const void *entry, xa_mark_t mark)
 {

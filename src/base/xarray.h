@@ -116,8 +116,7 @@ static inline bool xa_marked(const struct xarray *xa, xa_mark_t mark)
 #define xa_lock(cpu, xa) spin_lock(cpu, &(xa)->xa_lock)
 #define xa_unlock(cpu, xa) spin_unlock(cpu, &(xa)->xa_lock)
 
-/* -- without the lock (see Readers) ---------------------------------------------------------------------------------
- */
+/* -- without the lock (see Readers) -------------------------------------------------------------------------------- */
 void *xa_load(const struct xarray *xa, u64 index);
 bool xa_get_mark(const struct xarray *xa, u64 index, xa_mark_t mark);
 /* The first entry with `mark` (or XA_PRESENT) at *index .. max; *index becomes its index. NULL: none, *index untouched.
@@ -136,8 +135,7 @@ void *xa_find_after(const struct xarray *xa, u64 *index, u64 max, xa_mark_t mark
     for ((index) = 0, (entry) = xa_find((xa), &(index), ~(u64)0, (mark)); (entry);                                     \
          (entry) = xa_find_after((xa), &(index), ~(u64)0, (mark)))
 
-/* -- taking the lock -------------------------------------------------------------------------------------------------
- */
+/* -- taking the lock ----------------------------------------------------------------------------------------------- */
 /*
  * Store `entry` (NULL: as xa_erase()). Returns the old entry, or ERR_PTR(-ENOMEM) with nothing changed. An entry's
  * marks stay when it is replaced and go when it is erased.
@@ -153,8 +151,7 @@ void xa_clear_mark(struct cpu *cpu, struct xarray *xa, u64 index, xa_mark_t mark
 /* Free all nodes; what the entries point to is the caller's. */
 void xa_destroy(struct cpu *cpu, struct xarray *xa);
 
-/* -- with the lock held
- * ------------------------------------------------------------------------------------------------ */
+/* -- with the lock held -------------------------------------------------------------------------------------------- */
 void *__xa_store(struct cpu *cpu, struct xarray *xa, u64 index, void *entry, u32 gfp) MUST_HOLD(xa->xa_lock);
 int __xa_insert(struct cpu *cpu, struct xarray *xa, u64 index, void *entry, u32 gfp) MUST_HOLD(xa->xa_lock);
 void *__xa_cmpxchg(struct cpu *cpu, struct xarray *xa, u64 index, void *old, void *entry, u32 gfp)

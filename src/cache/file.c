@@ -33,7 +33,7 @@ int cache_init(struct cpu *cpu)
     return c->inode_cachep && c->filp_cachep ? 0 : -ENOMEM;
 }
 
-/* -- inodes ------------------------------------------------------------------------------------ */
+/* -- inodes -------------------------------------------------------------------------------------------------------- */
 
 void inode_init(struct machine *m, struct inode *inode, enum a_ops_id a_ops, const char *name)
 {
@@ -128,7 +128,7 @@ static void shmem_evict_inode(struct cpu *cpu, struct inode *inode) NO_LOCK_ANAL
     kmem_cache_free(cpu, c->inode_cachep, inode);
 }
 
-/* -- files ------------------------------------------------------------------------------------- */
+/* -- files --------------------------------------------------------------------------------------------------------- */
 
 static void file_init(struct cpu *cpu, struct file *file, struct inode *inode, u32 f_mode)
 {

@@ -51,7 +51,7 @@ static u64 mapping_nr_pages(const struct address_space *mapping)
     return DIV_ROUND_UP(inode_size(mapping->host), PAGE_SIZE);
 }
 
-/* -- lookup, insertion, removal ---------------------------------------------------------------- */
+/* -- lookup, insertion, removal ------------------------------------------------------------------------------------ */
 
 struct folio *filemap_get_folio(struct cpu *cpu, struct address_space *mapping, pgoff_t index)
 {
@@ -169,7 +169,7 @@ struct folio *filemap_grab_folio(struct cpu *cpu, struct address_space *mapping,
     }
 }
 
-/* -- files on disk ----------------------------------------------------------------------------- */
+/* -- files on disk ------------------------------------------------------------------------------------------------- */
 
 /* Bring the locked folio up to date; unlocks it. */
 static int disk_read_folio(struct cpu *cpu, struct file *file, struct folio *f)
@@ -220,7 +220,7 @@ static struct folio *read_missing(struct cpu *cpu, struct file *file, pgoff_t in
     return f;
 }
 
-/* -- faults ------------------------------------------------------------------------------------ */
+/* -- faults -------------------------------------------------------------------------------------------------------- */
 
 static vm_fault_t filemap_fault(struct cpu *cpu, struct vm_fault *vmf)
 {

@@ -70,7 +70,7 @@ void inode_set_size(struct cpu *cpu, struct inode *inode, u64 size)
     unmap_mapping_pages(cpu, mapping, PGOFF(first), 0, UNMAP_COPIES_TOO);
 }
 
-/* -- drop_caches ------------------------------------------------------------------------------- */
+/* -- drop_caches --------------------------------------------------------------------------------------------------- */
 
 /* Clean, unmapped, referenced by nobody but the cache and us. */
 static bool invalidate_folio(struct cpu *cpu, struct address_space *mapping, struct folio *f)

@@ -30,8 +30,7 @@
 #define MAX_PARTIAL 10u
 #define CACHE_LINE 64u
 
-/* -- sizes
- * ------------------------------------------------------------------------------------------------------------------ */
+/* -- sizes --------------------------------------------------------------------------------------------------------- */
 
 static u32 calculate_alignment(u32 flags, u32 align, u32 size)
 {
@@ -108,8 +107,7 @@ int calculate_sizes(struct machine *m, struct kmem_cache *s)
     return 0;
 }
 
-/* -- creating
- * ---------------------------------------------------------------------------------------------------------------- */
+/* -- creating ------------------------------------------------------------------------------------------------------ */
 
 u32 slab_name_copy(char *dst, const char *src)
 {
@@ -181,9 +179,7 @@ struct kmem_cache *create_cache(struct cpu *cpu, const char *name, u32 size, u32
     return s;
 }
 
-/* -- merging
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* -- merging ------------------------------------------------------------------------------------------------------- */
 
 /* Whether objects of `size`, rounded already, fit into the existing cache `s` at a loss of less than a word. */
 static bool mergeable_with(const struct kmem_cache *s, u32 size, u32 align, u32 flags)
@@ -240,8 +236,7 @@ struct kmem_cache *kmem_cache_create(struct cpu *cpu, const char *name, u32 size
     return s;
 }
 
-/* -- flush, shrink, destroy
- * ---------------------------------------------------------------------------------------------------- */
+/* -- flush, shrink, destroy ---------------------------------------------------------------------------------------- */
 
 void flush_cpu_slab(struct cpu *cpu)
 {
@@ -375,8 +370,7 @@ int kmem_cache_destroy(struct cpu *cpu, struct kmem_cache *s)
     return err;
 }
 
-/* -- readers
- * ----------------------------------------------------------------------------------------------------------------- */
+/* -- readers ------------------------------------------------------------------------------------------------------- */
 
 /* Free objects of slabs on the node's list: what SLUB subtracts. */
 static u64 count_partial_free(struct cpu *cpu, struct kmem_cache_node *n, u64 *slabs_free)
@@ -442,9 +436,7 @@ u64 kmem_cache_stat(const struct machine *m, const struct kmem_cache *s, enum sl
     return sum;
 }
 
-/* -- boot
- * -----------------------------------------------------------------------------------------------------------------------
- */
+/* -- boot ---------------------------------------------------------------------------------------------------------- */
 
 /* For each node the others, nearest first; equal distances in order of number. */
 static void init_node_order(struct machine *m, struct kmem *k, u32 home)

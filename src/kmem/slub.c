@@ -62,8 +62,7 @@
  */
 #include "kmem/slub_priv.h"
 
-/* -- slabs
- * ----------------------------------------------------------------------------------------------------------------- */
+/* -- slabs --------------------------------------------------------------------------------------------------------- */
 
 static enum node_stat_item cache_vmstat(const struct kmem_cache *s)
 {
@@ -147,8 +146,7 @@ void discard_slab(struct cpu *cpu, struct kmem_cache *s, struct page *slab)
     __free_pages(cpu, slab, order);
 }
 
-/* -- leaving a CPU
- * ------------------------------------------------------------------------------------------------------- */
+/* -- leaving a CPU ------------------------------------------------------------------------------------------------- */
 
 static void clear_cpu_slab(struct kmem_cache_cpu *c)
 {
@@ -239,8 +237,7 @@ void flush_cache_cpu(struct cpu *cpu, struct kmem_cache *s, u32 target)
     unfreeze_partials(cpu, s, chain);
 }
 
-/* -- allocating
- * ----------------------------------------------------------------------------------------------------------- */
+/* -- allocating ---------------------------------------------------------------------------------------------------- */
 
 static void set_cpu_slab(struct cpu *cpu, struct kmem_cache *s, struct page *slab, void *freelist)
 {
@@ -448,8 +445,7 @@ __noinline int kmem_cache_alloc_bulk(struct cpu *cpu, struct kmem_cache *s, gfp_
     return (int)nr;
 }
 
-/* -- freeing
- * ---------------------------------------------------------------------------------------------------------------- */
+/* -- freeing ------------------------------------------------------------------------------------------------------- */
 
 /* The word has changed under list_lock (held, released here): file the slab where it now belongs. */
 static void file_freed_slab(struct cpu *cpu, struct kmem_cache *s, struct page *slab, slab_word_t old,

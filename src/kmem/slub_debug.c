@@ -29,9 +29,7 @@
 
 enum object_state { OBJECT_FREE, OBJECT_IN_USE };
 
-/* -- layout
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* -- layout -------------------------------------------------------------------------------------------------------- */
 
 /* Bytes behind the free pointer; a red zone has a word of padding more, so that a neighbour's underflow meets that
  * first. */
@@ -59,9 +57,7 @@ static bool object_poison(const struct kmem_cache *s)
     return s->flags & SLAB_POISON && !s->ctor;
 }
 
-/* -- reports
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* -- reports ------------------------------------------------------------------------------------------------------- */
 
 static bool valid_pointer(const struct machine *m, const struct kmem_cache *s, const struct page *slab, const void *p)
 {
@@ -114,9 +110,7 @@ void slab_bug(struct cpu *cpu, struct kmem_cache *s, const void *object, const c
     ASSERT(!"slab object corrupted or misused: see the report above");
 }
 
-/* -- bytes
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* -- bytes --------------------------------------------------------------------------------------------------------- */
 
 static void init_object(const struct kmem_cache *s, char *p, enum object_state state)
 {
@@ -231,9 +225,7 @@ static void check_slab_rest(struct cpu *cpu, struct kmem_cache *s, struct page *
         check_bytes(cpu, s, base + s->red_left_pad, "rest of the slab", rest);
 }
 
-/* -- allocating
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* -- allocating ---------------------------------------------------------------------------------------------------- */
 
 /* The broken rest of the list is lost: its objects count as in use from now on. */
 static void cut_freelist(struct page *slab)
@@ -332,9 +324,7 @@ void *debug_alloc(struct cpu *cpu, struct kmem_cache *s, gfp_t gfp, int nid, u64
     return object;
 }
 
-/* -- freeing
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* -- freeing ------------------------------------------------------------------------------------------------------- */
 
 /* Whether the object may be freed; list_lock held. */
 static bool free_is_sane(struct cpu *cpu, struct kmem_cache *s, struct page *slab, void *object)
@@ -392,9 +382,7 @@ void debug_free(struct cpu *cpu, struct kmem_cache *s, struct page *slab, void *
         discard_slab(cpu, s, slab);
 }
 
-/* -- validating
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* -- validating ---------------------------------------------------------------------------------------------------- */
 
 u32 debug_validate_slab(struct cpu *cpu, struct kmem_cache *s, struct page *slab)
 {

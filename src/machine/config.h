@@ -17,8 +17,7 @@ int machine_config_parse(struct machine_config *c, const char *text, const char 
 /* Machines that cannot be: 0, or -EINVAL and the reason. */
 int machine_config_validate(const struct machine_config *c, char *err, size_t err_size);
 
-/* -- the keys, for help and reports
- * ------------------------------------------------------------------------------------------ */
+/* -- the keys, for help and reports -------------------------------------------------------------------------------- */
 struct config_key {
     const char *name; /* '#' stands for a number */
     u16 type;         /* enum config_type */

@@ -110,9 +110,7 @@ const struct config_key *machine_config_key(u32 n)
     return &keys[n];
 }
 
-/* -- names
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* -- names --------------------------------------------------------------------------------------------------------- */
 
 struct choice {
     const char *name;
@@ -176,8 +174,7 @@ static const char *choice_name(const struct choice *ch, u32 value)
     return "?";
 }
 
-/* -- pieces of a value
- * --------------------------------------------------------------------------------------------------------- */
+/* -- pieces of a value --------------------------------------------------------------------------------------------- */
 
 static bool is_separator(char ch)
 {
@@ -469,8 +466,7 @@ bool config_key_store(struct machine_config *c, const struct config_key *k, u32 
     }
 }
 
-/* -- description and value as text
- * ------------------------------------------------------------------------------------------------ */
+/* -- description and value as text --------------------------------------------------------------------------------- */
 
 static void form_choices(const struct choice *ch, struct text *t)
 {

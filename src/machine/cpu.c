@@ -39,7 +39,7 @@
 #define SLICE_PS 3000000000ull /* 3 ms: base slice of Linux's fair scheduler on few CPUs */
 #define WAIT_NS 100000000ull   /* look again after 100 ms: the owner may have died */
 
-/* -- time ------------------------------------------------------------------------------------------------------------------------ */
+/* -- time ---------------------------------------------------------------------------------------------------------- */
 
 void cpu_publish_time(struct cpu *cpu)
 {
@@ -59,7 +59,7 @@ static void catch_up(struct cpu *cpu)
         charge_ps(cpu, TIME_IDLE, now - cpu->clock_ps);
 }
 
-/* -- work --------------------------------------------------------------------------------------------------------------------------- */
+/* -- work ---------------------------------------------------------------------------------------------------------- */
 
 void cpu_do_work(struct cpu *cpu)
 {
@@ -79,7 +79,7 @@ void cpu_do_work(struct cpu *cpu)
         drain_local_pages(cpu);
 }
 
-/* -- user and kernel -------------------------------------------------------------------------------------------------------------------- */
+/* -- user and kernel ----------------------------------------------------------------------------------------------- */
 
 void switch_mm(struct cpu *cpu, struct mm *next)
 {
@@ -131,7 +131,7 @@ bool cpu_should_resched(const struct cpu *cpu)
     return (work & CPU_WORK_RESCHED) && cpu->clock_ps - cpu->slice_start_ps >= SLICE_PS;
 }
 
-/* -- ownership --------------------------------------------------------------------------------------------------------------------------- */
+/* -- ownership ----------------------------------------------------------------------------------------------------- */
 
 bool cpu_try_acquire_id(struct machine *m, u32 id, u32 host_tid, struct cpu **out)
 {

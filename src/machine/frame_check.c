@@ -36,7 +36,7 @@ struct frame_check {
     const struct pt_format *f;
 };
 
-/* -- 1: tables ------------------------------------------------------------------------------------------------------------------- */
+/* -- 1: tables ----------------------------------------------------------------------------------------------------- */
 
 static void note_leaf(struct frame_check *c, u32 level, pte_t p)
 {
@@ -81,7 +81,7 @@ static void note_mm(struct frame_check *c, struct mm *mm)
     }
 }
 
-/* -- 2: batches --------------------------------------------------------------------------------------------------------------------- */
+/* -- 2: batches ---------------------------------------------------------------------------------------------------- */
 
 static void note_batch(const struct folio_batch *b)
 {
@@ -97,7 +97,7 @@ static bool is_kmem_boot(const struct machine *m, const struct page *page)
     return at >= first && at < first + m->kmem->boot_bytes;
 }
 
-/* -- 3: frames ------------------------------------------------------------------------------------------------------------------------ */
+/* -- 3: frames ----------------------------------------------------------------------------------------------------- */
 
 static void check_table_frame(struct frame_check *c, struct page *page, u64 note)
 {

@@ -15,7 +15,7 @@ struct tlb_check {
     const char *array;
 };
 
-/* -- one array's own order ------------------------------------------------------------------------------------------------------- */
+/* -- one array's own order ----------------------------------------------------------------------------------------- */
 
 static u32 entry_shift(const struct mmu *u, const struct tlb_array *t, u64 e)
 {
@@ -46,7 +46,7 @@ static void check_set(struct tlb_check *c, const struct tlb_array *t, u32 set)
     }
 }
 
-/* -- entries against tables ---------------------------------------------------------------------------------------------------------- */
+/* -- entries against tables ---------------------------------------------------------------------------------------- */
 
 /* What the tables grant at va, as TLB_R | TLB_X | TLB_W; *shift: size of the mapping. 0: nothing. */
 static u64 table_rights(const struct machine *m, struct mm *mm, va_t va, u32 *shift)
@@ -160,7 +160,7 @@ static void check_mm_on_cpu(struct tlb_check *c, struct mm *mm)
     }
 }
 
-/* -- the CPU ---------------------------------------------------------------------------------------------------------------------------- */
+/* -- the CPU ------------------------------------------------------------------------------------------------------- */
 
 static void check_cpu(struct tlb_check *c)
 {

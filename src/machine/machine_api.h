@@ -17,9 +17,7 @@
  * -------- */
 /* machine/config.h: machine_config_set(), machine_config_parse(), machine_config_validate() */
 
-/* -- life
- * -----------------------------------------------------------------------------------------------------------------------
- */
+/* -- life ---------------------------------------------------------------------------------------------------------- */
 /* machine/region.h: machine_create(), machine_detach(), machine_destroy() */
 int machine_boot_floors(struct machine *m); /* phys, kmem, vm, cache, hw in order, on CPU 0 */
 struct machine *machine_boot(const struct machine_config *c, void *addr); /* both */
@@ -27,8 +25,7 @@ struct machine *machine_attach(int handle, void *addr); /* in another process; c
 
 extern const struct core_code quire_code; /* boot.c: all floors' functions */
 
-/* -- CPUs (cpu.c)
- * ------------------------------------------------------------------------------------------------------------------ */
+/* -- CPUs (cpu.c) -------------------------------------------------------------------------------------------------- */
 /* Own a CPU for `task` (its last one if free, else any; waits if all are taken); state CPU_KERNEL, switches mm. */
 struct cpu *cpu_acquire(struct machine *m, struct task *task, u32 host_tid);
 bool cpu_try_acquire_id(struct machine *m, u32 id, u32 host_tid, struct cpu **out);
@@ -51,18 +48,14 @@ void switch_mm(struct cpu *cpu, struct mm *next);
 /* CPUs owned by host threads of a process that is gone: released. */
 void cpu_release_dead(struct machine *m, const u32 *host_tids, u32 nr);
 
-/* -- memory accesses: machine/mmu.h
- * ---------------------------------------------------------------------------------------------- */
+/* -- memory accesses: machine/mmu.h -------------------------------------------------------------------------------- */
 
-/* -- contents: content=full only
- * ---------------------------------------------------------------------------------------------------- */
+/* -- contents: content=full only ----------------------------------------------------------------------------------- */
 /* 0, or the signal number that the access raised (fi says more). Any length; pages are faulted as needed. */
 int mmu_copy_from_user(struct cpu *cpu, void *dst, va_t src, u64 len, struct fault_info *fi);
 int mmu_copy_to_user(struct cpu *cpu, va_t dst, const void *src, u64 len, struct fault_info *fi);
 
-/* -- books
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* -- books --------------------------------------------------------------------------------------------------------- */
 /* base/check.h: struct check_report, check_fail(). Needs all CPUs quiet (owned by nobody or inside the core). */
 void machine_check(struct machine *m, struct check_report *r);
 /* One for each floor, called by machine_check(): phys_check, kmem_check, vm_check, cache_check, hw_check. */

@@ -52,7 +52,7 @@ void mmu_end_walk(struct mmu *mmu)
     atomic_store_explicit(&mmu->walk_seq, seq + 1, memory_order_release);
 }
 
-/* -- first level ----------------------------------------------------------------------------------------------------------------- */
+/* -- first level --------------------------------------------------------------------------------------------------- */
 
 static struct tlb_array *l1_array(struct mmu *u, enum mmu_access_kind kind, enum tlb_size size)
 {
@@ -111,7 +111,7 @@ static void l1_fill(struct mmu *u, va_t va, enum mmu_access_kind kind, enum tlb_
     tlb_insert(t, tlb_set(t, va, t->page_shift), tlb_tag(va, t->page_shift, more));
 }
 
-/* -- second level ------------------------------------------------------------------------------------------------------------------ */
+/* -- second level -------------------------------------------------------------------------------------------------- */
 
 static struct tlb_array *l2_array(struct mmu *u, enum tlb_size size)
 {
@@ -166,7 +166,7 @@ static void l2_fill(struct mmu *u, va_t va, enum tlb_size size, u64 rights)
         tlb_insert(t, tlb_set(t, va, shift), tlb_tag(va, shift, u->tag | rights | (size == TLB_2M ? TLB_HUGE : 0)));
 }
 
-/* -- the slow path -------------------------------------------------------------------------------------------------------------------- */
+/* -- the slow path ------------------------------------------------------------------------------------------------- */
 
 static bool walk_and_fill(struct mmu *u, va_t va, enum mmu_access_kind kind)
 {
@@ -235,7 +235,7 @@ void mmu_account(struct cpu *cpu, u64 data_accesses, u64 fetches, u64 blocks)
     charge_n(cpu, COST_BLOCK, blocks);
 }
 
-/* -- address spaces ----------------------------------------------------------------------------------------------------------------------- */
+/* -- address spaces ------------------------------------------------------------------------------------------------ */
 
 /* The slot of ctx_id, or the one to be taken: never used before used longest ago. */
 static u32 find_slot(const struct mmu *u, u64 ctx_id)

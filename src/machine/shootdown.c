@@ -64,7 +64,7 @@ static void flush_local(struct mmu *u, const struct flush_request *q, u64 latest
     s->tlb_gen = q->gen;
 }
 
-/* -- receiver ------------------------------------------------------------------------------------------------------------------ */
+/* -- receiver ------------------------------------------------------------------------------------------------------ */
 
 /* Copy the queue out; the number of requests, those that did not fit included. */
 static u32 dequeue(struct mmu *u, struct flush_request *list)
@@ -102,7 +102,7 @@ void mmu_take_requests(struct mmu *u)
     flush_local(u, &all, all.gen);
 }
 
-/* -- initiator ------------------------------------------------------------------------------------------------------------------- */
+/* -- initiator ----------------------------------------------------------------------------------------------------- */
 
 /* True: the target has q's address space loaded and was told. */
 static bool enqueue(struct cpu *cpu, struct cpu *target, const struct flush_request *q)

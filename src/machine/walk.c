@@ -60,7 +60,7 @@ static void walk_load(struct mmu *u, u64 pa)
     charge(u->cpu, COST_WALK_MEM);
 }
 
-/* -- walk caches ------------------------------------------------------------------------------------------------------------- */
+/* -- walk caches --------------------------------------------------------------------------------------------------- */
 
 static void pwc_put_front(struct pwc *p, u64 base, u32 pos, u64 tag, u64 table)
 {
@@ -123,7 +123,7 @@ PT_FN struct pt_table walk_start(fmt_t f, struct mmu *u, va_t va, u32 *rights)
     return pt_root_for_roots(m, f, &u->mm->pt, va).table;
 }
 
-/* -- the walk -------------------------------------------------------------------------------------------------------------------- */
+/* -- the walk ------------------------------------------------------------------------------------------------------ */
 
 static const u32 right_needed[] = {
     [MMU_READ] = PT_READ | PT_USER, [MMU_WRITE] = PT_WRITE | PT_USER, [MMU_EXEC] = PT_EXEC | PT_USER};

@@ -68,7 +68,7 @@ void set_pageblock_mt(struct machine *m, u64 pfn, enum migratetype mt)
                           memory_order_relaxed);
 }
 
-/* -- freeing ------------------------------------------------------------------------------------------------------------- */
+/* -- freeing ------------------------------------------------------------------------------------------------------- */
 
 static bool is_free_buddy(const struct page *page, const struct page *buddy, unsigned int order)
 {
@@ -124,7 +124,7 @@ void free_one_page(struct machine *m, struct zone *zone, struct page *page, unsi
     add_to_free_list(zone, page, order, mt, where);
 }
 
-/* -- allocation ---------------------------------------------------------------------------------------------------------- */
+/* -- allocation ---------------------------------------------------------------------------------------------------- */
 
 /* The block of order `high` was taken off its list: give back all but its first 2^low pages. */
 static void expand(struct zone *zone, struct page *page, unsigned int low, unsigned int high, enum migratetype mt)
@@ -172,7 +172,7 @@ struct page *rmqueue(struct machine *m, struct zone *zone, unsigned int order, e
     return page ? page : rmqueue_fallback(m, zone, order, mt, alloc_flags);
 }
 
-/* -- pageblocks ----------------------------------------------------------------------------------------------------------- */
+/* -- pageblocks ---------------------------------------------------------------------------------------------------- */
 
 static void move_block_to_list(struct zone *zone, struct page *page, unsigned int order, enum migratetype from,
                                enum migratetype to)

@@ -156,7 +156,7 @@ struct page *rmqueue_fallback(struct machine *m, struct zone *zone, unsigned int
     return rmqueue_steal(m, zone, order, mt);
 }
 
-/* -- the highatomic reserve ------------------------------------------------------------------------------------------------ */
+/* -- the highatomic reserve ---------------------------------------------------------------------------------------- */
 
 /*
  * A high-order atomic request has succeeded: keep the rest of its pageblock for the next ones. At most about 1 % of the zone.

@@ -75,7 +75,7 @@ static struct lruvec *relock_lruvec(struct cpu *cpu, struct folio *f, struct lru
     return v;
 }
 
-/* -- batches ----------------------------------------------------------------------------------------------------------------- */
+/* -- batches ------------------------------------------------------------------------------------------------------- */
 
 static void lru_add_one(struct cpu *cpu, struct lruvec *v, struct folio *f)
 {
@@ -177,7 +177,7 @@ void lru_add_drain_all(struct cpu *cpu)
     }
 }
 
-/* -- use ---------------------------------------------------------------------------------------------------------------------- */
+/* -- use ----------------------------------------------------------------------------------------------------------- */
 
 /* Accessed a second time while still in the add batch: it will be added as active. */
 static void activate_in_batch(struct cpu *cpu, struct folio *f)
@@ -227,7 +227,7 @@ void folio_putback_lru(struct cpu *cpu, struct folio *f)
     folio_put(cpu, f); /* isolation's reference */
 }
 
-/* -- the last reference ---------------------------------------------------------------------------------------------------------- */
+/* -- the last reference -------------------------------------------------------------------------------------------- */
 
 static void take_off_for_free(struct cpu *cpu, struct lruvec *v, struct folio *f)
 {

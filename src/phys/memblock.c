@@ -37,7 +37,7 @@ void memblock_init(struct memblock *mb, struct machine *m)
     mb->reserved = (struct memblock_type){.max = INIT_MEMBLOCK_REGIONS, .regions = mb->init_reserved};
 }
 
-/* -- the arrays --------------------------------------------------------------------------------------------------------- */
+/* -- the arrays ---------------------------------------------------------------------------------------------------- */
 
 /* First region that ends after addr. */
 static u32 region_after(const struct memblock_type *t, u64 addr)
@@ -233,7 +233,7 @@ int memblock_clear(struct memblock *mb, u64 base, u64 size, enum memblock_flags 
     return change_flag(mb, base, size, 0, (u32)flag);
 }
 
-/* -- free ranges --------------------------------------------------------------------------------------------------------- */
+/* -- free ranges --------------------------------------------------------------------------------------------------- */
 
 static bool region_wanted(const struct memblock_region *r, s32 nid, u32 want)
 {
@@ -381,7 +381,7 @@ void *memblock_alloc_nid(struct memblock *mb, u64 size, u64 align, s32 nid)
     return p;
 }
 
-/* -- questions ------------------------------------------------------------------------------------------------------------- */
+/* -- questions ----------------------------------------------------------------------------------------------------- */
 
 static const struct memblock_region *region_at(const struct memblock_type *t, u64 addr)
 {

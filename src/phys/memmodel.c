@@ -38,7 +38,7 @@
 
 #define MEMMAP_BYTES(pages) ((u64)(pages) * sizeof(struct page))
 
-/* -- the array ---------------------------------------------------------------------------------------------------------- */
+/* -- the array ----------------------------------------------------------------------------------------------------- */
 
 static int flatmem_init(struct machine *m)
 {
@@ -152,7 +152,7 @@ bool pfn_valid(const struct machine *m, pfn_t pfn)
     return m->config.memory_model == MEMORY_FLATMEM || p->section_present[pfn.nr >> PFN_SECTION_SHIFT];
 }
 
-/* -- its entries ---------------------------------------------------------------------------------------------------------- */
+/* -- its entries --------------------------------------------------------------------------------------------------- */
 
 bool memmap_block_is_init(const struct machine *m, u64 block)
 {
@@ -253,7 +253,7 @@ struct page *pfn_to_online_page(struct cpu *cpu, pfn_t pfn)
     return pfn_to_page(m, pfn);
 }
 
-/* -- the hand-over ---------------------------------------------------------------------------------------------------------- */
+/* -- the hand-over ------------------------------------------------------------------------------------------------- */
 
 /* Free [pfn, end) of `zone`: less than a block at each end of a free range. */
 static void free_edge(struct machine *m, struct zone *zone, u64 pfn, u64 end)

@@ -137,7 +137,7 @@ struct pglist_data {
     u64 totalreserve_pages; /* s */
 };
 
-/* -- zones ------------------------------------------------------------------------------------------------------------ */
+/* -- zones --------------------------------------------------------------------------------------------------------- */
 
 static inline bool populated_zone(const struct zone *z)
 {
@@ -204,7 +204,7 @@ static inline enum migratetype gfp_migratetype(gfp_t gfp)
     return (enum migratetype)((gfp & (__GFP_MOVABLE | __GFP_RECLAIMABLE)) >> 3);
 }
 
-/* -- zonelists --------------------------------------------------------------------------------------------------------- */
+/* -- zonelists ----------------------------------------------------------------------------------------------------- */
 
 static inline bool node_isset(const u64 *nodemask, s32 nid)
 {

@@ -204,7 +204,7 @@ static inline s32 page_to_nid(const struct page *p)
     return (s32)(atomic_load_explicit(&((struct page *)(uintptr_t)p)->flags, memory_order_relaxed) >> NODES_PGSHIFT);
 }
 
-/* -- flags: test, set, clear; __Set/__Clear are not atomic, for pages nobody else sees ----------------------------------- */
+/* -- flags: test, set, clear; __Set/__Clear are not atomic, for pages nobody else sees ----------------------------- */
 
 static inline bool page_test_flag(const struct page *p, enum page_flag f)
 {
@@ -316,7 +316,7 @@ static inline bool PageAnon(const struct page *p)
     return folio_test_anon(page_folio((struct page *)(uintptr_t)p));
 }
 
-/* -- folio geometry ---------------------------------------------------------------------------------------------------- */
+/* -- folio geometry ------------------------------------------------------------------------------------------------ */
 
 static inline unsigned int folio_order(const struct folio *f)
 {
@@ -338,7 +338,7 @@ static inline pgoff_t folio_index(const struct folio *f)
     return PGOFF(f->page.index);
 }
 
-/* -- references and mappings -------------------------------------------------------------------------------------------- */
+/* -- references and mappings --------------------------------------------------------------------------------------- */
 
 static inline s32 folio_ref_count(const struct folio *f)
 {

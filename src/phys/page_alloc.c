@@ -25,7 +25,7 @@
 /* vm.dirty_ratio's default: a node may hold this part of its dirtyable pages dirty. */
 #define DIRTY_RATIO 20
 
-/* -- checks of pages -------------------------------------------------------------------------------------------------------- */
+/* -- checks of pages ----------------------------------------------------------------------------------------------- */
 
 __cold _Noreturn void bad_page(struct machine *m, const struct page *page, const char *why)
 {
@@ -88,7 +88,7 @@ static inline void clear_page_flags(struct page *p)
         atomic_store_explicit(&p->flags, flags & ~PAGE_FLAGS_CHECK_AT_PREP, memory_order_relaxed);
 }
 
-/* -- preparing ---------------------------------------------------------------------------------------------------------------- */
+/* -- preparing ----------------------------------------------------------------------------------------------------- */
 
 static void prep_compound_page(struct page *page, unsigned int order)
 {
@@ -168,7 +168,7 @@ static inline void free_pages_prepare(struct machine *m, struct page *page, unsi
     clear_page_flags(page);
 }
 
-/* -- this CPU's lists ------------------------------------------------------------------------------------------------------------ */
+/* -- this CPU's lists ---------------------------------------------------------------------------------------------- */
 
 static inline struct page *pcp_pop(struct per_cpu_zone *pcp, struct list_head *list, unsigned int order)
 {
@@ -208,7 +208,7 @@ static inline void pcp_push(struct cpu *cpu, struct zone *zone, struct page *pag
         pcp_trim(cpu, zone, pcp, index, free_high);
 }
 
-/* -- allocation ------------------------------------------------------------------------------------------------------------------ */
+/* -- allocation ---------------------------------------------------------------------------------------------------- */
 
 static inline void count_alloc(struct cpu *cpu, const struct zone *zone, s32 preferred_nid, unsigned int order)
 {
@@ -489,7 +489,7 @@ struct folio *folio_alloc(struct cpu *cpu, gfp_t gfp, unsigned int order)
     return (struct folio *)alloc_pages(cpu, gfp | __GFP_COMP, order);
 }
 
-/* -- freeing -------------------------------------------------------------------------------------------------------------------- */
+/* -- freeing ------------------------------------------------------------------------------------------------------- */
 
 __noinline static void free_to_zone(struct cpu *cpu, struct zone *zone, struct page *page, unsigned int order)
 {

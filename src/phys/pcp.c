@@ -29,7 +29,7 @@ void pcp_init(struct per_cpu_zone *pcp)
     pcp->high = pcp->high_min = pcp->high_max = 0;
 }
 
-/* -- refill ---------------------------------------------------------------------------------------------------------------- */
+/* -- refill -------------------------------------------------------------------------------------------------------- */
 
 /* How many blocks a refill takes; grows while nobody frees. */
 static u32 refill_count(struct zone *zone, struct per_cpu_zone *pcp, unsigned int order)
@@ -76,7 +76,7 @@ __noinline bool pcp_refill(struct cpu *cpu, struct zone *zone, struct per_cpu_zo
     return i > 0;
 }
 
-/* -- giving back -------------------------------------------------------------------------------------------------------------- */
+/* -- giving back --------------------------------------------------------------------------------------------------- */
 
 /* `count` pages, round robin over the lists starting at `first`, most recently freed first; zone->lock. */
 static void free_bulk(struct machine *m, struct zone *zone, u32 count, struct per_cpu_zone *pcp, u32 first)

@@ -93,7 +93,7 @@ static inline enum migratetype pageblock_mt(const struct machine *m, u64 pfn)
     for ((nid) = 0; (u32)(nid) < (phys)->nr_node_ids; (nid)++)                                                         \
         if ((phys)->node_data[nid])
 
-/* -- watermarks and sysctls (watermark.c) -------------------------------------------------------------------------------- */
+/* -- watermarks and sysctls (watermark.c) -------------------------------------------------------------------------- */
 struct vm_sysctl {
     u64 min_free_kbytes; /* 0: computed */
     u32 watermark_scale_factor, watermark_boost_factor, percpu_pagelist_high_fraction;
@@ -103,7 +103,7 @@ struct vm_sysctl {
 int phys_set_sysctl(struct cpu *cpu, const struct vm_sysctl *s);
 void phys_get_sysctl(const struct machine *m, struct vm_sysctl *s);
 
-/* -- views: the numbers of /proc/zoneinfo, buddyinfo, pagetypeinfo (view.c) ----------------------------------------------- */
+/* -- views: the numbers of /proc/zoneinfo, buddyinfo, pagetypeinfo (view.c) ---------------------------------------- */
 struct zone_view {
     s32 nid;
     enum zone_type type;

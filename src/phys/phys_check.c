@@ -38,7 +38,7 @@ struct check_ctx {
          (unsigned long long)page_to_pfn_nr((ctx)->m, page), what, (unsigned long long)atomic_load(&(page)->flags),    \
          atomic_load(&(page)->_refcount), atomic_load(&(page)->page_type), (unsigned long long)(page)->private)
 
-/* -- the memmap, block by block ------------------------------------------------------------------------------------------- */
+/* -- the memmap, block by block ------------------------------------------------------------------------------------ */
 
 static bool is_listed_free(const struct page *page)
 {
@@ -161,7 +161,7 @@ static void walk_memmap(struct check_ctx *c, struct memmap_count *count)
     }
 }
 
-/* -- the lists ------------------------------------------------------------------------------------------------------------------ */
+/* -- the lists ----------------------------------------------------------------------------------------------------- */
 
 /* F2: a free buddy of the same order should have been merged. */
 static void check_unmerged(struct check_ctx *c, struct page *page, unsigned int order, enum migratetype mt)
@@ -278,7 +278,7 @@ static u64 memblock_free_pages(const struct machine *m, const struct zone *zone)
     return pages;
 }
 
-/* -- derived figures -------------------------------------------------------------------------------------------------------------- */
+/* -- derived figures ----------------------------------------------------------------------------------------------- */
 
 static void check_watermarks(struct check_ctx *c, u64 lowmem_pages)
 {

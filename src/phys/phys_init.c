@@ -177,7 +177,7 @@ static int nodes_init(struct machine *m)
     return p->lru_batches ? 0 : -ENOMEM;
 }
 
-/* -- zonelists ------------------------------------------------------------------------------------------------------------- */
+/* -- zonelists ----------------------------------------------------------------------------------------------------- */
 
 static u32 node_distance(const struct machine *m, s32 a, s32 b)
 {

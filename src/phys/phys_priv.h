@@ -33,14 +33,14 @@ enum alloc_flags {
 };
 #define ALLOC_RESERVES (ALLOC_NON_BLOCK | ALLOC_MIN_RESERVE | ALLOC_HIGHATOMIC | ALLOC_OOM)
 
-/* -- memmodel.c --------------------------------------------------------------------------------------------------------- */
+/* -- memmodel.c ---------------------------------------------------------------------------------------------------- */
 int memmodel_init(struct cpu *cpu);
 void memmap_init_block(struct machine *m, u64 block);
 int memmap_hand_over(struct cpu *cpu); /* memblock's free memory to the zones */
 bool deferred_grow_zone(struct machine *m, struct zone *zone);
 bool memmap_block_is_init(const struct machine *m, u64 block);
 
-/* -- buddy.c: all with zone->lock held ------------------------------------------------------------------------------------ */
+/* -- buddy.c: all with zone->lock held ----------------------------------------------------------------------------- */
 struct page *rmqueue_smallest(struct machine *m, struct zone *zone, unsigned int order, enum migratetype mt);
 struct page *rmqueue(struct machine *m, struct zone *zone, unsigned int order, enum migratetype mt, u32 alloc_flags);
 enum free_flags { FREE_TO_HEAD, FREE_TO_TAIL };
@@ -98,7 +98,7 @@ static inline void zone_unlock(struct cpu *cpu, struct zone *zone) RELEASES(zone
     spin_unlock(cpu, &zone->lock);
 }
 
-/* -- watermark.c ------------------------------------------------------------------------------------------------------------ */
+/* -- watermark.c --------------------------------------------------------------------------------------------------- */
 void setup_per_zone_wmarks(struct machine *m);
 void refresh_zone_stat_thresholds(struct machine *m);
 int init_per_zone_wmark_min(struct machine *m);
@@ -107,7 +107,7 @@ bool zone_watermark_ok_free(const struct zone *z, unsigned int order, u64 mark, 
                             u64 free_pages);
 u64 int_sqrt(u64 n);
 
-/* -- pcp.c ------------------------------------------------------------------------------------------------------------------ */
+/* -- pcp.c --------------------------------------------------------------------------------------------------------- */
 static inline bool pcp_allowed_order(unsigned int order)
 {
     return order <= PAGE_ALLOC_COSTLY_ORDER || order == pageblock_order;
@@ -138,7 +138,7 @@ void pcp_drain(struct cpu *cpu, struct zone *zone, struct per_cpu_zone *pcp);
 bool cpu_borrow_idle(struct machine *m, u32 id);
 void cpu_return_idle(struct machine *m, u32 id);
 
-/* -- page_alloc.c ------------------------------------------------------------------------------------------------------------ */
+/* -- page_alloc.c -------------------------------------------------------------------------------------------------- */
 struct page *get_page_from_freelist(struct cpu *cpu, gfp_t gfp, unsigned int order, u32 alloc_flags,
                                     struct alloc_context *ac);
 /* alloc_slow.c */

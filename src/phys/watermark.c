@@ -36,7 +36,7 @@ u64 int_sqrt(u64 n)
     return r;
 }
 
-/* -- the check -------------------------------------------------------------------------------------------------------------- */
+/* -- the check ----------------------------------------------------------------------------------------------------- */
 
 /* Free pages that this request must not count on. */
 static u64 unusable_free(const struct zone *z, unsigned int order, u32 alloc_flags)
@@ -89,7 +89,7 @@ bool zone_watermark_ok(const struct zone *z, unsigned int order, u64 mark, enum 
     return zone_watermark_ok_free(z, order, mark, highest, alloc_flags, zone_page_state(z, NR_FREE_PAGES));
 }
 
-/* -- the figures -------------------------------------------------------------------------------------------------------------- */
+/* -- the figures --------------------------------------------------------------------------------------------------- */
 
 static void set_u64(_Atomic u64 *p, u64 v)
 {

@@ -15,8 +15,7 @@
 #define PT_FN static inline __attribute__((always_inline))
 typedef const struct pt_format *fmt_t;
 
-/* -- geometry --------------------------------------------------------------------------------------------------------
- */
+/* -- geometry ------------------------------------------------------------------------------------------------------ */
 
 PT_FN u32 pt_shift(fmt_t f, u32 level)
 {
@@ -80,8 +79,7 @@ PT_FN bool pt_va_canonical(fmt_t f, va_t va)
     return va >> f->va_bits == 0 || va >> f->va_bits == ~0ull >> f->va_bits;
 }
 
-/* -- reading entries
- * --------------------------------------------------------------------------------------------------- */
+/* -- reading entries ----------------------------------------------------------------------------------------------- */
 
 PT_FN pte_t pt_read(fmt_t f, struct pt_entry e)
 {
@@ -101,8 +99,7 @@ PT_FN struct pt_entry pt_entry_next(fmt_t f, struct pt_entry e, u32 n)
     return (struct pt_entry){(char *)e.slot + ((size_t)n << f->entry_shift), e.level};
 }
 
-/* -- values: what kind
- * ------------------------------------------------------------------------------------------------- */
+/* -- values: what kind --------------------------------------------------------------------------------------------- */
 
 PT_FN bool pte_same(pte_t a, pte_t b)
 {
@@ -161,8 +158,7 @@ PT_FN bool pte_bad(fmt_t f, u32 level, pte_t p)
     return pte_leaf(f, level, p) && !pt_leaf_allowed(f, level);
 }
 
-/* -- values: rights and state
- * ---------------------------------------------------------------------------------------------- */
+/* -- values: rights and state -------------------------------------------------------------------------------------- */
 
 PT_FN bool pte_write(fmt_t f, pte_t p)
 {
@@ -239,8 +235,7 @@ PT_FN pfn_t pte_pfn(fmt_t f, u32 level, pte_t p)
     return PFN(pfn);
 }
 
-/* -- values: making
- * --------------------------------------------------------------------------------------------------------- */
+/* -- values: making ------------------------------------------------------------------------------------------------ */
 
 PT_FN pte_t pte_mkwrite(fmt_t f, pte_t p)
 {
@@ -369,8 +364,7 @@ PT_FN pgprot_t pte_pgprot(fmt_t f, u32 level, pte_t p)
     return PGPROT(b | pte_pkey(f, p) << PT_PKEY_SHIFT);
 }
 
-/* -- values that are not present: swap, migration and other special entries
- * ------------------------------------------------------- */
+/* -- values that are not present: swap, migration and other special entries ---------------------------------------- */
 
 PT_FN pte_t mk_swap_pte(fmt_t f, u32 type, u64 offset)
 {
@@ -430,8 +424,7 @@ PT_FN bool pte_swp_soft_dirty(fmt_t f, pte_t p)
     return (p.v & f->swap_soft_dirty) != 0;
 }
 
-/* -- changes
- * ------------------------------------------------------------------------------------------------------------------ */
+/* -- changes ------------------------------------------------------------------------------------------------------- */
 
 PT_FN void set_pte_at(fmt_t f, struct pt_entry e, pte_t p)
 {
@@ -519,8 +512,7 @@ PT_FN bool ptep_set_access_flags(fmt_t f, struct pt_entry e, pte_t want)
     return true;
 }
 
-/* -- what the hardware walker does
- * ---------------------------------------------------------------------------------------------- */
+/* -- what the hardware walker does --------------------------------------------------------------------------------- */
 
 /* PT_READ | PT_WRITE | PT_EXEC | PT_USER that this entry grants: ANDed over all levels of the walk. */
 PT_FN u32 pte_hw_rights(fmt_t f, u32 level, pte_t p)
@@ -563,8 +555,7 @@ PT_FN bool ptep_hw_use(fmt_t f, struct pt_entry e, pte_t seen, enum pt_hw_use us
     return pte_same(seen, new) || ptep_cmpxchg(f, e, &seen, new);
 }
 
-/* -- descending
- * ------------------------------------------------------------------------------------------------------------------ */
+/* -- descending ---------------------------------------------------------------------------------------------------- */
 
 PT_FN struct pt_table pt_table_of(const struct machine *m, fmt_t f, pte_t p, u32 level)
 {

@@ -118,7 +118,7 @@ static void anon_vma_chain_link(struct vm_area_struct *vma, struct anon_vma_chai
     avc_tree_insert(avc);
 }
 
-/* -- the first anonymous page of a VMA --------------------------------------------------------- */
+/* -- the first anonymous page of a VMA ----------------------------------------------------------------------------- */
 
 /* Could a and b be one VMA after an mprotect() or two? Then they should share an anon_vma, or they never can. */
 static bool anon_vma_compatible(const struct vm_area_struct *a, const struct vm_area_struct *b)
@@ -194,7 +194,7 @@ int anon_vma_prepare(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYS
     return 0;
 }
 
-/* -- copies of a VMA --------------------------------------------------------------------------- */
+/* -- copies of a VMA ----------------------------------------------------------------------------------------------- */
 
 /* Nobody's own, and at most one child: the next child may have it. */
 static bool anon_vma_reusable_by_child(const struct anon_vma *av)
@@ -323,7 +323,7 @@ void unlink_anon_vmas(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALY
     }
 }
 
-/* -- a VMA's range changes: root's rwsem held for writing from the one call to the other ------- */
+/* -- a VMA's range changes: root's rwsem held for writing from the one call to the other --------------------------- */
 
 void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma)
 {

@@ -29,7 +29,7 @@ struct vm_check_ctx {
 
 #define TALLY_BATCH (1ull << 32)
 
-/* -- every entry of a VMA ---------------------------------------------------------------------- */
+/* -- every entry of a VMA ------------------------------------------------------------------------------------------ */
 
 typedef void (*pte_visitor)(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t addr, pte_t pte);
 
@@ -66,7 +66,7 @@ static void visit_all(struct vm_check_ctx *c, pte_visitor visit)
     }
 }
 
-/* -- one entry against its VMA and page -------------------------------------------------------- */
+/* -- one entry against its VMA and page ---------------------------------------------------------------------------- */
 
 static bool vma_has_anon_vma(const struct vm_area_struct *vma, const struct anon_vma *av)
 {
@@ -162,7 +162,7 @@ static void tally_batches(struct vm_check_ctx *c, s64 add)
     }
 }
 
-/* -- anon_vmas --------------------------------------------------------------------------------- */
+/* -- anon_vmas ----------------------------------------------------------------------------------------------------- */
 
 /* Visit each anon_vma with a non-empty tree once: at the first avc of its tree. */
 static struct anon_vma *first_visit(struct anon_vma_chain *avc)
@@ -234,7 +234,7 @@ static void check_anon_vmas(struct vm_check_ctx *c)
     }
 }
 
-/* -- mms and tasks ----------------------------------------------------------------------------- */
+/* -- mms and tasks ------------------------------------------------------------------------------------------------- */
 
 static u32 count_tasks(const struct vm_check_ctx *c)
 {

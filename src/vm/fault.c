@@ -36,7 +36,7 @@
 #define BUS_ADRERR_ 2
 #define SI_KERNEL_ 0x80
 
-/* -- one entry --------------------------------------------------------------------------------- */
+/* -- one entry ----------------------------------------------------------------------------------------------------- */
 
 /* The entry is present but the VMA's rights were withheld from it (PROT_NONE at level 1 in an accessible VMA): restore them. */
 static vm_fault_t do_protnone_page(struct cpu *cpu, struct vm_fault *vmf)
@@ -101,7 +101,7 @@ static vm_fault_t handle_pte_fault(struct cpu *cpu, struct vm_fault *vmf)
     return handle_present_pte(cpu, vmf);
 }
 
-/* -- a fault in a VMA -------------------------------------------------------------------------- */
+/* -- a fault in a VMA ---------------------------------------------------------------------------------------------- */
 
 static void mm_account_fault(struct cpu *cpu, struct mm *mm, vm_fault_t ret)
 {
@@ -131,7 +131,7 @@ vm_fault_t handle_mm_fault(struct cpu *cpu, struct vm_area_struct *vma, va_t add
     return ret;
 }
 
-/* -- the exception ----------------------------------------------------------------------------- */
+/* -- the exception ------------------------------------------------------------------------------------------------- */
 
 static bool is_x86(const struct machine *m)
 {

@@ -84,7 +84,7 @@ static bool finish_fault(struct cpu *cpu, struct vm_fault *vmf)
     return true;
 }
 
-/* -- read -------------------------------------------------------------------------------------- */
+/* -- read ---------------------------------------------------------------------------------------------------------- */
 
 static bool should_fault_around(const struct cpu *cpu, const struct vm_fault *vmf)
 {
@@ -123,7 +123,7 @@ static vm_fault_t do_read_fault(struct cpu *cpu, struct vm_fault *vmf)
     return ret;
 }
 
-/* -- write ------------------------------------------------------------------------------------- */
+/* -- write --------------------------------------------------------------------------------------------------------- */
 
 static vm_fault_t do_cow_fault(struct cpu *cpu, struct vm_fault *vmf)
 {

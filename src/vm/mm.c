@@ -54,7 +54,7 @@ static int vm_init_caches(struct cpu *cpu, struct vm *vm)
     return 0;
 }
 
-/* -- mm ---------------------------------------------------------------------------------------- */
+/* -- mm ------------------------------------------------------------------------------------------------------------ */
 
 /* Reproducible "random" numbers: splitmix64 of the machine's seed and a number that is used once. */
 u64 mm_random(const struct mm *mm, u64 salt)
@@ -142,7 +142,7 @@ void mmdrop(struct cpu *cpu, struct mm *mm) NO_LOCK_ANALYSIS
     kmem_cache_free(cpu, vm->mm_cachep, mm);
 }
 
-/* -- tasks ------------------------------------------------------------------------------------- */
+/* -- tasks --------------------------------------------------------------------------------------------------------- */
 
 /* vm->lock held. */
 static void task_attach_mm(struct task *t, struct mm *mm)
@@ -243,7 +243,7 @@ struct task *task_find(struct cpu *cpu, s32 pid) NO_LOCK_ANALYSIS
     return found;
 }
 
-/* -- boot -------------------------------------------------------------------------------------- */
+/* -- boot ---------------------------------------------------------------------------------------------------------- */
 
 int vm_init(struct cpu *cpu)
 {

@@ -117,7 +117,7 @@ static int check_anonymous(struct mmap_state *s)
     }
 }
 
-/* -- mapping -------------------------------------------------------------------------------------------------------------- */
+/* -- mapping ------------------------------------------------------------------------------------------------------- */
 
 static bool accountable_mapping(const struct mmap_state *s)
 {
@@ -260,7 +260,7 @@ static int mmap_region(struct cpu *cpu, struct mmap_state *s)
     return 0;
 }
 
-/* -- the system call ---------------------------------------------------------------------------------------------------------- */
+/* -- the system call ----------------------------------------------------------------------------------------------- */
 
 /* The address, and what follows from the arguments alone. */
 static int mmap_address(struct cpu *cpu, struct mmap_state *s)

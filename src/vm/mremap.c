@@ -107,7 +107,7 @@ static void want_populate(struct mremap_state *s, vm_flags_t flags)
     s->populate_len = s->new_len - s->old_len;
 }
 
-/* -- moving -------------------------------------------------------------------------------------------------------------- */
+/* -- moving -------------------------------------------------------------------------------------------------------- */
 
 static u64 pages_to_charge(const struct mremap_state *s)
 {
@@ -262,7 +262,7 @@ static int set_new_addr(struct cpu *cpu, struct mremap_state *s, va_t hint)
     return 0;
 }
 
-/* -- the cases -------------------------------------------------------------------------------------------------------------- */
+/* -- the cases ----------------------------------------------------------------------------------------------------- */
 
 /* MREMAP_FIXED, MREMAP_DONTUNMAP: one VMA. */
 static s64 mremap_to(struct cpu *cpu, struct mremap_state *s)

@@ -28,8 +28,7 @@
 #include "phys/lru.h"
 #include "vm/pgtable.h"
 
-/* -- walk_page_range
- * -------------------------------------------------------------------------------------------------------- */
+/* -- walk_page_range ----------------------------------------------------------------------------------------------- */
 
 struct walk {
     struct mm_walk walk;
@@ -160,8 +159,7 @@ int walk_page_range(struct cpu *cpu, struct mm *mm, va_t start, va_t end, const 
     return err;
 }
 
-/* -- the page behind an entry
- * -------------------------------------------------------------------------------------------------- */
+/* -- the page behind an entry -------------------------------------------------------------------------------------- */
 
 static struct page *normal_page(fmt_t f, const struct machine *m, va_t addr, u32 level, pte_t pte)
 {

@@ -51,8 +51,7 @@ static inline struct page *table_page(const struct mm *mm, struct pt_entry e)
     return virt_to_page(mm->m, e.slot);
 }
 
-/* -- one table
- * ------------------------------------------------------------------------------------------------------------ */
+/* -- one table ----------------------------------------------------------------------------------------------------- */
 
 /* A cleared table that is linked in nowhere; NULL: no memory. `va`: the first address it will map. */
 static struct page *table_alloc(struct cpu *cpu, struct mm *mm, u32 level, va_t va)
@@ -107,8 +106,7 @@ static struct page *table_unlink(struct mm *mm, struct pt_entry e)
     return virt_to_page(mm->m, t.entries);
 }
 
-/* -- roots
- * ------------------------------------------------------------------------------------------------------------------ */
+/* -- roots --------------------------------------------------------------------------------------------------------- */
 
 /* PAE: the CPU reads the four pointers only when they are loaded, so all four tables exist from the start. */
 static int alloc_pae_quarters(struct cpu *cpu, struct mm *mm, struct pt_table top)
@@ -176,8 +174,7 @@ void pgd_free(struct cpu *cpu, struct mm *mm)
         mm->pt.root[i] = PT_NO_ROOT;
 }
 
-/* -- finding and populating
- * ---------------------------------------------------------------------------------------------------- */
+/* -- finding and populating ---------------------------------------------------------------------------------------- */
 
 spinlock_t *pt_lockptr(const struct mm *mm, struct pt_entry e)
 {
@@ -301,7 +298,7 @@ bool pt_move_table(struct cpu *cpu, struct mm *mm, struct pt_entry from, struct 
     return movable;
 }
 
-/* -- freeing ----------------------------------------------------------------------------------- */
+/* -- freeing ------------------------------------------------------------------------------------------------------- */
 
 struct free_ctx {
     struct cpu *cpu;
@@ -378,7 +375,7 @@ void free_pgtables(struct cpu *cpu, struct mm *mm, va_t start, va_t end, va_t fl
     }
 }
 
-/* -- books ------------------------------------------------------------------------------------- */
+/* -- books --------------------------------------------------------------------------------------------------------- */
 
 struct check_ctx {
     struct mm *mm;

@@ -35,7 +35,7 @@
 #include "phys/lru.h"
 #include "phys/vmstat.h"
 
-/* -- pages gain and lose mappings -------------------------------------------------------------- */
+/* -- pages gain and lose mappings ---------------------------------------------------------------------------------- */
 
 static void folio_set_anon(struct folio *f, const struct anon_vma *av, u64 index)
 {
@@ -115,7 +115,7 @@ void folio_mark_dirty(struct cpu *cpu, struct folio *f)
         folio_set_dirty(f);
 }
 
-/* -- the walk ---------------------------------------------------------------------------------- */
+/* -- the walk ------------------------------------------------------------------------------------------------------ */
 
 static void rmap_walk_anon(struct cpu *cpu, struct folio *f, const struct rmap_walk_control *rwc) NO_LOCK_ANALYSIS
 {
@@ -281,7 +281,7 @@ bool try_to_unmap(struct cpu *cpu, struct folio *f)
     return !folio_mapped(f);
 }
 
-/* -- VMAs of files ----------------------------------------------------------------------------- */
+/* -- VMAs of files ------------------------------------------------------------------------------------------------- */
 
 void vma_link_file(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYSIS
 {

@@ -69,7 +69,7 @@ int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
     return 0;
 }
 
-/* -- populating --------------------------------------------------------------------------------------------------------------- */
+/* -- populating ---------------------------------------------------------------------------------------------------- */
 
 /*
  * Fault in [start, end) of one VMA: private writable pages are made the process's own at once, of all others one gets what

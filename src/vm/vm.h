@@ -23,7 +23,7 @@ struct vm {
 
 int vm_init(struct cpu *cpu); /* boot: caches, zero page */
 
-/* -- system calls' bodies: 0 or an address, else a negative errno ---------------------------------------------------------- */
+/* -- system calls' bodies: 0 or an address, else a negative errno -------------------------------------------------- */
 
 #define PROT_NONE_ 0x0u
 #define PROT_READ_ 0x1u
@@ -63,7 +63,7 @@ s64 sys_brk(struct cpu *cpu, va_t brk);
 s64 sys_madvise(struct cpu *cpu, va_t addr, u64 len,
                 int advice); /* DONTNEED, DONTFORK, DOFORK, WIPEONFORK, KEEPONFORK */
 
-/* -- VMA index and VMAs (mmap_lock held) ------------------------------------------------------------------------------------- */
+/* -- VMA index and VMAs (mmap_lock held) --------------------------------------------------------------------------- */
 struct vm_area_struct *find_vma(struct cpu *cpu, struct mm *mm, va_t addr);   /* first with addr < vm_end, or NULL */
 struct vm_area_struct *vma_lookup(struct cpu *cpu, struct mm *mm, va_t addr); /* containing addr, or NULL */
 struct vm_area_struct *find_vma_intersection(struct cpu *cpu, struct mm *mm, va_t start, va_t end);
@@ -97,7 +97,7 @@ static inline void get_file(struct file *file)
 /* A page is about to be, or was, changed through a mapping: its object notes it (a_ops->dirty_folio). */
 void folio_mark_dirty(struct cpu *cpu, struct folio *f);
 
-/* -- mm and tasks ------------------------------------------------------------------------------------------------------------ */
+/* -- mm and tasks -------------------------------------------------------------------------------------------------- */
 struct mm *mm_alloc(struct cpu *cpu); /* empty, mm_users = mm_count = 1; NULL: no memory */
 void mmget(struct mm *mm);
 void mmput(struct cpu *cpu, struct mm *mm); /* last user: exit_mmap() */
@@ -122,7 +122,7 @@ struct exec_layout {
 };
 int exec_mmap(struct cpu *cpu, const struct exec_layout *layout);
 
-/* -- faults -------------------------------------------------------------------------------------------------------------------- */
+/* -- faults -------------------------------------------------------------------------------------------------------- */
 vm_fault_t handle_mm_fault(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, u32 flags); /* mmap_lock read-held */
 
 enum fault_access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
@@ -135,7 +135,7 @@ struct fault_info {
 };
 struct fault_info do_user_addr_fault(struct cpu *cpu, va_t addr, enum fault_access access);
 
-/* -- reverse mapping (D9) ------------------------------------------------------------------------------------------------------ */
+/* -- reverse mapping (D9) ------------------------------------------------------------------------------------------ */
 int anon_vma_prepare(struct cpu *cpu, struct vm_area_struct *vma); /* 0 or -ENOMEM */
 int anon_vma_clone(struct cpu *cpu, struct vm_area_struct *dst, struct vm_area_struct *src);
 int anon_vma_fork(struct cpu *cpu, struct vm_area_struct *vma, struct vm_area_struct *pvma);
@@ -164,7 +164,7 @@ int folio_referenced(struct cpu *cpu, struct folio *f,
 int folio_mkclean(struct cpu *cpu, struct folio *f); /* PTEs made clean and read-only */
 bool try_to_unmap(struct cpu *cpu, struct folio *f); /* file folios now; anonymous with swap, later */
 
-/* -- page tables (vm/pgtable.c, vm/pagewalk.c) ------------------------------------------------------------------------------------ */
+/* -- page tables (vm/pgtable.c, vm/pagewalk.c) --------------------------------------------------------------------- */
 static inline struct pt_root pt_root_for(const struct mm *mm, va_t addr)
 {
     return pt_root_for_roots(mm->m, pt_format_of(mm->m), &mm->pt, addr);
@@ -213,7 +213,7 @@ struct page *follow_page(struct cpu *cpu, struct vm_area_struct *vma, va_t addr,
 int follow_pte(struct cpu *cpu, struct mm *mm, va_t addr, struct pt_entry *e, spinlock_t **ptl);
 struct page *vm_normal_page(const struct vm_area_struct *vma, va_t addr, pte_t pte); /* NULL: special, zero page */
 
-/* -- zapping and TLB (vm/mmu_gather.c) ------------------------------------------------------------------------------------------- */
+/* -- zapping and TLB (vm/mmu_gather.c) ----------------------------------------------------------------------------- */
 /* Unmap [start, end) of one VMA: PTEs cleared, rmap and rss undone, TLBs flushed, then the pages are freed. */
 void zap_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
 void unmap_region(struct cpu *cpu, struct vm_area_struct *first, va_t start, va_t end, va_t floor,
@@ -240,7 +240,7 @@ static inline void flush_tlb_page(struct cpu *cpu, struct mm *mm, va_t addr)
     flush_tlb_range(cpu, mm, addr & PAGE_MASK, (addr & PAGE_MASK) + PAGE_SIZE, PAGE_SHIFT, false);
 }
 
-/* -- counters --------------------------------------------------------------------------------------------------------------------- */
+/* -- counters ------------------------------------------------------------------------------------------------------ */
 static inline void add_mm_counter(struct mm *mm, int member, s64 n)
 {
     atomic_fetch_add_explicit(&mm->rss_stat[member], n, memory_order_relaxed);

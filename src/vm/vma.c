@@ -33,7 +33,7 @@
 #include "kmem/slab.h"
 #include "vm/rmap.h"
 
-/* -- life ---------------------------------------------------------------------------------------------------------------- */
+/* -- life ---------------------------------------------------------------------------------------------------------- */
 
 struct vm_area_struct *vm_area_alloc(struct cpu *cpu, struct mm *mm)
 {
@@ -117,7 +117,7 @@ void mm_destroy_vmas(struct cpu *cpu, struct mm *mm)
     mm->vmacache_seqnum++;
 }
 
-/* -- lookup -------------------------------------------------------------------------------------------------------------- */
+/* -- lookup -------------------------------------------------------------------------------------------------------- */
 
 void vmacache_flush(struct task *t)
 {
@@ -178,7 +178,7 @@ struct vm_area_struct *find_vma_prev(struct cpu *cpu, struct mm *mm, va_t addr, 
     return vma;
 }
 
-/* -- page protection ------------------------------------------------------------------------------------------------------- */
+/* -- page protection ----------------------------------------------------------------------------------------------- */
 
 /*
  * What entries of a mapping with these flags allow at first. A private mapping's never allow writing: that write is a fault,
@@ -212,7 +212,7 @@ void vma_set_page_prot(struct vm_area_struct *vma)
         vm_get_page_prot(vma->vm_mm->m, vma_wants_writenotify(vma) ? vma->vm_flags & ~VM_SHARED : vma->vm_flags);
 }
 
-/* -- changes ---------------------------------------------------------------------------------------------------------------- */
+/* -- changes ------------------------------------------------------------------------------------------------------- */
 
 static void file_tree_insert(struct vm_area_struct *vma)
 {
@@ -317,7 +317,7 @@ void vma_commit(struct cpu *cpu, struct mm *mm, const struct vma_change *c) NO_L
     vma_index_trim(cpu, &mm->vmas);
 }
 
-/* -- cuts -------------------------------------------------------------------------------------------------------------------- */
+/* -- cuts ---------------------------------------------------------------------------------------------------------- */
 
 struct vm_area_struct *vma_copy_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end)
 {

@@ -9,8 +9,7 @@
 #include "base/check.h"
 #include "vm/vm.h"
 
-/* -- life
- * ---------------------------------------------------------------------------------------------------------------- */
+/* -- life ---------------------------------------------------------------------------------------------------------- */
 struct vm_area_struct *vm_area_alloc(struct cpu *cpu, struct mm *mm); /* all zero but vm_mm; NULL: no memory */
 /* A copy that is in no tree and list and holds no references: the caller takes those of vm_file, anon_vma, anon_name.
  */
@@ -28,8 +27,7 @@ void mm_init_vmas(struct mm *mm);
 void mm_destroy_vmas(struct cpu *cpu, struct mm *mm);
 void vmacache_flush(struct task *t); /* a task that changes its mm */
 
-/* -- accounting: all in pages
- * -------------------------------------------------------------------------------------------- */
+/* -- accounting: all in pages -------------------------------------------------------------------------------------- */
 bool may_expand_vm(struct cpu *cpu, const struct mm *mm, vm_flags_t flags, u64 npages); /* RLIMIT_AS, RLIMIT_DATA */
 void vm_stat_account(struct mm *mm, vm_flags_t flags, s64 npages); /* total_vm and exec, stack, data_vm */
 /* Commit `pages` by the overcommit mode: 0, or -ENOMEM and nothing committed. */
@@ -48,8 +46,7 @@ static inline bool is_stack_mapping(vm_flags_t flags)
     return flags & VM_STACK;
 }
 
-/* -- layout
- * -------------------------------------------------------------------------------------------------------------- */
+/* -- layout -------------------------------------------------------------------------------------------------------- */
 /* task_size, mmap_base, mmap_legacy_base and topdown of a new mm, from the stack's limit (bytes) and the machine's
  * seed. */
 void arch_pick_mmap_layout(struct mm *mm, u64 stack_rlimit, u64 random);

@@ -67,8 +67,7 @@ struct vma_node {
 } __attribute__((aligned(VMA_NODE_ALIGN)));
 _Static_assert(sizeof(struct vma_node) == VMA_NODE_BYTES, "8 nodes to a page");
 
-/* -- inside a node
- * ----------------------------------------------------------------------------------------------------- */
+/* -- inside a node ------------------------------------------------------------------------------------------------- */
 
 /* How many ends are <= addr: the slot of the first entry that ends after addr; nr where there is none. */
 static inline u32 node_search(const struct vma_node *n, va_t addr)
@@ -135,8 +134,7 @@ static void node_close_slot(struct vma_node *n, u32 slot)
     node_clear(n, n->nr, n->nr + 1);
 }
 
-/* -- reserve
- * ------------------------------------------------------------------------------------------------------------ */
+/* -- reserve ------------------------------------------------------------------------------------------------------- */
 
 static void reserve_put(struct vma_index *x, struct vma_node *n)
 {
@@ -198,8 +196,7 @@ int vma_index_prealloc(struct cpu *cpu, struct vma_index *x, u32 nr)
     return likely(x->nr_reserve >= want) ? 0 : reserve_fill(cpu, x, want);
 }
 
-/* -- paths
- * ---------------------------------------------------------------------------------------------------------------- */
+/* -- paths --------------------------------------------------------------------------------------------------------- */
 
 /*
  * The way to the first entry that ends after addr. Behind all VMAs: the way to the last leaf, slot nr there. False
@@ -331,8 +328,7 @@ static void path_set_end(struct vma_path *p, u32 level, va_t end)
     }
 }
 
-/* -- insertion
- * ------------------------------------------------------------------------------------------------------------- */
+/* -- insertion ----------------------------------------------------------------------------------------------------- */
 
 static void grow_root(struct vma_index *x, struct vma_path *p)
 {
@@ -445,8 +441,7 @@ void vma_index_insert(struct vma_index *x, struct vm_area_struct *vma)
         update_next_gap(&p, next->vm_start - vma->vm_end);
 }
 
-/* -- removal
- * --------------------------------------------------------------------------------------------------------------- */
+/* -- removal ------------------------------------------------------------------------------------------------------- */
 
 /* All of `right` behind `left`, the two being neighbours in the parent at `slot` and slot + 1; right's slot goes. */
 static void merge_nodes(struct vma_index *x, struct vma_node *parent, u32 slot)
@@ -549,8 +544,7 @@ void vma_index_remove(struct vma_index *x, struct vm_area_struct *vma)
         rebalance(x, &p);
 }
 
-/* -- resizing
- * -------------------------------------------------------------------------------------------------------------- */
+/* -- resizing ------------------------------------------------------------------------------------------------------ */
 
 void vma_index_resize(struct vma_index *x, struct vm_area_struct *vma, va_t start, va_t end)
 {
@@ -576,8 +570,7 @@ void vma_index_resize(struct vma_index *x, struct vm_area_struct *vma, va_t star
         update_next_gap(&p, next->vm_start - end);
 }
 
-/* -- searches
- * -------------------------------------------------------------------------------------------------------------- */
+/* -- searches ------------------------------------------------------------------------------------------------------ */
 
 struct vm_area_struct *vma_index_find(const struct vma_index *x, va_t addr)
 {
@@ -727,9 +720,7 @@ bool vma_index_gap_highest(const struct vma_index *x, va_t low, va_t high, u64 s
     return true;
 }
 
-/* -- life
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* -- life ---------------------------------------------------------------------------------------------------------- */
 
 void vma_index_init(struct vma_index *x)
 {
@@ -752,8 +743,7 @@ void vma_index_destroy(struct cpu *cpu, struct vma_index *x)
     vma_index_init(x);
 }
 
-/* -- check
- * ------------------------------------------------------------------------------------------------------------------ */
+/* -- check --------------------------------------------------------------------------------------------------------- */
 
 struct index_check {
     const struct vma_index *x;

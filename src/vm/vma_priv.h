@@ -55,7 +55,7 @@ struct vm_area_struct *vma_merge_new_range(struct cpu *cpu, const struct vma_mer
  */
 struct vm_area_struct *vma_modify(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, vm_flags_t flags);
 
-/* -- unmapping in two steps: munmap.c ---------------------------------------------------------------------------------- */
+/* -- unmapping in two steps: munmap.c ------------------------------------------------------------------------------ */
 struct unmap_plan {
     struct vma_cuts cuts; /* cuts.first NULL: nothing mapped there */
     u64 nr_pages;         /* mapped in the range */
@@ -65,7 +65,7 @@ int unmap_prepare(struct cpu *cpu, struct mm *mm, va_t start, va_t end, struct u
 void unmap_commit(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan);
 void unmap_cancel(struct cpu *cpu, struct unmap_plan *plan);
 
-/* -- small things --------------------------------------------------------------------------------------------------------- */
+/* -- small things -------------------------------------------------------------------------------------------------- */
 bool mlock_future_ok(struct cpu *cpu, const struct mm *mm, vm_flags_t flags, u64 bytes);
 void populate_vma_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
 void mm_populate(struct cpu *cpu, struct mm *mm, va_t start, u64 len); /* no lock held on entry */

@@ -194,7 +194,7 @@ void unmap_region(struct cpu *cpu, struct vm_area_struct *first, va_t start, va_
     free_pgtables(cpu, mm, start, end, floor, ceiling);
 }
 
-/* -- truncation: one range of an object, in all VMAs that map it ------------------------------- */
+/* -- truncation: one range of an object, in all VMAs that map it --------------------------------------------------- */
 
 void unmap_mapping_pages(struct cpu *cpu, struct address_space *mapping, pgoff_t start, u64 nr,
                          enum unmap_what what) NO_LOCK_ANALYSIS

@@ -128,7 +128,7 @@ static inline void test_machine_end(struct machine *m)
     machine_destroy(m);
 }
 
-/* -- failure injection ---------------------------------------------------------------------------------------------------- */
+/* -- failure injection --------------------------------------------------------------------------------------------- */
 
 /*
  * Run the body with the 1st, 2nd, 3rd ... allocation failing, until one run has no allocation left to fail; `nth` counts from 1.
@@ -163,7 +163,7 @@ static inline bool fail_next(struct machine *m, u64 nth)
     return true;
 }
 
-/* -- books ------------------------------------------------------------------------------------------------------------------ */
+/* -- books --------------------------------------------------------------------------------------------------------- */
 
 /* Fails the test with every mismatch printed. `check` is x_check() or machine_check(). */
 #define assert_books(check, ...)                                                                                       \

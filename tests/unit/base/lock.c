@@ -271,8 +271,7 @@ static void test_writer_preferred(void **state)
     check_quiet(&s);
 }
 
-/* -- ranks; called directly, so that they are tested in every build
- * ------------------------------------------------------ */
+/* -- ranks; called directly, so that they are tested in every build ------------------------------------------------ */
 
 struct pair {
     u16 rank[2], subclass[2];

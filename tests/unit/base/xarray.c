@@ -223,8 +223,7 @@ static void test_no_memory(void **state)
     xa_destroy(CPU, &xa);
 }
 
-/* -- random operations against a sorted table
- * -------------------------------------------------------------------------- */
+/* -- random operations against a sorted table ---------------------------------------------------------------------- */
 
 #define MODEL_SIZE 300
 
@@ -324,8 +323,7 @@ static void test_random(void **state)
     }
 }
 
-/* -- readers without the lock while a writer grows and folds the tree
- * ----------------------------------------------------- */
+/* -- readers without the lock while a writer grows and folds the tree ---------------------------------------------- */
 
 /* Nodes are kept: as in a machine, the memory of a freed node stays mapped, but it is reused at once. */
 static struct xa_node pool_nodes[64];

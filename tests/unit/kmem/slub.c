@@ -47,7 +47,7 @@ static struct slabinfo info_of(struct cpu *cpu, const char *name)
     return line;
 }
 
-/* -- layout ------------------------------------------------------------------------------------------------------------------------ */
+/* -- layout -------------------------------------------------------------------------------------------------------- */
 
 static const struct layout_case {
     const char *name;
@@ -153,7 +153,7 @@ static void test_impossible(void **state)
     test_machine_end(m);
 }
 
-/* -- the ways of a slab --------------------------------------------------------------------------------------------------------- */
+/* -- the ways of a slab -------------------------------------------------------------------------------------------- */
 
 /* 512-byte objects, one CPU: 8 in a slab of order 0. */
 static void test_states(void **state)
@@ -324,7 +324,7 @@ static void test_shrink_other_cpus(void **state)
     test_machine_end(m);
 }
 
-/* -- constructors, zeroing, bulk ------------------------------------------------------------------------------------------------ */
+/* -- constructors, zeroing, bulk ----------------------------------------------------------------------------------- */
 
 static void test_constructor(void **state)
 {
@@ -452,7 +452,7 @@ static void test_order_fallback(void **state)
     test_machine_end(m);
 }
 
-/* -- merging -------------------------------------------------------------------------------------------------------------------------- */
+/* -- merging ------------------------------------------------------------------------------------------------------- */
 
 static const struct merge_case {
     const char *name;
@@ -499,7 +499,7 @@ static void test_merging(void **state)
     test_machine_end(m);
 }
 
-/* -- nodes ------------------------------------------------------------------------------------------------------------------------------ */
+/* -- nodes --------------------------------------------------------------------------------------------------------- */
 
 static void test_nodes(void **state)
 {
@@ -525,7 +525,7 @@ static void test_nodes(void **state)
     test_machine_end(m);
 }
 
-/* -- random operations against a naive model ---------------------------------------------------------------------------------- */
+/* -- random operations against a naive model ----------------------------------------------------------------------- */
 
 #define MODEL_OBJECTS 3000
 #define MODEL_CPUS 4
@@ -609,7 +609,7 @@ static void test_random_operations(void **state)
     run_model(96, SLAB_DEBUG_FLAGS, 0x31415926);
 }
 
-/* -- books: what is broken is found ---------------------------------------------------------------------------------------------- */
+/* -- books: what is broken is found -------------------------------------------------------------------------------- */
 
 static void test_check_finds(void **state)
 {

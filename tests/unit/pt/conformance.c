@@ -10,8 +10,7 @@
 #define A PT_ACCESSED
 #define D PT_DIRTY
 
-/* -- geometry
- * ----------------------------------------------------------------------------------------------------------------- */
+/* -- geometry ------------------------------------------------------------------------------------------------------ */
 
 static const struct {
     u32 levels, entry_bytes, nr_roots, va_bits;
@@ -129,7 +128,7 @@ static void test_canonical(void **state)
     assert_true(pt_va_canonical(f, pt_task_size(f) - 1));
 }
 
-/* -- roots ------------------------------------------------------------------------------------- */
+/* -- roots --------------------------------------------------------------------------------------------------------- */
 
 static void test_roots(void **state)
 {
@@ -168,8 +167,7 @@ static void test_roots(void **state)
     model_free(x);
 }
 
-/* -- map, walk, unmap at every level
- * ------------------------------------------------------------------------------------------------- */
+/* -- map, walk, unmap at every level ------------------------------------------------------------------------------- */
 
 static void check_mapped(struct pt_model *x, va_t va, u32 level, pfn_t pfn, u32 prot)
 {
@@ -227,7 +225,7 @@ static void test_entry_next(void **state)
     model_free(x);
 }
 
-/* -- values ------------------------------------------------------------------------------------ */
+/* -- values -------------------------------------------------------------------------------------------------------- */
 
 static void for_each_leaf_level(fmt_t f, void (*test)(fmt_t f, u32 level, u32 prot))
 {
@@ -322,8 +320,7 @@ static void test_modify_keeps(void **state)
     }
 }
 
-/* -- entries that are not present
- * --------------------------------------------------------------------------------------------------------- */
+/* -- entries that are not present ---------------------------------------------------------------------------------- */
 
 static void check_swap(fmt_t f, u32 type, u64 offset)
 {
@@ -367,8 +364,7 @@ static void test_swap(void **state)
     assert_true(f->swap_offset_bits >= 20); /* migration entries hold a frame number */
 }
 
-/* -- atomic changes, and the hardware's
- * ------------------------------------------------------------------------------------------------------ */
+/* -- atomic changes, and the hardware's ---------------------------------------------------------------------------- */
 
 static void test_hardware_use(void **state)
 {
@@ -461,8 +457,7 @@ static void test_neighbours(void **state)
     assert_int_equal(word[1], ~0ull);
 }
 
-/* -- the same through a constant format
- * -------------------------------------------------------------------------------------------------------- */
+/* -- the same through a constant format ---------------------------------------------------------------------------- */
 
 PT_FN u64 dispatched(fmt_t f, u64 pfn, u32 prot)
 {

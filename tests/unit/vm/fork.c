@@ -184,7 +184,7 @@ static void test_owner(void **state)
     env_end(&v);
 }
 
-/* -- anon_vma chains --------------------------------------------------------------------------------- */
+/* -- anon_vma chains ----------------------------------------------------------------------------------------------- */
 
 static u32 chain_length(const struct vm_area_struct *vma)
 {
@@ -286,7 +286,7 @@ static void test_mergeable(void **state)
     env_end(&v);
 }
 
-/* -- reverse mapping --------------------------------------------------------------------------------- */
+/* -- reverse mapping ----------------------------------------------------------------------------------------------- */
 
 static bool count_one(struct cpu *cpu, struct folio *f, struct vm_area_struct *vma, va_t addr, void *arg)
 {

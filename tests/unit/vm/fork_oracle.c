@@ -46,7 +46,7 @@ enum map_kind { MAP_KIND_ANON, MAP_KIND_SHARED, MAP_KIND_FILE_PRIVATE, MAP_KIND_
 
 static int wire[AGENTS][2]; /* [0] the test's end, [1] the agent's */
 
-/* -- the real side ------------------------------------------------------------------------------- */
+/* -- the real side ------------------------------------------------------------------------------------------------- */
 
 static int object_fd;
 static sigjmp_buf fault_jump;
@@ -188,7 +188,7 @@ static struct reply real_do(u32 who, const struct command *c)
     return r;
 }
 
-/* -- the modelled side --------------------------------------------------------------------------- */
+/* -- the modelled side --------------------------------------------------------------------------------------------- */
 
 struct model {
     struct machine *m;
@@ -261,7 +261,7 @@ static struct reply model_do(struct model *v, u32 who, const struct command *c)
     return r;
 }
 
-/* -- random commands ------------------------------------------------------------------------------- */
+/* -- random commands ----------------------------------------------------------------------------------------------- */
 
 static u64 below(u64 *seed, u64 n)
 {

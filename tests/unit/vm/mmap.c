@@ -254,7 +254,7 @@ static void test_pictures_failing(void **state)
     test_machine_end(m);
 }
 
-/* -- arguments and limits -------------------------------------------------------------------------------------------------- */
+/* -- arguments and limits ------------------------------------------------------------------------------------------ */
 
 static void test_errno(void **state)
 {
@@ -414,7 +414,7 @@ static void test_overcommit(void **state)
     test_machine_end(m);
 }
 
-/* -- layout ------------------------------------------------------------------------------------------------------------------- */
+/* -- layout -------------------------------------------------------------------------------------------------------- */
 
 static void test_layout(void **state)
 {
@@ -505,7 +505,7 @@ static void test_aslr(void **state)
     assert_int_not_equal(base[0], base[1]);
 }
 
-/* -- brk, stack, vmacache -------------------------------------------------------------------------------------------------------- */
+/* -- brk, stack, vmacache ------------------------------------------------------------------------------------------ */
 
 static void test_brk(void **state)
 {
@@ -589,7 +589,7 @@ static void test_vmacache(void **state)
     test_machine_end(m);
 }
 
-/* -- figures, printed with QUIRE_BENCH=1 only -------------------------------------------------------------------------------------- */
+/* -- figures, printed with QUIRE_BENCH=1 only ---------------------------------------------------------------------- */
 
 static double ns(void)
 {

@@ -109,7 +109,7 @@ static void for_each_format(void (*test)(struct fixture *x))
     }
 }
 
-/* -- allocation and accounting ----------------------------------------------------------------- */
+/* -- allocation and accounting ------------------------------------------------------------------------------------- */
 
 static void one_page(struct fixture *x)
 {
@@ -205,7 +205,7 @@ static void test_huge_in_the_way(void **state)
     for_each_format(huge_in_the_way);
 }
 
-/* -- which tables go --------------------------------------------------------------------------- */
+/* -- which tables go ----------------------------------------------------------------------------------------------- */
 
 /*
  * Pages at a, b, c in one level-2 table's range, a and b in one level-1 table; n: its span.
@@ -273,7 +273,7 @@ static void test_sparse(void **state)
     for_each_format(sparse);
 }
 
-/* -- failures ---------------------------------------------------------------------------------- */
+/* -- failures ------------------------------------------------------------------------------------------------------ */
 
 static void failures(struct fixture *x)
 {
@@ -317,7 +317,7 @@ static void test_failures(void **state)
     for_each_format(failures);
 }
 
-/* -- two threads populate the same range ------------------------------------------------------- */
+/* -- two threads populate the same range --------------------------------------------------------------------------- */
 
 struct racer {
     struct fixture *x;
@@ -369,7 +369,7 @@ static void test_populate_race(void **state)
     for_each_format(populate_race);
 }
 
-/* -- the classic names ------------------------------------------------------------------------- */
+/* -- the classic names --------------------------------------------------------------------------------------------- */
 
 static void classic(struct fixture *x)
 {
@@ -402,7 +402,7 @@ static void test_classic(void **state)
     for_each_format(classic);
 }
 
-/* -- the checker finds what is wrong ----------------------------------------------------------- */
+/* -- the checker finds what is wrong ------------------------------------------------------------------------------- */
 
 static void expect_finding(struct fixture *x, const char *invariant)
 {

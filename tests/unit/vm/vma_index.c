@@ -16,8 +16,7 @@
 #include "base/errno.h"
 #include "vm/vm.h"
 
-/* -- what the index needs from below
- * ------------------------------------------------------------------------------------- */
+/* -- what the index needs from below ------------------------------------------------------------------------------- */
 static long nodes_out, fail_after = -1;
 
 struct vma_node *vma_node_alloc(struct cpu *cpu)
@@ -57,8 +56,7 @@ static struct vm test_vm;
 static struct machine test_machine = {.vm = &test_vm};
 static struct cpu test_cpu = {.m = &test_machine};
 
-/* -- the naive model
- * ------------------------------------------------------------------------------------------------------- */
+/* -- the naive model ----------------------------------------------------------------------------------------------- */
 #define MODEL_MAX 4096
 #define SPAN 20000 /* pages */
 struct model {
@@ -181,9 +179,7 @@ static struct model *model_new(void)
     return o;
 }
 
-/* -- tests
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* -- tests --------------------------------------------------------------------------------------------------------- */
 
 static void test_empty(void **state)
 {

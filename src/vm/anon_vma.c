@@ -136,7 +136,7 @@ static struct anon_vma *reusable_anon_vma(struct vm_area_struct *old, struct vm_
 
     if (!anon_vma_compatible(a, b))
         return NULL;
-    av = READ_ONCE(old->anon_vma);
+    av = vma_anon_vma(old);
     return av && list_is_singular(&old->anon_vma_chain) ? av : NULL;
 }
 
@@ -160,7 +160,7 @@ int anon_vma_prepare(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYS
     struct anon_vma_chain *avc;
     struct anon_vma *av, *fresh = NULL;
 
-    if (likely(READ_ONCE(vma->anon_vma)))
+    if (likely(vma_anon_vma(vma)))
         return 0;
     avc = anon_vma_chain_alloc(cpu);
     if (!avc)
@@ -178,7 +178,7 @@ int anon_vma_prepare(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYS
     anon_vma_lock_write(cpu, av);
     spin_lock(cpu, &mm->page_table_lock);
     if (likely(!vma->anon_vma)) {
-        WRITE_ONCE(vma->anon_vma, av);
+        __atomic_store_n(&vma->anon_vma, av, __ATOMIC_RELEASE);
         anon_vma_chain_link(vma, avc, av);
         av->num_active_vmas++;
         fresh = NULL;

@@ -55,7 +55,7 @@ vm_fault_t do_anonymous_page(struct cpu *cpu, struct vm_fault *vmf)
 
     if (!(vmf->flags & FAULT_FLAG_WRITE))
         return map_zero_page(cpu, vmf);
-    if (unlikely(!vma->anon_vma) && anon_vma_prepare(cpu, vma))
+    if (unlikely(!vma_anon_vma(vma)) && anon_vma_prepare(cpu, vma))
         return VM_FAULT_OOM;
     f = alloc_zeroed_user_folio(cpu);
     if (unlikely(!f))

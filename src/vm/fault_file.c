@@ -131,7 +131,7 @@ static vm_fault_t do_cow_fault(struct cpu *cpu, struct vm_fault *vmf)
     vm_fault_t ret;
     bool mapped;
 
-    if (!vmf->vma->anon_vma && anon_vma_prepare(cpu, vmf->vma))
+    if (!vma_anon_vma(vmf->vma) && anon_vma_prepare(cpu, vmf->vma))
         return VM_FAULT_OOM;
     copy = alloc_user_folio(cpu);
     if (!copy)

@@ -88,7 +88,7 @@ static vm_fault_t wp_page_copy(struct cpu *cpu, struct vm_fault *vmf, struct fol
     struct folio *new = NULL;
     bool replaced = false;
 
-    if (likely(vma->anon_vma) || !anon_vma_prepare(cpu, vma))
+    if (likely(vma_anon_vma(vma)) || !anon_vma_prepare(cpu, vma))
         new = old ? alloc_user_folio(cpu) : alloc_zeroed_user_folio(cpu);
     if (unlikely(!new)) {
         if (old)

@@ -126,6 +126,12 @@ struct vm_area_struct {
     void *vm_private_data;
 };
 
+/* The VMA's anon_vma, which another fault may set at this moment (mmap_lock held for reading only). */
+static inline struct anon_vma *vma_anon_vma(const struct vm_area_struct *vma)
+{
+    return __atomic_load_n(&vma->anon_vma, __ATOMIC_ACQUIRE);
+}
+
 static inline u64 vma_pages(const struct vm_area_struct *vma)
 {
     return (vma->vm_end - vma->vm_start) >> PAGE_SHIFT;

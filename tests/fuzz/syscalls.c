@@ -89,15 +89,23 @@ static struct range take_range(struct input *in)
     return g;
 }
 
+/* Readable and writable more often than not. */
+static u8 take_prot(struct input *in)
+{
+    static const u8 prot[] = {3, 3, 1, 3, 7, 5, 3, 2, 3, 3, 0, 3, 7, 3, 4, 6};
+
+    return prot[take_u8(in) % ARRAY_SIZE(prot)];
+}
+
 static void op_mmap(struct run *r, struct input *in)
 {
     struct range g = take_range(in);
-    u8 how = take_u8(in);
-    struct model_page like = {.mapped = true, .prot = how & 7, .shared = how & 8, .object = NO_OBJECT};
+    u8 how = take_u8(in), prot = take_prot(in);
+    struct model_page like = {.mapped = true, .prot = prot, .shared = how & 8, .object = NO_OBJECT};
     struct file *file = how & 16 ? r->file : NULL;
     u32 flags = like.shared ? MAP_SHARED_ : MAP_PRIVATE_;
     /* Populating a private writable mapping makes the copies at once: how many is not known when memory may end in between. */
-    bool copies = file && !like.shared && (how & PROT_WRITE_);
+    bool copies = file && !like.shared && (prot & PROT_WRITE_);
     bool populate = (how & 64) && !(copies && atomic_load(&r->m->fail.countdown));
     s64 ret;
 
@@ -111,8 +119,8 @@ static void op_mmap(struct run *r, struct input *in)
     }
     flags |= (how & 32 ? MAP_FIXED_NOREPLACE_ : MAP_FIXED_) | (file ? 0 : MAP_ANONYMOUS_) |
              (populate ? MAP_POPULATE_ : 0) | (how & 128 ? MAP_NORESERVE_ : 0);
-    ret = sys_mmap(cpu_of(r), page_va(g.first), g.nr * PAGE_SIZE, how & 7, flags, file, like.offset * PAGE_SIZE);
-    TRACE(r, "task %u: mmap(%u +%u, how %02x) = %lld\n", r->now, g.first, g.nr, how, (long long)ret);
+    ret = sys_mmap(cpu_of(r), page_va(g.first), g.nr * PAGE_SIZE, prot, flags, file, like.offset * PAGE_SIZE);
+    TRACE(r, "task %u: mmap(%u +%u, how %02x, prot %u) = %lld\n", r->now, g.first, g.nr, how, prot, (long long)ret);
     if ((how & 32) && model_count_mapped(mm_of(r), g.first, g.nr)) {
         REQUIRE(ret == -EEXIST);
         return;
@@ -145,7 +153,7 @@ static void op_munmap(struct run *r, struct input *in)
 static void op_mprotect(struct run *r, struct input *in)
 {
     struct range g = take_range(in);
-    u8 prot = take_u8(in) & 7;
+    u8 prot = take_prot(in);
     bool whole = model_count_mapped(mm_of(r), g.first, g.nr) == g.nr, some;
     s64 ret = sys_mprotect(cpu_of(r), page_va(g.first), g.nr * PAGE_SIZE, prot);
 
@@ -431,6 +439,7 @@ static void check_books(struct run *r)
 
 static void begin(struct run *r, struct input *in)
 {
+    static const struct model_page rw = {.mapped = true, .prot = 3, .object = NO_OBJECT};
     static struct machine_config c;
     struct mm *mm;
 
@@ -455,6 +464,10 @@ static void begin(struct run *r, struct input *in)
     r->objects.nr = 1;
     r->file = file_open(r->cpus[0], 1, 1, WINDOW_PAGES * 2 * PAGE_SIZE, FMODE_READ | FMODE_WRITE | FMODE_EXEC, "file");
     REQUIRE(!IS_ERR(r->file));
+    TRACE(r, "page-table format %d\n", (int)c.pt_format);
+    REQUIRE(sys_mmap(cpu_of(r), page_va(112), 32 * PAGE_SIZE, 3, MAP_FIXED_ | MAP_PRIVATE_ | MAP_ANONYMOUS_, NULL, 0) ==
+            (s64)page_va(112));
+    model_map(mm_of(r), 112, 32, &rw);
 }
 
 static void end(struct run *r)

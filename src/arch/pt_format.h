@@ -103,8 +103,8 @@ struct pt_format {
     u64 reserved_leaf[PT_MAX_LEVELS + 1];
 };
 
-/* Order of rights[]: READ 1, WRITE 2, EXEC 4, USER 8. `f(r, w, x, u)` gives the bits; a writable entry is also
- * readable. */
+/* Order of rights[]: READ 1, WRITE 2, EXEC 4, USER 8.
+ * `f(r, w, x, u)` gives the bits; a writable entry is also readable. */
 #define PT_RIGHTS(f)                                                                                                   \
     {                                                                                                                  \
         f(0, 0, 0, 0), f(1, 0, 0, 0), f(1, 1, 0, 0), f(1, 1, 0, 0), f(0, 0, 1, 0), f(1, 0, 1, 0), f(1, 1, 1, 0),       \

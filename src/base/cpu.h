@@ -49,13 +49,13 @@ struct core_code {
     const struct vm_operations_struct *const *vm_ops;    /* vm/vma.h, by enum vm_ops_id */
     const struct address_space_operations *const *a_ops; /* vm/address_space.h, by enum a_ops_id */
     void (*const *slab_ctor)(void *object);              /* kmem/slab.h, by enum slab_ctor_id */
-    /* The TLB is hardware, src/machine's: make every CPU forget mm's translations of [start, end); end 0: all of them.
-     */
+    /* The TLB is hardware, src/machine's:
+     * make every CPU forget mm's translations of [start, end); end 0: all of them. */
     void (*flush_tlb)(struct cpu *, struct mm *, va_t start, va_t end, u32 stride_shift, bool freed_tables);
     struct xa_node *(*xa_node_alloc)(struct cpu *, u32 gfp); /* zeroed; NULL: no memory */
     void (*xa_node_free)(struct cpu *, struct xa_node *);
-    /* src/cache's, for VMAs: a new shared-memory object of `size` bytes, or ERR_PTR(-ENOMEM); drop a reference to a
-     * file. */
+    /* src/cache's, for VMAs: a new shared-memory object of `size` bytes,
+     * or ERR_PTR(-ENOMEM); drop a reference to a file. */
     struct file *(*shmem_file_setup)(struct cpu *, const char *name, u64 size);
     void (*fput)(struct cpu *, struct file *);
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Linux error numbers (generic ABI, errno(3)); functions return them negated. Values equal the host's <errno.h> on
- * Linux. */
+/* Linux error numbers (generic ABI, errno(3)); functions return them negated.
+ * Values equal the host's <errno.h> on Linux. */
 #ifndef QUIRE_BASE_ERRNO_H
 #define QUIRE_BASE_ERRNO_H
 

@@ -289,8 +289,8 @@ static int pool_fill(struct cpu *cpu, struct node_pool *pool, unsigned int nr, u
 #pragma GCC diagnostic ignored "-Wtsan" /* TSan does not know fences; the one below keeps later stores behind seq */
 #endif
 
-/* Unlinked already; readers that are inside notice by seq, before they can see what the node's memory is used for next.
- */
+/* Unlinked already; readers that are inside notice by seq,
+ * before they can see what the node's memory is used for next. */
 static void node_free(struct cpu *cpu, struct xarray *xa, struct xa_node *n)
 {
     atomic_fetch_add(&xa->seq, 1);

@@ -119,8 +119,8 @@ static inline bool xa_marked(const struct xarray *xa, xa_mark_t mark)
 /* -- without the lock (see Readers) -------------------------------------------------------------------------------- */
 void *xa_load(const struct xarray *xa, u64 index);
 bool xa_get_mark(const struct xarray *xa, u64 index, xa_mark_t mark);
-/* The first entry with `mark` (or XA_PRESENT) at *index .. max; *index becomes its index. NULL: none, *index untouched.
- */
+/* The first entry with `mark` (or XA_PRESENT) at *index .. max; *index becomes its index.
+ * NULL: none, *index untouched. */
 void *xa_find(const struct xarray *xa, u64 *index, u64 max, xa_mark_t mark);
 /* The same, from *index + 1. */
 void *xa_find_after(const struct xarray *xa, u64 *index, u64 max, xa_mark_t mark);

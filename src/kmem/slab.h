@@ -105,15 +105,15 @@ struct kmem_cache {
  */
 struct kmem_cache *kmem_cache_create(struct cpu *cpu, const char *name, u32 size, u32 align, u32 flags,
                                      enum slab_ctor_id ctor);
-/* 0, or -EBUSY when objects are still in use (the cache stays). The caller sees to it that nobody uses the cache any
- * more. */
+/* 0, or -EBUSY when objects are still in use (the cache stays).
+ * The caller sees to it that nobody uses the cache any more. */
 int kmem_cache_destroy(struct cpu *cpu, struct kmem_cache *s);
 void *kmem_cache_alloc_node(struct cpu *cpu, struct kmem_cache *s, gfp_t gfp, int nid);
 /* All or nothing: nr, or 0. */
 int kmem_cache_alloc_bulk(struct cpu *cpu, struct kmem_cache *s, gfp_t gfp, u32 nr, void **objects);
 void kmem_cache_free_bulk(struct cpu *cpu, struct kmem_cache *s, u32 nr, void **objects);
-/* Give empty slabs back; slabs of CPUs that somebody owns follow when their owners do their work. 0: nothing left over.
- */
+/* Give empty slabs back; slabs of CPUs that somebody owns
+ * follow when their owners do their work. 0: nothing left over. */
 int kmem_cache_shrink(struct cpu *cpu, struct kmem_cache *s);
 
 /* The ways beyond the fast path; `addr`: who asked, for user tracking. */

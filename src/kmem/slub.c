@@ -224,8 +224,8 @@ static void put_cpu_partial(struct cpu *cpu, struct kmem_cache *s, struct page *
     unfreeze_partials(cpu, s, too_many);
 }
 
-/* Everything that CPU `target` holds of `s` goes back to the nodes. The caller owns that CPU, or is alone with the
- * cache. */
+/* Everything that CPU `target` holds of `s` goes back to the nodes.
+ * The caller owns that CPU, or is alone with the cache. */
 void flush_cache_cpu(struct cpu *cpu, struct kmem_cache *s, u32 target)
 {
     struct kmem_cache_cpu *c = &s->cpu_slab[target];

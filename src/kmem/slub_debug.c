@@ -31,8 +31,8 @@ enum object_state { OBJECT_FREE, OBJECT_IN_USE };
 
 /* -- layout -------------------------------------------------------------------------------------------------------- */
 
-/* Bytes behind the free pointer; a red zone has a word of padding more, so that a neighbour's underflow meets that
- * first. */
+/* Bytes behind the free pointer; a red zone has a word of padding more,
+ * so that a neighbour's underflow meets that first. */
 u32 debug_metadata_size(const struct kmem_cache *s)
 {
     u32 size = s->flags & SLAB_STORE_USER ? NR_TRACKS * sizeof(struct slab_track_entry) : 0;

@@ -54,8 +54,8 @@ static inline char *slab_base(const struct machine *m, const struct kmem_cache *
     return (char *)page_address(m, slab) + s->red_left_pad;
 }
 
-/* From the link in a slab's word to the object, and back. An object lies at a multiple of size: the reciprocal is
- * exact. */
+/* From the link in a slab's word to the object, and back.
+ * An object lies at a multiple of size: the reciprocal is exact. */
 static inline void *slab_link_object(const struct machine *m, const struct kmem_cache *s, const struct page *slab,
                                      u16 link)
 {

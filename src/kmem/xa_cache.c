@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The nodes of xarrays: what cpu->code->xa_node_alloc and xa_node_free point to. Linux calls the cache radix_tree_node.
- */
+/* The nodes of xarrays: what cpu->code->xa_node_alloc and xa_node_free point to.
+ * Linux calls the cache radix_tree_node. */
 #include "base/errno.h"
 #include "base/xarray.h"
 #include "kmem/slub_priv.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Machine files: keys, their values as text, and what makes a machine impossible. config_keys.c has the table of keys.
- */
+/* Machine files: keys, their values as text, and what makes a machine impossible.
+ * config_keys.c has the table of keys. */
 #ifndef QUIRE_MACHINE_CONFIG_H
 #define QUIRE_MACHINE_CONFIG_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* struct hw: the machine's hardware beside RAM: one MMU for each CPU, and who waits for a CPU. Lies in the hardware
- * area. */
+/* struct hw: the machine's hardware beside RAM: one MMU for each CPU, and who waits for a CPU.
+ * Lies in the hardware area. */
 #ifndef QUIRE_MACHINE_HW_H
 #define QUIRE_MACHINE_HW_H
 

@@ -79,16 +79,18 @@ struct pt_entry {
     u32 level;
 };
 
-/* An address space's roots, kept by its mm. x86, riscv: [0]. arm64: [0] TTBR0 (user half), [1] TTBR1 (kernel half).
- * PAE: [0] is the page with the four pointers (level 3); each points to the root (level 2) of its quarter, which always
- * exists. */
+/* An address space's roots, kept by its mm.
+ *   x86, riscv  [0].
+ *   arm64       [0] TTBR0 (user half), [1] TTBR1 (kernel half).
+ *   PAE         [0] is the page with the four pointers (level 3); each points to the root (level 2) of its quarter,
+ *               which always exists. */
 struct pt_roots {
     phys_t root[PT_MAX_ROOTS];
 };
 #define PT_NO_ROOT PHYS(~0ull) /* arm64: this half has no tables */
 
-/* The root that translates one address: the first table that the hardware reads an entry of. Its level is
- * fmt->root_level. */
+/* The root that translates one address: the first table that the hardware reads an entry of.
+ * Its level is fmt->root_level. */
 struct pt_root {
     struct pt_table table;
 };

@@ -167,8 +167,8 @@ static void task_detach_mm(struct task *t)
         mm->owner = list_first_entry_or_null(&mm->threads, struct task, thread);
 }
 
-/* The task leaves its mm and enters `mm`, whose reference it takes over; returns the old one, whose reference is the
- * caller's. */
+/* The task leaves its mm and enters `mm`, whose reference it takes over;
+ * returns the old one, whose reference is the caller's. */
 struct mm *task_change_mm(struct cpu *cpu, struct task *t, struct mm *mm) NO_LOCK_ANALYSIS
 {
     struct vm *vm = cpu->m->vm;

@@ -136,8 +136,8 @@ static void free_pae_quarters(struct cpu *cpu, struct mm *mm, struct pt_table to
     }
 }
 
-/* arm64: user tables hang at TTBR0; TTBR1 is the kernel's, one for all. init_mm has both halves' roots in mind but
- * needs its own only. */
+/* arm64: user tables hang at TTBR0; TTBR1 is the kernel's, one for all.
+ * init_mm has both halves' roots in mind but needs its own only. */
 int pgd_alloc(struct cpu *cpu, struct mm *mm)
 {
     fmt_t f = fmt_of(mm);

@@ -74,8 +74,8 @@ void folio_add_file_rmap_pte(struct cpu *cpu, struct folio *f, struct page *page
         lruvec_stat_mod_folio(cpu, f, NR_FILE_MAPPED, 1);
 }
 
-/* Fork maps the page a second time: neither side owns it alone any more. 0; -EBUSY for a page that is pinned (none
- * yet). */
+/* Fork maps the page a second time: neither side owns it alone any more.
+ * 0; -EBUSY for a page that is pinned (none yet). */
 int folio_try_dup_anon_rmap_pte(struct folio *f, struct page *page, struct vm_area_struct *src)
 {
     if (PageAnonExclusive(page))
@@ -270,8 +270,8 @@ static bool try_to_unmap_one(struct cpu *cpu, struct folio *f, struct vm_area_st
     return true;
 }
 
-/* True: nothing maps the folio any more. Anonymous folios need swap and stay. Folio locked, caller holds a reference.
- */
+/* True: nothing maps the folio any more. Anonymous folios need swap and stay.
+ * Folio locked, caller holds a reference. */
 bool try_to_unmap(struct cpu *cpu, struct folio *f)
 {
     struct rmap_walk_control rwc = {.rmap_one = try_to_unmap_one};

@@ -171,8 +171,8 @@ static inline struct pt_root pt_root_for(const struct mm *mm, va_t addr)
 }
 int pgd_alloc(struct cpu *cpu, struct mm *mm); /* the roots; 0 or -ENOMEM */
 void pgd_free(struct cpu *cpu, struct mm *mm);
-/* The entry of `level` that translates addr; tables above it are allocated. slot NULL: no memory, or a huge leaf is in the way
- * (*leaf_level is then its level). */
+/* The entry of `level` that translates addr; tables above it are allocated.
+ * slot NULL: no memory, or a huge leaf is in the way (*leaf_level is then its level). */
 struct pt_entry pt_alloc_entry(struct cpu *cpu, struct mm *mm, va_t addr, u32 level, u32 *leaf_level);
 /* Without allocation: the entry of the lowest existing level >= `level`; its .level tells which. */
 struct pt_entry pt_find_entry(const struct mm *mm, va_t addr, u32 level);

@@ -11,8 +11,8 @@
 
 /* -- life ---------------------------------------------------------------------------------------------------------- */
 struct vm_area_struct *vm_area_alloc(struct cpu *cpu, struct mm *mm); /* all zero but vm_mm; NULL: no memory */
-/* A copy that is in no tree and list and holds no references: the caller takes those of vm_file, anon_vma, anon_name.
- */
+/* A copy that is in no tree and list and holds no references:
+ * the caller takes those of vm_file, anon_vma, anon_name. */
 struct vm_area_struct *vm_area_dup(struct cpu *cpu, const struct vm_area_struct *orig);
 void vm_area_free(struct cpu *cpu, struct vm_area_struct *vma);
 /* Linked into index, list and file tree, counted in map_count; total_vm is not touched. -ENOMEM: nothing changed. */
@@ -47,8 +47,8 @@ static inline bool is_stack_mapping(vm_flags_t flags)
 }
 
 /* -- layout -------------------------------------------------------------------------------------------------------- */
-/* task_size, mmap_base, mmap_legacy_base and topdown of a new mm, from the stack's limit (bytes) and the machine's
- * seed. */
+/* task_size, mmap_base, mmap_legacy_base and topdown of a new mm,
+ * from the stack's limit (bytes) and the machine's seed. */
 void arch_pick_mmap_layout(struct mm *mm, u64 stack_rlimit, u64 random);
 va_t vm_start_gap(const struct vm_area_struct *vma); /* vm_start less the guard gap of a stack */
 

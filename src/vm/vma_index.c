@@ -50,8 +50,8 @@
 
 #define SLOTS 20
 #define MIN_SLOTS 3
-/* After an underflow, two neighbours with no more than this become one: far enough from full not to split again at
- * once. */
+/* After an underflow, two neighbours with no more than this become one:
+ * far enough from full not to split again at once. */
 #define MERGE_SLOTS 14
 #define MAX_HEIGHT VMA_INDEX_MAX_HEIGHT
 #define NO_END (~(va_t)0)
@@ -354,8 +354,8 @@ static u32 split_point(u32 slot)
     return slot < SLOTS / 4 || slot > 3 * SLOTS / 4 ? slot : SLOTS / 2;
 }
 
-/* Split the path's full node at `level`, whose parent has room, and turn the path to the half that takes the insertion.
- */
+/* Split the path's full node at `level`, whose parent has room,
+ * and turn the path to the half that takes the insertion. */
 static void split_node(struct vma_index *x, struct vma_path *p, u32 level)
 {
     struct vma_node *left = p->node[level], *parent = p->node[level + 1], *right = node_new(x, level);

@@ -43,8 +43,8 @@ void vma_index_init(struct vma_index *x);
 /* Frees every node; the VMAs are the caller's. */
 void vma_index_destroy(struct cpu *cpu, struct vma_index *x);
 
-/* After 0, `nr` insertions cannot fail, wherever they are and whatever is removed between them. -ENOMEM: nothing
- * changed. */
+/* After 0, `nr` insertions cannot fail, wherever they are and
+ * whatever is removed between them. -ENOMEM: nothing changed. */
 int vma_index_prealloc(struct cpu *cpu, struct vma_index *x, u32 nr);
 /* Give back what a prealloc left over (a few nodes are kept). */
 void vma_index_trim(struct cpu *cpu, struct vma_index *x);

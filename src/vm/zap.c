@@ -108,8 +108,8 @@ static bool is_anon_pte(const struct vm_area_struct *vma, va_t addr, pte_t pte)
     return page && PageAnon(page);
 }
 
-/* The part of [addr, end) that one level-1 table maps; returns where it stopped: end, or earlier with the collector
- * full. */
+/* The part of [addr, end) that one level-1 table maps;
+ * returns where it stopped: end, or earlier with the collector full. */
 static va_t zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, va_t addr, va_t end) NO_LOCK_ANALYSIS
 {
     const struct pt_format *fmt = pt_format_of(tlb->mm->m);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* For the tests of the ground floor: a CPU without a machine, random numbers with a printed seed, clean check reports.
- */
+/* For the tests of the ground floor: a CPU without a machine,
+ * random numbers with a printed seed, clean check reports. */
 #ifndef QUIRE_TESTS_BASE_TEST_H
 #define QUIRE_TESTS_BASE_TEST_H
 

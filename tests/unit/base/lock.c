@@ -11,8 +11,8 @@
 #define WORKERS 4
 #define ROUNDS 20000
 
-/* Everything that the workers share; `plain` fields are protected by the locks only, so TSan sees a lock that does not
- * lock. */
+/* Everything that the workers share; `plain` fields are protected
+ * by the locks only, so TSan sees a lock that does not lock. */
 struct shared {
     spinlock_t spin;
     struct mutex mutex;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One suite for every format: what all of them must do, whatever their bits are. Each test gets the format as its
- * state. */
+/* One suite for every format: what all of them must do, whatever their bits are.
+ * Each test gets the format as its state. */
 #include "tests/unit/pt/pt_model.h"
 
 #define R PT_READ

@@ -147,8 +147,8 @@ static void test_table_encodings(void **state)
     }
 }
 
-/* What one bit of an otherwise given entry means: predicate false before, true after (or the other way round for
- * `clears`). */
+/* What one bit of an otherwise given entry means:
+ * predicate false before, true after (or the other way round for `clears`). */
 enum meaning { WRITE, USER, EXEC, YOUNG, DIRTY, GLOBAL, SPECIAL, SOFT, LEAF, PRESENT, HWPRESENT };
 static const struct {
     enum pt_format_id format;

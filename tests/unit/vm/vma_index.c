@@ -317,8 +317,8 @@ static void test_random(void **state)
     }
 }
 
-/* A prealloc that fails changes nothing that can be seen; one that succeeds lets two insertions pass with no memory at
- * all. */
+/* A prealloc that fails changes nothing that can be seen;
+ * one that succeeds lets two insertions pass with no memory at all. */
 static void test_prealloc(void **state)
 {
     struct model *o = model_new();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Per-operation benchmarks: an operation of ours beside what a user of Linux would do instead. A row is a bench_case in one of
- * the cases_*.c files. The runs of all series of a row are interleaved; the figure is the median of the rounds.
+ * Per-operation benchmarks: an operation of ours beside what a user of Linux would do instead. A row is a bench_case in
+ * one of the cases_*.c files. The runs of all series of a row are interleaved; the figure is the median of the rounds.
  */
 #ifndef QUIRE_BENCH_H
 #define QUIRE_BENCH_H
@@ -16,7 +16,8 @@
 /* One way to do the operation. */
 struct bench_series {
     const char *name;
-    /* What run() gets; NULL: not there (a library is not installed), the series is shown as missing. No setup: run gets NULL. */
+    /* What run() gets; NULL: not there (a library is not installed),
+     * the series is shown as missing. No setup: run gets NULL. */
     void *(*setup)(const void *param);
     const void *param;
     /* Do n operations, return the nanoseconds that they took in all: what is around them is not counted. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The access path: what an access costs by where it is decided, and what changing address spaces and shooting down costs. */
+/* The access path: what an access costs by where it is decided,
+ * and what changing address spaces and shooting down costs. */
 #include "bench/bench.h"
 
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rows: operations of an address space beside the same system calls or faults of the running kernel. The kernel's figures hold an
- * exception or a system call, and at a fault the hardware's walk, which ours do not; the model's own bookkeeping of time is in ours.
+ * Rows: operations of an address space beside the same system calls or faults of the running kernel. The kernel's
+ * figures hold an exception or a system call, and at a fault the hardware's walk, which ours do not; the model's own
+ * bookkeeping of time is in ours.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -20,7 +20,8 @@ static bool read_line(const char *path, char *line, size_t size)
     return ok;
 }
 
-/* RAM as the firmware gave it: memory blocks where the kernel shows them, else MemTotal, which lacks what the kernel took at boot. */
+/* RAM as the firmware gave it: memory blocks where the kernel shows them,
+ * else MemTotal, which lacks what the kernel took at boot. */
 static u64 host_memory(void)
 {
     u64 total = (u64)sysconf(_SC_PHYS_PAGES) * (u64)sysconf(_SC_PAGESIZE);

@@ -9,8 +9,9 @@
 #include "machine/machine_api.h"
 
 /*
- * {"name", "config", "vmstat", "meminfo" (KiB), "buddyinfo", "slabinfo", "tlb", "time_ns", "mms"} and, if `check` is not NULL,
- * "check": "ok" or the mismatches. A new reference; NULL: no memory. Needs a free CPU (for the slab lists' lock).
+ * {"name", "config", "vmstat", "meminfo" (KiB), "buddyinfo", "slabinfo", "tlb", "time_ns", "mms"} and, if
+ * `check` is not NULL, "check": "ok" or the mismatches. A new reference; NULL: no memory. Needs a free CPU
+ * (for the slab lists' lock).
  */
 json_t *machine_json(struct machine *m, const struct check_report *check);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table that `quire run` prints: one column for each machine, one row for each figure, in groups. A row is a line of the table
- * below: where its figure comes from and how it is shown.
+ * The table that `quire run` prints: one column for each machine, one row for each figure, in groups. A row is a line
+ * of the table below: where its figure comes from and how it is shown.
  */
 #include "machine_report.h"
 

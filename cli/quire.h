@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The command line tool: what its files share. main.c parses, run.c launches and watches, host.c knows this host, report*.c print. */
+/* The command line tool: what its files share.
+ * main.c parses, run.c launches and watches, host.c knows this host, report*.c print. */
 #ifndef QUIRE_CLI_QUIRE_H
 #define QUIRE_CLI_QUIRE_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The report for people: how the run ended, a column for each machine, the processes with the largest memory, what was odd. */
+/* The report for people: how the run ended, a column for each machine,
+ * the processes with the largest memory, what was odd. */
 #define _GNU_SOURCE
 #include "quire.h"
 

@@ -2,9 +2,9 @@
 /*
  * --json: everything of a run in one object.
  *
- *   quire, program, exit (status, or 128 + signal), signal, wall_s, accesses, blocks, events (system calls), discovered, disagreements,
- *   unfollowed, enosys {arch: {number: count}}, notices, machines [machine_json(), with "mms": address spaces that ended, "dead": why
- *   the machine did not follow to the end, or null]
+ *   quire, program, exit (status, or 128 + signal), signal, wall_s, accesses, blocks, events (system calls),
+ *   discovered, disagreements, unfollowed, enosys {arch: {number: count}}, notices, machines [machine_json(), with
+ *   "mms": address spaces that ended, "dead": why the machine did not follow to the end, or null]
  */
 #include "quire.h"
 

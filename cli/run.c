@@ -5,8 +5,9 @@
  *   launcher ─ fork ─▶ qemu + plugin ─ fork, exec ─▶ ... every process registers in the session
  *      └ poll: pidfds of all registered processes (who died without a word is taken off the machines), SIGCHLD, progress line
  *
- * The launcher is a child subreaper, so that orphans are its own. It keeps out of the program's way: terminal signals reach the program
- * directly and are ignored here, SIGTERM and SIGHUP sent to the launcher alone are passed on; it ends as the program ended.
+ * The launcher is a child subreaper, so that orphans are its own. It keeps out of the program's way: terminal signals
+ * reach the program directly and are ignored here, SIGTERM and SIGHUP sent to the launcher alone are passed on; it
+ * ends as the program ended.
  */
 #define _GNU_SOURCE
 #include "quire.h"

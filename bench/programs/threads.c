@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* N threads, each summing its own array again and again: the benchmark program "threads". Usage: threads [threads] [rounds] */
+/* N threads, each summing its own array again and again:
+ * the benchmark program "threads". Usage: threads [threads] [rounds] */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,10 +2,10 @@
 /*
  * How the environment gets through qemu unchanged.
  *
- * qemu hands its own environment to the program, in reverse order (it keeps a list and inserts at its head). So we give it the
- * environment reversed. Variables that would act on qemu itself (LD_PRELOAD would be loaded into qemu) travel veiled: their first letter is
- * replaced by a byte that no name begins with, and the plugin puts it back in the program's own memory before its first
- * instruction (image.c).
+ * qemu hands its own environment to the program, in reverse order (it keeps a list and inserts at its head). So we give
+ * it the environment reversed. Variables that would act on qemu itself (LD_PRELOAD would be loaded into qemu) travel
+ * veiled: their first letter is replaced by a byte that no name begins with, and the plugin puts it back in the
+ * program's own memory before its first instruction (image.c).
  *
  *     program's  A=1  LD_X=2  B=3        qemu's  B=3  \1D_X=2  A=1        on the program's stack  A=1  \1D_X=2  B=3
  *

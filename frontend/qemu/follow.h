@@ -13,9 +13,10 @@
  * Invariants
  *   F1  in USER the thread owns one CPU of every live machine, in state CPU_USER, with its task current.
  *   F2  nobody waits (system call, mutex, gate, another CPU) while owning a CPU, but for the moments in a fault.
- *   F3  the order in which memory calls of one process reach the machines is the order in which the host did them: they hold the
- *       process's `order` mutex from before the call until its result was followed.
- *   F4  every access that a callback reports has happened: if a machine says SIGSEGV, the machine is told less or wrong.
+ *   F3  the order in which memory calls of one process reach the machines is the order in which the host did them: they
+ *       hold the process's `order` mutex from before the call until its result was followed.
+ *   F4  every access that a callback reports has happened: if a machine says SIGSEGV, the
+ *       machine is told less or wrong.
  */
 #ifndef QUIRE_FRONTEND_FOLLOW_H
 #define QUIRE_FRONTEND_FOLLOW_H
@@ -30,8 +31,9 @@
 enum vcpu_state { VCPU_NONE, VCPU_NEW, VCPU_USER, VCPU_SYSCALL };
 
 /*
- * What the callbacks of every access and block use, one cache line. The first-level data TLB of the first machine is copied here, as it
- * stands while the thread owns the CPU (vcpu_set_hot()); without a machine it is one that never hits.
+ * What the callbacks of every access and block use, one cache line. The first-level data TLB of the first
+ * machine is copied here, as it stands while the thread owns the CPU (vcpu_set_hot()); without a machine
+ * it is one that never hits.
  */
 struct vcpu_hot {
     u64 tag;    /* mmu->tag: ASID in place */

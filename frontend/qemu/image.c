@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The address space that execve made: built in every machine when the first block of the program is about to run, at the
- * addresses that qemu used.
+ * The address space that execve made: built in every machine when the first block of the program is about to run, at
+ * the addresses that qemu used.
  *
  *    stack   [top - 128 KiB - arguments, top)   grows down; top is that of qemu's guest stack, arguments are found in it
  *    loader  its segments                       load bias = first block - its entry point: the loader runs first
@@ -41,7 +41,8 @@ struct stack_search {
     struct host_map stack;
 };
 
-/* qemu's guest stack: anonymous, with an inaccessible page under it; the lowest such, for qemu's own threads have them above. */
+/* qemu's guest stack: anonymous, with an inaccessible page under it;
+ * the lowest such, for qemu's own threads have them above. */
 static bool is_stack(const struct host_map *m, void *arg)
 {
     struct stack_search *s = arg;
@@ -68,7 +69,8 @@ static va_t find_sp(va_t bottom, va_t top)
     return (va_t)(uintptr_t)word & ~15ul;
 }
 
-/* argc, argv[], NULL, envp[], NULL: variables that were veiled on the way through qemu get their names back (command.c). */
+/* argc, argv[], NULL, envp[], NULL: variables that were veiled
+ * on the way through qemu get their names back (command.c). */
 static void unveil_environment(va_t sp)
 {
     const u64 *word = (const u64 *)(uintptr_t)sp;

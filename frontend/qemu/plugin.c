@@ -2,12 +2,12 @@
 /*
  * The TCG plugin: qemu's callbacks, and the path that every access takes. follow.h tells what the other files do.
  *
- * The access callback. One direct callback per access; with one machine it is: count, compare the first way of the TLB's set
- * (mmu_hit), done. The block callback passes at once when the block lies in the page of the one before: that page is the most
- * recently used of its set, so the TLB would not change.
+ * The access callback. One direct callback per access; with one machine it is: count, compare the first way of the
+ * TLB's set (mmu_hit), done. The block callback passes at once when the block lies in the page of the one before: that
+ * page is the most recently used of its set, so the TLB would not change.
  *
- * What qemu 7.2 does, found by experiment (docs/frontend.md): the meaning of qemu_plugin_meminfo_t's bits, tested again at every
- * install against qemu's own functions.
+ * What qemu 7.2 does, found by experiment (docs/frontend.md): the meaning of qemu_plugin_meminfo_t's bits, tested again
+ * at every install against qemu's own functions.
  */
 #define _GNU_SOURCE
 #include "follow.h"
@@ -28,7 +28,8 @@ struct process process = {.order = PTHREAD_MUTEX_INITIALIZER};
 
 /* -- accesses ------------------------------------------------------------------------------------------------------ */
 
-/* qemu 7.2: bits 4.. of the info are the memory operation, whose low three bits are log2 of the size; bit 17: it stores. */
+/* qemu 7.2: bits 4.. of the info are the memory operation,
+ * whose low three bits are log2 of the size; bit 17: it stores. */
 static inline u32 info_size(qemu_plugin_meminfo_t info)
 {
     return 1u << (info >> 4 & 7);
@@ -71,8 +72,9 @@ static __noinline void mem_one_ways(struct vcpu_hot *h, va_t va, qemu_plugin_mem
 }
 
 /*
- * mmu_hit()'s first compare. The set is that of the first byte, the page that of a byte LONGEST_ACCESS - 1 further: an access that may cross
- * a page so looks for a page in a set where it cannot be (sets >= 2), and goes the slow way without a test of its own.
+ * mmu_hit()'s first compare. The set is that of the first byte, the page that of a byte LONGEST_ACCESS - 1 further: an
+ * access that may cross a page so looks for a page in a set where it cannot be (sets >= 2), and goes the slow way
+ * without a test of its own.
  */
 #define LONGEST_ACCESS 16
 

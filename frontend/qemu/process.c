@@ -2,16 +2,18 @@
 /*
  * The life of processes and threads, on the machines as on the host.
  *
- *   fork      before the call: kernel_clone() on every machine, into a new process slot. The child takes the slot over when it comes
- *             back with 0; the parent undoes it when the call failed.
- *   vfork     qemu makes it a fork. On the machines the child shares the parent's mm, as Linux has it; and so that this is true of
- *             the accesses too, the parent waits in its return callback until the child has executed a program or is gone.
- *   thread    the new task waits in the slot of its creator until qemu makes the vCPU, in the creator's thread; the vCPU's first block
- *             takes it over.
- *   execve    qemu would run the new program natively. So the callback before the call does the execve itself: of qemu, with this
- *             plugin and the same slot (command.c). Only if that fails, or if the program cannot be followed, qemu goes on.
- *   exit      the last thread takes its task down; where several threads are left, and for whoever dies without a word, the launcher
- *             does so when the process is gone.
+ *   fork      before the call: kernel_clone() on every machine, into a new process slot. The child takes the slot over
+ *             when it comes back with 0; the parent undoes it when the call failed.
+ *   vfork     qemu makes it a fork. On the machines the child shares the parent's mm, as Linux has it; and so that
+ *             this is true of the accesses too, the parent waits in its return callback until the child has
+ *             executed a program or is gone.
+ *   thread    the new task waits in the slot of its creator until qemu makes the vCPU, in the creator's thread; the
+ *             vCPU's first block takes it over.
+ *   execve    qemu would run the new program natively. So the callback before the call does the execve itself: of
+ *             qemu, with this plugin and the same slot (command.c). Only if that fails, or if the program cannot
+ *             be followed, qemu goes on.
+ *   exit      the last thread takes its task down; where several threads are left, and for whoever dies without a word,
+ *             the launcher does so when the process is gone.
  *   kill      SIGKILL and SIGSTOP wait until the victim is out of the memory manager (session.h, the gate).
  */
 #define _GNU_SOURCE

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What execve(2) would make of a path: an ELF program of an architecture we have a qemu for, a script with its interpreters,
- * or a reason why not. Used by the launcher for the program named on the command line, and by the plugin for every execve of
- * a followed process.
+ * What execve(2) would make of a path: an ELF program of an architecture we have a qemu for, a script with its
+ * interpreters, or a reason why not. Used by the launcher for the program named on the command line, and by the plugin
+ * for every execve of a followed process.
  */
 #ifndef QUIRE_FRONTEND_PROGRAM_H
 #define QUIRE_FRONTEND_PROGRAM_H

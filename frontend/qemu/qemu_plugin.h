@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The part of QEMU's plugin interface that Quire uses, declared from its public documentation (docs/devel/tcg-plugins.rst,
- * API version 1): Debian's qemu-user ships no header.
+ * The part of QEMU's plugin interface that Quire uses, declared from its public documentation
+ * (docs/devel/tcg-plugins.rst, API version 1): Debian's qemu-user ships no header.
  *
- * What was found out about 7.2 and is relied on (docs/frontend.md has the list): the read/write filter of memory callbacks is
- * wrong (register for both and ask is_store); the callback of an access comes after the access, so that an access that faulted
- * is not reported; a read-modify-write is one callback with both bits; a forked child goes on with the same callbacks.
+ * What was found out about 7.2 and is relied on (docs/frontend.md has the list): the read/write filter of memory
+ * callbacks is wrong (register for both and ask is_store); the callback of an access comes after the access, so that
+ * an access that faulted is not reported; a read-modify-write is one callback with both bits; a forked child goes on
+ * with the same callbacks.
  */
 #ifndef QUIRE_FRONTEND_QEMU_PLUGIN_H
 #define QUIRE_FRONTEND_QEMU_PLUGIN_H

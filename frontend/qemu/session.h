@@ -17,9 +17,10 @@
  *           FREE       EXITED   EXITED       → EXITED         exit_group, or the launcher when it finds the process dead
  *                        └──▶ FREE           EXITED → FREE    the launcher, when the process is gone
  *
- * The gate. A process that is killed while one of its threads is in the memory manager would leave locks taken. So who is about
- * to kill (kill(2) with SIGKILL or SIGSTOP, exit_group, execve of a process with threads) sets `frozen` in the victim's slot, waits until
- * `in_core` is 0, and only then lets the system call go. Threads enter the core through gate_enter(), which waits while frozen.
+ * The gate. A process that is killed while one of its threads is in the memory manager would leave locks taken. So who
+ * is about to kill (kill(2) with SIGKILL or SIGSTOP, exit_group, execve of a process with threads) sets `frozen` in the
+ * victim's slot, waits until `in_core` is 0, and only then lets the system call go. Threads enter the core through
+ * gate_enter(), which waits while frozen.
  *
  * Field keys: c constant after creation · a atomic · o owner (the process, or the launcher once it is dead).
  */
@@ -145,8 +146,8 @@ static inline bool session_machine_is_dead(struct session *s, u32 machine)
 /* Keep what is reported of an address space: before its last user leaves. `cpu` runs a task of it. */
 void session_record_mm(struct session *s, struct cpu *cpu, u32 machine, struct mm *mm, int pid, const char *comm);
 /*
- * The thread's tasks leave their machines; and those of every thread of `p` but `keep`. The caller owns no CPU: one is taken for the
- * time. For threads that are dead, session_release_dead_cpus() comes first.
+ * The thread's tasks leave their machines; and those of every thread of `p` but `keep`. The caller owns no CPU: one is
+ * taken for the time. For threads that are dead, session_release_dead_cpus() comes first.
  */
 void session_drop_thread(struct session *s, struct session_proc *p, struct session_thread *t);
 void session_drop_threads(struct session *s, struct session_proc *p, struct session_thread *keep);
@@ -158,7 +159,8 @@ static inline void gate_leave(struct session_proc *p)
 {
     atomic_fetch_sub_explicit(&p->in_core, 1, memory_order_release);
 }
-/* Nobody is in the core of `p` when this returns; `own` threads of the caller are in it themselves. False: timed out. */
+/* Nobody is in the core of `p` when this returns;
+ * `own` threads of the caller are in it themselves. False: timed out. */
 bool gate_freeze(struct session_proc *p, u32 own);
 void gate_thaw(struct session_proc *p);
 

@@ -3,9 +3,11 @@
  * System calls of the guest: what the host answered is what happened, and each machine follows.
  *
  *   before  counts published · CPUs given back, if the call may block · order mutex, if it changes the address space
- *   after   CPUs taken again · address space followed at the host's addresses · buffers touched · file I/O through the page cache
+ *   after   CPUs taken again · address space followed at the host's addresses · buffers touched · file
+ *           I/O through the page cache
  *
- * A machine that cannot follow (its -ENOMEM where the host had memory) is out of memory: it is marked dead, with the call as the reason.
+ * A machine that cannot follow (its -ENOMEM where the host had memory) is out of memory: it is marked dead,
+ * with the call as the reason.
  */
 #define _GNU_SOURCE
 #include "follow.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The system calls that are more than a wait: their numbers on x86-64 and in the generic table (aarch64, riscv64), how they are followed,
- * and which of their arguments point to memory that the kernel reads or writes. Sources: the numbers of <asm/unistd.h> and
- * <asm-generic/unistd.h>; the man page of each call.
+ * The system calls that are more than a wait: their numbers on x86-64 and in the generic table (aarch64, riscv64), how
+ * they are followed, and which of their arguments point to memory that the kernel reads or writes. Sources: the numbers
+ * of <asm/unistd.h> and <asm-generic/unistd.h>; the man page of each call.
  *
  *   S(name, x86-64 number, generic number or NONE, class, up to three buffers)
  *
@@ -10,10 +10,12 @@
  *          QUICK never blocks for long: the CPUs are kept               FORK, EXEC, EXIT, KILL  by process.c
  *          FREAD, FWRITE  read(2) or write(2) like: fd in argument 0; regular files go through the page cache
  *
- * Buffers, applied when the call succeeded: R the kernel reads it, W it writes it; n is the number of the argument with the address.
+ * Buffers, applied when the call succeeded: R the kernel reads it, W it writes it; n is the number of the
+ * argument with the address.
  *   R_ARG(n, k) W_ARG(n, k)   as many bytes as argument k says      W_RET(n)  as many as the result says, likewise R_RET(n)
  *   R_FIX(n, b) W_FIX(n, b)   b bytes                               R_STR(n)  a string
- *   R_IOV(n) W_IOV(n)         an iovec array with argument n + 1 elements, of which the result says how many bytes were used
+ *   R_IOV(n) W_IOV(n)         an iovec array with argument n + 1 elements, of which the result says
+ *                             how many bytes were used
  *   R_MSG(n) W_MSG(n)         a struct msghdr, likewise             W_NEW(n, k, b)  result or argument k, times b bytes
  */
 #define NONE (-1)

@@ -2,9 +2,9 @@
 /*
  * A guest thread on the machines: owns CPUs, accesses memory. follow.h has the states and invariants.
  *
- * Counts. Each vCPU counts its own accesses and blocks without atomics; vcpu_publish() adds them to the session and charges their
- * time to the CPUs whenever the thread leaves user mode, so that no count is lost among threads and a shared cache line
- * is touched only then.
+ * Counts. Each vCPU counts its own accesses and blocks without atomics; vcpu_publish() adds them to the session and
+ * charges their time to the CPUs whenever the thread leaves user mode, so that no count is lost among threads and a
+ * shared cache line is touched only then.
  */
 #define _GNU_SOURCE
 #include "follow.h"

@@ -2,12 +2,13 @@
 /*
  * Quire for embedders: the memory manager of a Linux-class kernel as a library.
  *
- * A machine has RAM, CPUs and TLBs as its configuration says. Processes on it map, touch, fork and exit; the machine's memory manager does
- * what Linux would do, and its counters tell. Nothing is shared between machines but the host's memory.
+ * A machine has RAM, CPUs and TLBs as its configuration says. Processes on it map, touch, fork and exit; the
+ * machine's memory manager does what Linux would do, and its counters tell. Nothing is shared between
+ * machines but the host's memory.
  *
  * Conventions
- *   Addresses and lengths are bytes. Functions that return int give 0 or a negative Linux errno; those that return int64_t give a
- *   value or a negative errno. A failed call leaves the machine as it was.
+ *   Addresses and lengths are bytes. Functions that return int give 0 or a negative Linux errno; those that return
+ *   int64_t give a value or a negative errno. A failed call leaves the machine as it was.
  *   A process is used by one thread at a time; different processes of one machine may be used by different threads.
  *   quire_last_error() explains the calling thread's last failure in words; valid until its next call.
  *   What a function returns as a pointer is owned by the machine, unless it says otherwise.
@@ -34,17 +35,19 @@ QUIRE_API const char *quire_last_error(void);
 /* -- machines ------------------------------------------------------------------------------------------------------ */
 
 /*
- * Boot a machine. `config`: text of a machine file ("mem = 1G\ncontent = full\n..."; docs/machine.md lists the keys), NULL: the default, an
- * x86-64 server with 4 GiB. NULL on failure. The machine is the caller's: quire_machine_destroy() ends it.
+ * Boot a machine. `config`: text of a machine file ("mem = 1G\ncontent = full\n..."; docs/machine.md lists the keys),
+ * NULL: the default, an x86-64 server with 4 GiB. NULL on failure. The machine is the caller's:
+ * quire_machine_destroy() ends it.
  */
 QUIRE_API struct quire_machine *quire_machine_create(const char *config);
 /* Its processes go with it. */
 QUIRE_API void quire_machine_destroy(struct quire_machine *m);
-/* Recount everything; the number of mismatches, 0: the books balance. Text of the first in quire_last_error(). No process in use meanwhile. */
+/* Recount everything; the number of mismatches, 0: the books balance.
+ * Text of the first in quire_last_error(). No process in use meanwhile. */
 QUIRE_API int quire_machine_check(struct quire_machine *m);
 /*
- * A counter by Linux's name: "pgfault" and all of /proc/vmstat, "MemFree" and all of /proc/meminfo (KiB), "l1d_misses" and all of
- * the TLBs', "time.walk" and all causes of time (ns). -ENOENT: no such counter.
+ * A counter by Linux's name: "pgfault" and all of /proc/vmstat, "MemFree" and all of /proc/meminfo (KiB), "l1d_misses"
+ * and all of the TLBs', "time.walk" and all causes of time (ns). -ENOENT: no such counter.
  */
 QUIRE_API int64_t quire_machine_counter(const struct quire_machine *m, const char *name);
 
@@ -61,7 +64,8 @@ QUIRE_API int64_t quire_process_rss(const struct quire_process *p);
 
 /* -- memory -------------------------------------------------------------------------------------------------------- */
 
-/* mmap(2) of anonymous memory: prot and flags have Linux's values (PROT_READ ..., MAP_PRIVATE | MAP_ANONYMOUS ...). Its address or -errno. */
+/* mmap(2) of anonymous memory: prot and flags have Linux's values (PROT_READ ...,
+ * MAP_PRIVATE | MAP_ANONYMOUS ...). Its address or -errno. */
 QUIRE_API int64_t quire_mmap(struct quire_process *p, uint64_t addr, uint64_t len, int prot, int flags);
 /* mmap(2) of a file with this identity and size; its contents are zeroes, its page cache is the machine's. */
 QUIRE_API int64_t quire_mmap_file(struct quire_process *p, uint64_t addr, uint64_t len, int prot, int flags,
@@ -82,7 +86,8 @@ struct quire_fault {
 
 enum quire_access { QUIRE_READ, QUIRE_WRITE, QUIRE_EXEC };
 
-/* One access of `size` bytes (up to a page): TLB, walk, fault as needed; no bytes move. 0 or the signal; fault may be NULL. */
+/* One access of `size` bytes (up to a page): TLB, walk, fault as needed;
+ * no bytes move. 0 or the signal; fault may be NULL. */
 QUIRE_API int quire_access(struct quire_process *p, uint64_t addr, uint32_t size, enum quire_access kind,
                            struct quire_fault *fault);
 /* Bytes to and from the process; machines with content = full only (else -EOPNOTSUPP). 0, or the signal (> 0). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The block device's model: a request takes a fixed latency, then its bytes at the device's bandwidth. One request is served at a
- * time for the CPU that waits; queues and writes come with the writeback row.
+ * The block device's model: a request takes a fixed latency, then its bytes at the device's bandwidth. One request is
+ * served at a time for the CPU that waits; queues and writes come with the writeback row.
  * Counts pgpgin in KiB, as /proc/vmstat does.
  */
 #include "cache/cache.h"

@@ -30,7 +30,8 @@ struct cache {
 void blkdev_read(struct cpu *cpu, u64 pages);
 
 /* filemap.c */
-/* The folio at index, locked and with a reference; made, if it is not there (then not up to date yet). ERR_PTR(-ENOMEM). */
+/* The folio at index, locked and with a reference;
+ * made, if it is not there (then not up to date yet). ERR_PTR(-ENOMEM). */
 struct folio *filemap_grab_folio(struct cpu *cpu, struct address_space *mapping, pgoff_t index, u32 gfp);
 /* Drop a locked folio from the cache (the caller's reference stays). */
 void filemap_remove_folio_locked(struct cpu *cpu, struct folio *f);

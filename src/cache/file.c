@@ -5,8 +5,8 @@
  *   struct file ──▶ struct inode (dev, ino) ── i_data: the pages           several files share an inode
  *   f_count: who has it open or mapped          i_count: files
  *
- * An inode of a disk file stays when its last file is closed, and its pages with it, as the page cache does: the next open of the same (dev, ino)
- * finds them. A shared-memory object goes with its last file.
+ * An inode of a disk file stays when its last file is closed, and its pages with it, as the page cache does: the next
+ * open of the same (dev, ino) finds them. A shared-memory object goes with its last file.
  *
  * Locks. cache->lock guards the table and the list; it is a spinlock: an inode to insert is made before it is taken.
  */

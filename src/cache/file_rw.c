@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * read(2) and write(2) through the page cache: which pages they bring in and dirty, and what time that takes. The bytes are the front end's.
+ * read(2) and write(2) through the page cache: which pages they bring in and dirty, and what time that takes. The
+ * bytes are the front end's.
  *
- * A read asks the device once for each run of pages that are missing (a run ends at a page that is there): the requests that a
- * real kernel would merge. Readahead beyond the range comes with row E3.
+ * A read asks the device once for each run of pages that are missing (a run ends at a page that is there): the requests
+ * that a real kernel would merge. Readahead beyond the range comes with row E3.
  */
 #include "cache/cache.h"
 

@@ -12,11 +12,13 @@
  *                                        ▼                                              ▼                    │ (later row)
  *   gone ◀──────────────[filemap_remove_folio: truncate, drop_caches]───────────────── dirty ────────────────┘
  *
- * References: one by the cache itself, one by each mapping, one by each LRU batch it waits in, one by each caller. A lookup
- * takes its reference without a lock: from a count that is not 0, then looks whether the page is still where it was found.
+ * References: one by the cache itself, one by each mapping, one by each LRU batch it waits in, one by each
+ * caller. A lookup takes its reference without a lock: from a count that is not 0, then looks whether the page is
+ * still where it was found.
  *
- * Warm cache. With config.page_cache_warm every page of a file counts as read before: it is made on first use without device time,
- * and its first fault is minor. So a run can be compared with one on a host that had the program in its cache.
+ * Warm cache. With config.page_cache_warm every page of a file counts as read before: it is made on first
+ * use without device time, and its first fault is minor. So a run can be compared with one on a host that
+ * had the program in its cache.
  *
  * Locks. Insertion and removal hold the folio lock, and take i_pages' lock for the tree. Truncation locks each folio,
  * so a locked folio with ->mapping set stays in the cache. Order in base/lock_rank.h.
@@ -25,13 +27,14 @@
  *   CA1 each folio of i_pages has ->mapping and ->index of its place.
  *   CA2 nrpages = folios found; the sum over all = NR_FILE_PAGES, those of shared memory = NR_SHMEM.
  *   CA3 a folio has the dirty mark iff PG_dirty (files on disk); their sum = NR_FILE_DIRTY.
- *   CA4 a folio of the cache has _refcount >= 1 and is not anonymous; on disk files PG_swapbacked is clear, on shmem set.
+ *   CA4 a folio of the cache has _refcount >= 1 and is not anonymous; on disk files
+ *       PG_swapbacked is clear, on shmem set.
  *   CA5 i_mmap holds exactly the VMAs whose vm_file is this file's; i_mmap_writable counts the shared, writable ones.
  *   CA6 no folio lies at or beyond i_size, and no folio is locked when the machine is quiet.
  *
  * Rejected: a hash of (mapping, index) as older kernels had (no range search, no marks).
- * Follows Documentation/core-api/mm-api.rst (page cache), filesystems/locking.rst; mmap read-around and readahead come with row E3: their
- * place is read_missing().
+ * Follows Documentation/core-api/mm-api.rst (page cache), filesystems/locking.rst; mmap read-around and readahead come
+ * with row E3: their place is read_missing().
  */
 #include "cache/cache.h"
 
@@ -202,7 +205,8 @@ const struct address_space_operations disk_a_ops = {
 };
 
 /*
- * The page at index, up to date, locked and with a reference, for a fault. *ret gets VM_FAULT_MAJOR if a device was waited for.
+ * The page at index, up to date, locked and with a reference, for a fault. *ret gets VM_FAULT_MAJOR if
+ * a device was waited for.
  */
 static struct folio *read_missing(struct cpu *cpu, struct file *file, pgoff_t index, vm_fault_t *ret)
 {

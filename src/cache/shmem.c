@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shared memory: MAP_SHARED | MAP_ANONYMOUS, memfd, SysV segments. A file without a disk: its pages live in the page cache only,
- * begin as zeroes, count as "shmem" in rss and in NR_SHMEM, and go with the last reference to the object. They are
- * PG_swapbacked: with swap (a later row) that is where they can go.
+ * Shared memory: MAP_SHARED | MAP_ANONYMOUS, memfd, SysV segments. A file without a disk: its pages live in the page
+ * cache only, begin as zeroes, count as "shmem" in rss and in NR_SHMEM, and go with the last reference to the object.
+ * They are PG_swapbacked: with swap (a later row) that is where they can go.
  *
- * Committed memory: an object made with a size (MAP_SHARED | MAP_ANONYMOUS) commits all of it at once, one made empty (memfd, sized later)
- * commits page by page.
+ * Committed memory: an object made with a size (MAP_SHARED | MAP_ANONYMOUS) commits all of it at once, one made empty
+ * (memfd, sized later) commits page by page.
  *
- * A page beyond the object's size is SIGBUS, as with any file. Size of an anonymous mapping's object: the mapping's length.
+ * A page beyond the object's size is SIGBUS, as with any file. Size of an anonymous mapping's
+ * object: the mapping's length.
  * Follows Documentation/filesystems/tmpfs.rst.
  */
 #include "cache/cache.h"

@@ -2,8 +2,9 @@
 /*
  * Dropping pages from the cache: truncation, and drop_caches.
  *
- * Truncation. The size changes first: from then on a fault beyond it is SIGBUS. Then the mappings of what is cut off go, then
- * the pages; a fault that had looked at the old size maps its page before we lock it, so the mappings are looked at once more.
+ * Truncation. The size changes first: from then on a fault beyond it is SIGBUS. Then the mappings of what is cut
+ * off go, then the pages; a fault that had looked at the old size maps its page before we lock it, so the mappings
+ * are looked at once more.
  *
  *    i_size = new ─▶ unmap [new, ∞) in every VMA ─▶ lock each page: unmap, drop
  *

@@ -251,7 +251,8 @@ void flush_cpu_slab(struct cpu *cpu)
     mutex_unlock(cpu, &k->slab_mutex);
 }
 
-/* Own a CPU that nobody owns, for a moment: so short that whoever fails to acquire it meanwhile is not woken, but looks again. */
+/* Own a CPU that nobody owns, for a moment:
+ * so short that whoever fails to acquire it meanwhile is not woken, but looks again. */
 bool cpu_try_claim(struct cpu *cpu, u32 target)
 {
     u32 free = 0, me = atomic_load_explicit(&cpu->owner, memory_order_relaxed);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Contents: with content = full, frames hold bytes, and the program's loads and stores can be done on them. Tests, embedders and
- * scenarios use it; the front end for real programs does not.
+ * Contents: with content = full, frames hold bytes, and the program's loads and stores can be done on them. Tests,
+ * embedders and scenarios use it; the front end for real programs does not.
  *
- * One page at a time: the access goes through the TLB as any other (and faults if it must), then the frame is looked up and the bytes
- * are copied inside mmu_begin_walk(): the frame cannot be freed meanwhile, because whoever unmaps it flushes first and waits. If
- * the entry changed between access and look-up, the access is done again.
+ * One page at a time: the access goes through the TLB as any other (and faults if it must), then the frame is looked up
+ * and the bytes are copied inside mmu_begin_walk(): the frame cannot be freed meanwhile, because whoever unmaps it
+ * flushes first and waits. If the entry changed between access and look-up, the access is done again.
  */
 #include "base/assert.h"
 #include "machine/machine_api.h"

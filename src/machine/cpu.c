@@ -17,18 +17,19 @@
  *   C1  owner 0 <=> state CPU_IDLE, no current task, no address space loaded;
  *   C2  only the owner's thread touches the fields marked o;
  *   C3  a CPU in CPU_USER has its current task's address space loaded and no request older than its last block.
- * KERNEL -> USER writes the state, then looks at the work bits; cpu_post_work() sets a bit that the owner looks at before it runs user
- * code: whichever comes second sees the other (both are sequentially consistent).
+ * KERNEL -> USER writes the state, then looks at the work bits; cpu_post_work() sets a bit that the owner looks at
+ * before it runs user code: whichever comes second sees the other (both are sequentially consistent).
  *
- * Choice. The CPU that the task ran on last, if free; else the free one with the lowest number on the same node; else the
- * first free one. All taken: every owner is asked to give way (CPU_WORK_RESCHED), the thread sleeps until one is released. Owners give way
- * at the end of a time slice: cpu_should_resched().
+ * Choice. The CPU that the task ran on last, if free; else the free one with the lowest number on the same node; else
+ * the first free one. All taken: every owner is asked to give way (CPU_WORK_RESCHED), the thread sleeps until one is
+ * released. Owners give way at the end of a time slice: cpu_should_resched().
  *
- * Time. A CPU's clock stands while nobody owns it. Who acquires it moves it up to the latest time at which any CPU was released,
- * acquired or published (hw->now_ps), booked as idle: so no task's time runs backwards when it moves to another CPU, and what was
- * waited for has happened before. A front end publishes before it starts a thread or a process (cpu_publish_time()).
- * Rejected: one clock for all (parallel threads would add up); clocks of their own without catching up (a child would begin before
- * its birth).
+ * Time. A CPU's clock stands while nobody owns it. Who acquires it moves it up to the latest time at which any CPU was
+ * released, acquired or published (hw->now_ps), booked as idle: so no task's time runs backwards when it moves to
+ * another CPU, and what was waited for has happened before. A front end publishes before it starts a thread or a
+ * process (cpu_publish_time()).
+ * Rejected: one clock for all (parallel threads would add up); clocks of their own without catching up (a child would
+ * begin before its birth).
  */
 #include "kmem/slab.h"
 #include "machine/machine_api.h"

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whose is every frame? The floors' checkers follow their own structures; this one goes the other way, from the frames to the structures
- * that claim them, so that a frame that everybody forgot, or that two claim, is found.
+ * Whose is every frame? The floors' checkers follow their own structures; this one goes the other way, from the frames
+ * to the structures that claim them, so that a frame that everybody forgot, or that two claim, is found.
  *
  *   1. all page tables are walked: each table found and each mapping of a folio is noted at its page;
  *   2. all per-CPU batches are walked: each reference of a batch is noted;
  *   3. every frame in use is compared with what was noted, and its notes are wiped out.
  *
  * Invariants
- *   F1  a frame in use is a slab, a large kmalloc, a page table, a folio of a file, an anonymous folio, or the zero page;
+ *   F1  a frame in use is a slab, a large kmalloc, a page table, a folio of a file, an anonymous
+ *       folio, or the zero page;
  *   F2  a page table is found exactly once in the address space it names;
  *   F3  a folio is mapped as often as _mapcount says (struct page, R2);
  *   F4  _refcount is mappings + (in the page cache ? its pages : 0) + references of batches (struct page, R4);

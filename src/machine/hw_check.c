@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hw_check(): the invariants of mmu.c (M1 ... M4) and cpu.c (C1), recomputed. For every address space and every CPU whose slot for it is up
- * to date, each TLB entry and each walk-cache entry is compared with the tables. Machine quiet.
+ * hw_check(): the invariants of mmu.c (M1 ... M4) and cpu.c (C1), recomputed. For every address space and every CPU
+ * whose slot for it is up to date, each TLB entry and each walk-cache entry is compared with the tables. Machine quiet.
  */
 #include "base/check.h"
 #include "machine/machine_api.h"

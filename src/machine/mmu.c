@@ -8,22 +8,25 @@
  *                       done                        fill first level, done        ▼       done
  *                                                                      do_user_addr_fault(), again
  *
- * Terms. An entry grants reads (R), instruction fetches (X), stores (W: the page is writable and its dirty bit is set already). So a store
- * to a clean page never matches; it walks, the walker sets D, and the entry comes back with W, as its set's latest.
+ * Terms. An entry grants reads (R), instruction fetches (X), stores (W: the page is writable and its dirty bit is
+ * set already). So a store to a clean page never matches; it walks, the walker sets D, and the entry comes back
+ * with W, as its set's latest.
  *
  * Invariants (hw_check())
- *   M1  an entry of a live address space grants no more than its page tables do, unless flushes of that address space are not
- *       taken yet (its slot's tlb_gen is behind mm->tlb_gen);
+ *   M1  an entry of a live address space grants no more than its page tables do, unless flushes of that address space
+ *       are not taken yet (its slot's tlb_gen is behind mm->tlb_gen);
  *   M2  in a set no two entries have the same tag, and no empty entry stands before a full one;
  *   M3  an entry stands in the set of its address, with an ASID of 1 ... nr_asids;
  *   M4  accesses = hits + misses at each level: l1d_miss + l1i_miss = l2_hit_4k + l2_hit_2m + l2_hit_1g + l2_miss.
  *
- * ASIDs. A CPU keeps nr_asids slots: address space (ctx_id), and up to which flush of it the entries are good (tlb_gen). Loading an
- * address space looks for its slot; behind: its entries are dropped; none: the slot unused for longest is taken and its
- * entries are dropped. That is Linux's scheme for PCID (Documentation/arch/x86/pti.rst, "Process Context Identifiers").
+ * ASIDs. A CPU keeps nr_asids slots: address space (ctx_id), and up to which flush of it the entries are good
+ * (tlb_gen). Loading an address space looks for its slot; behind: its entries are dropped; none: the slot unused for
+ * longest is taken and its entries are dropped. That is Linux's scheme for PCID (Documentation/arch/x86/pti.rst,
+ * "Process Context Identifiers").
  *
- * Time of use of tables. mmu_begin_walk() makes walk_seq odd before it looks for requests; a shoot-down queues its request before it
- * looks at walk_seq. So either the walker sees the request, or the shoot-down sees the walk and waits for its end (Dekker).
+ * Time of use of tables. mmu_begin_walk() makes walk_seq odd before it looks for requests; a shoot-down queues its
+ * request before it looks at walk_seq. So either the walker sees the request, or the shoot-down sees the walk and
+ * waits for its end (Dekker).
  */
 #include "machine/mmu.h"
 

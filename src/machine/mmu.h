@@ -11,9 +11,10 @@
  * HUGE, R and X stand in the second level only, which holds every kind of page. In the first level the array tells:
  * data entries are readable, instruction entries executable, each page size has its own array.
  *
- * An array has `sets` sets of `ways` entries in order of last use (true LRU: position 0 is the latest, a hit moves its entry to the
- * front, what falls off the end is evicted). They lie side by side in `near`. The first-level arrays of 4K pages are special, because
- * mmu_hit() reads them: each of their sets takes one cache line of 8 positions in `near`, further ones stand in `far`.
+ * An array has `sets` sets of `ways` entries in order of last use (true LRU: position 0 is the latest, a hit moves its
+ * entry to the front, what falls off the end is evicted). They lie side by side in `near`. The first-level arrays of 4K
+ * pages are special, because mmu_hit() reads them: each of their sets takes one cache line of 8 positions in `near`,
+ * further ones stand in `far`.
  * Empty: 0, and no empty entry stands before a full one.
  */
 #ifndef QUIRE_MACHINE_MMU_H
@@ -50,8 +51,8 @@ struct tlb_array {
 };
 
 /*
- * A page-walk cache: where the table of some level lies that translates an address. tag: first address | ASID, table: its
- * physical address | rights of the levels above (PT_READ ...). Sets in LRU order like a TLB's.
+ * A page-walk cache: where the table of some level lies that translates an address. tag: first address | ASID, table:
+ * its physical address | rights of the levels above (PT_READ ...). Sets in LRU order like a TLB's.
  */
 struct pwc {
     u64 *tag, *table; /* sets * ways each */
@@ -231,8 +232,9 @@ static inline int mmu_access_size(struct cpu *cpu, struct mmu *mmu, va_t va, u32
 void mmu_account(struct cpu *cpu, u64 data_accesses, u64 fetches, u64 blocks);
 
 /*
- * The owner uses page tables (walks) or what they point to (copies): between the two, no table and no frame that a shoot-down
- * covers is freed. False: requests are queued, mmu_take_requests() first. Nothing between them may wait for anybody.
+ * The owner uses page tables (walks) or what they point to (copies): between the two, no table and no frame
+ * that a shoot-down covers is freed. False: requests are queued, mmu_take_requests() first. Nothing between
+ * them may wait for anybody.
  */
 bool mmu_begin_walk(struct mmu *mmu);
 void mmu_end_walk(struct mmu *mmu);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Counters by name. Follows proc_vmstat(5), proc_meminfo(5) and proc_pid_status(5): names, order and units; what this machine has not
- * (swap, huge pages) is left out, not shown as 0.
+ * Counters by name. Follows proc_vmstat(5), proc_meminfo(5) and proc_pid_status(5): names, order and units; what this
+ * machine has not (swap, huge pages) is left out, not shown as 0.
  */
 #include "machine/report.h"
 

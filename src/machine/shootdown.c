@@ -11,16 +11,18 @@
  *   wait until none of them is inside a walk      KERNEL  uses no user entry; takes them before it returns to user
  *   tables and frames may be freed                IDLE    has no address space loaded; compares tlb_gen when it loads one
  *
- * Generations (as Linux's arch/x86 keeps them, described in the comments that document `tlb_gen`). mm->tlb_gen counts flushes; a
- * CPU's slot says up to which its entries are good. A request carries its generation: it may be done as a range only if it
- * is the very next one; any gap (the queue was full, CPU was idle) drops the whole address space. So the queue is a hint:
- * a lost request costs time, never correctness.
+ * Generations (as Linux's arch/x86 keeps them, described in the comments that document `tlb_gen`). mm->tlb_gen counts
+ * flushes; a CPU's slot says up to which its entries are good. A request carries its generation: it may be done as a
+ * range only if it is the very next one; any gap (the queue was full, CPU was idle) drops the whole address space. So
+ * the queue is a hint: a lost request costs time, never correctness.
  *
- * What the initiator waits for. Only for walks and copies in progress (mmu_begin_walk()): they are short and wait for nobody, so two
- * CPUs that shoot at each other cannot deadlock. A target in CPU_USER is not waited for: between two blocks it may be stopped by the front
- * end for as long as that likes, for the initiator itself (qemu's exclusive sections). It may use old entries until its current block
- * ends: accesses that real hardware could have ordered before the interrupt. Its walks see the request first.
- * Rejected: waiting for every target's answer (deadlock with exclusive sections); clearing another CPU's arrays (its LRU moves are not atomic).
+ * What the initiator waits for. Only for walks and copies in progress (mmu_begin_walk()): they are short and wait for
+ * nobody, so two CPUs that shoot at each other cannot deadlock. A target in CPU_USER is not waited for: between two
+ * blocks it may be stopped by the front end for as long as that likes, for the initiator itself (qemu's exclusive
+ * sections). It may use old entries until its current block ends: accesses that real hardware could have ordered before
+ * the interrupt. Its walks see the request first.
+ * Rejected: waiting for every target's answer (deadlock with exclusive sections); clearing another CPU's arrays (its
+ * LRU moves are not atomic).
  *
  * Invariants
  *   S1  a CPU whose slot for mm is behind mm->tlb_gen has CPU_WORK_TLB_FLUSH posted, or has not got mm loaded;

@@ -2,12 +2,13 @@
 /*
  * Forgetting: by address space, by range, by page. The arrays are described in mmu.h.
  *
- * What an entry covers. A page number and, by the array or by TLB_HUGE, a size. A huge page for which the first level has no
- * array of its size stands in the 4K array as a fragment of it, as many CPUs do; so forgetting a huge page looks at the whole array.
+ * What an entry covers. A page number and, by the array or by TLB_HUGE, a size. A huge page for which the first level
+ * has no array of its size stands in the 4K array as a fragment of it, as many CPUs do; so forgetting a huge page
+ * looks at the whole array.
  *
- * Page-walk caches. x86: INVLPG and INVPCID drop the current address space's walk-cache entries, whatever the address (Intel SDM
- * vol. 3 4.10.4.1). arm64 and riscv: only when tables were freed (Arm ARM D8.13, TLBI VALE1 against VAE1; RISC-V SFENCE.VMA
- * rules), then all of the address space.
+ * Page-walk caches. x86: INVLPG and INVPCID drop the current address space's walk-cache entries, whatever the address
+ * (Intel SDM vol. 3 4.10.4.1). arm64 and riscv: only when tables were freed (Arm ARM D8.13, TLBI VALE1 against VAE1;
+ * RISC-V SFENCE.VMA rules), then all of the address space.
  */
 #include "machine/tlb.h"
 

@@ -8,20 +8,23 @@
  *                                                               └─ leaf: set A, for a store D; done
  *
  * Rules it follows
- *   x86     accessed in every entry used, dirty in the leaf of a store, by a locked update (Intel SDM vol. 3 4.8); rights are
- *           what all levels grant (4.6); PAE's four pointers were loaded with CR3 and are not read again (4.4.1).
+ *   x86     accessed in every entry used, dirty in the leaf of a store, by a locked update (Intel SDM vol.
+ *           3 4.8); rights are what all levels grant (4.6); PAE's four pointers were loaded with CR3 and
+ *           are not read again (4.4.1).
  *   arm64   access flag and dirty state (DBM and AP[2]) of the leaf, FEAT_HAFDBS (Arm ARM D8.4.7).
  *   riscv   A and D of the leaf, Svadu (privileged architecture, "Svadu"); the leaf alone has rights.
  * An entry that changed since it was read makes the walk start again: the update of A and D is a compare-and-swap.
  * A walk that ends in a fault has set no bit in the leaf.
  *
- * Walk caches. pwc[n] knows where level n + 1 tables lie: x86's PDE, PDPTE and PML4E caches (Intel SDM vol. 3 4.10.3), arm64's and
- * riscv's intermediate caching. A hit saves reading the levels above; the rights those granted are kept with it.
+ * Walk caches. pwc[n] knows where level n + 1 tables lie: x86's PDE, PDPTE and PML4E caches (Intel SDM vol. 3
+ * 4.10.3), arm64's and riscv's intermediate caching. A hit saves reading the levels above; the rights those
+ * granted are kept with it.
  *
- * Where table entries are. The time of a table read depends on which cache holds its line. Table lines share the caches with the
- * program's data, which the model does not follow; so each cache is given a fixed share for table lines, direct mapped by line
- * number: 64 lines (4 KiB) of L1D, 1,024 (64 KiB) of L2, 16,384 (1 MiB) of the last level. A line found nowhere costs a read of
- * DRAM and is then in all three. It is an estimate for time only: no other behaviour depends on it.
+ * Where table entries are. The time of a table read depends on which cache holds its line. Table lines share the
+ * caches with the program's data, which the model does not follow; so each cache is given a fixed share for table
+ * lines, direct mapped by line number: 64 lines (4 KiB) of L1D, 1,024 (64 KiB) of L2, 16,384 (1 MiB) of the last
+ * level. A line found nowhere costs a read of DRAM and is then in all three. It is an estimate for time only: no other
+ * behaviour depends on it.
  * Rejected: a full cache model in the walker, which would need every data access to go through it.
  */
 #include "machine/walk.h"

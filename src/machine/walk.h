@@ -18,7 +18,8 @@ struct walk_result {
     pfn_t pfn;  /* of the 4K page */
 };
 
-/* Walk mmu->mm's tables for one access; accessed and dirty bits are set. Between mmu_begin_walk() and mmu_end_walk(). */
+/* Walk mmu->mm's tables for one access; accessed and dirty bits are set.
+ * Between mmu_begin_walk() and mmu_end_walk(). */
 enum walk_status mmu_walk(struct mmu *mmu, va_t va, enum mmu_access_kind kind, struct walk_result *out);
 
 #endif

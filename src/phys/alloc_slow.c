@@ -15,9 +15,9 @@
  *   OOM victim          half of what is left  ALLOC_OOM
  *   PF_MEMALLOC, __GFP_MEMALLOC  everything   ALLOC_NO_WATERMARKS
  *
- * Reclaim, compaction and the OOM killer are src/reclaim's, through cpu->code->pressure; with pressure_none every answer is "no
- * progress" and the request fails after one round. A __GFP_NOFAIL request that nobody can help is an assertion with the state
- * of its zones: waiting would be for ever.
+ * Reclaim, compaction and the OOM killer are src/reclaim's, through cpu->code->pressure; with pressure_none every
+ * answer is "no progress" and the request fails after one round. A __GFP_NOFAIL request that nobody can help is an
+ * assertion with the state of its zones: waiting would be for ever.
  */
 #include "base/task.h"
 #include "phys/phys_priv.h"
@@ -115,7 +115,8 @@ static bool try_compact(struct cpu *cpu, struct slow_state *s, enum compact_resu
     return *result == COMPACT_SUCCESS && try_freelist(cpu, s, s->alloc_flags);
 }
 
-/* Reclaim, then try; what reclaim freed may lie on per-cpu lists or in the highatomic reserve: those are emptied once. */
+/* Reclaim, then try; what reclaim freed may lie on per-cpu
+ * lists or in the highatomic reserve: those are emptied once. */
 static bool try_reclaim(struct cpu *cpu, struct slow_state *s, u64 *progress)
 {
     const struct pressure_ops *ops = pressure_of(cpu);

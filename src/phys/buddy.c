@@ -7,19 +7,21 @@
  *   order 1  [   2   |   2   |   2   |   2   ]
  *   order 0  [ 1 | 1 | 1 | 1 | 1 | 1 | 1 | 1 ]
  *
- * Memory is typed in pageblocks (order 9, 2 MiB): pages that can be moved are kept apart from those that cannot, so that
- * large blocks can be made later. Each order has one list for each type; a free block lies on the list of its pageblock's
- * type, always. When the lists of a type are empty, buddy_steal.c takes from another.
+ * Memory is typed in pageblocks (order 9, 2 MiB): pages that can be moved are kept apart from those that cannot, so
+ * that large blocks can be made later. Each order has one list for each type; a free block lies on the list of its
+ * pageblock's type, always. When the lists of a type are empty, buddy_steal.c takes from another.
  *
  * Invariants (phys_check.c), all under zone->lock
  *   F1  a free block is aligned to its size, its first page is PGTY_buddy with private = order, and it is on one list
- *   F2  no block has a free buddy of the same order and zone, unless their types must not be merged (ISOLATE, CMA, HIGHATOMIC)
+ *   F2  no block has a free buddy of the same order and zone, unless their types must not be merged
+ *       (ISOLATE, CMA, HIGHATOMIC)
  *   F3  the block's list is that of the type of all its pageblocks
  *   F4  free_area.nr_free[] equals the lengths; zone NR_FREE_PAGES is their sum, deferred blocks included
  *   F5  pages inside have refcount 0, mapcount -1, no flags, no mapping
  *
- * NR_FREE_PAGES of a zone is exact: it changes only here, under the lock. The kernel batches it per CPU and corrects watermark
- * checks for the drift; here a page list refill moves many pages under one lock already, so the batching would save nothing.
+ * NR_FREE_PAGES of a zone is exact: it changes only here, under the lock. The kernel batches it per CPU and
+ * corrects watermark checks for the drift; here a page list refill moves many pages under one lock already, so the
+ * batching would save nothing.
  */
 #include "phys/phys_priv.h"
 

@@ -5,7 +5,8 @@
  * The aim is that few pageblocks hold pages of several types. So a request that has to leave its own type
  *   1. looks for the largest free block of another type (least mixing: a whole pageblock can change hands),
  *   2. claims the pageblock, with all its free pages, when at least half of it is free or of a compatible type,
- *   3. else takes just the pages; movable requests then prefer the smallest block, since movable pages can be moved away again.
+ *   3. else takes just the pages; movable requests then prefer the smallest block, since movable pages
+ *      can be moved away again.
  *
  *   type         falls back to
  *   UNMOVABLE    RECLAIMABLE, MOVABLE
@@ -13,8 +14,8 @@
  *   MOVABLE      RECLAIMABLE, UNMOVABLE
  *   HIGHATOMIC, CMA, ISOLATE are never taken from here
  *
- * A mixed pageblock also boosts the zone's watermark (watermark_boost_factor), which wakes kswapd to make room before the next
- * request has to do it again (Documentation/admin-guide/sysctl/vm.rst).
+ * A mixed pageblock also boosts the zone's watermark (watermark_boost_factor), which wakes kswapd to make room before
+ * the next request has to do it again (Documentation/admin-guide/sysctl/vm.rst).
  */
 #include "phys/phys_priv.h"
 
@@ -159,7 +160,8 @@ struct page *rmqueue_fallback(struct machine *m, struct zone *zone, unsigned int
 /* -- the highatomic reserve ---------------------------------------------------------------------------------------- */
 
 /*
- * A high-order atomic request has succeeded: keep the rest of its pageblock for the next ones. At most about 1 % of the zone.
+ * A high-order atomic request has succeeded: keep the rest of its pageblock for the next ones. At
+ * most about 1 % of the zone.
  */
 void reserve_highatomic_pageblock(struct cpu *cpu, struct zone *zone, struct page *page, unsigned int order)
 {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The firmware map made usable. What firmware reports may be unsorted and may overlap; the kernel's rule for x86 is that the
- * larger type number wins, which is the more restrictive one (RAM < reserved < ACPI data < NVS < unusable < persistent memory).
+ * The firmware map made usable. What firmware reports may be unsorted and may overlap; the kernel's rule for x86
+ * is that the larger type number wins, which is the more restrictive one (RAM < reserved < ACPI data < NVS <
+ * unusable < persistent memory).
  *
  *   in    [------ RAM ------]        out   [-RAM-][RSV][-RAM-]
  *               [RSV]
  *
- * Then mem= removes RAM at and above its address, the PC's first page is not RAM (it holds the BIOS's data), RAM is trimmed
- * to whole pages, and RAM without a node gets one: equal shares by address, 32 MiB steps, as numa=fake= makes them.
+ * Then mem= removes RAM at and above its address, the PC's first page is not RAM (it holds the BIOS's
+ * data), RAM is trimmed to whole pages, and RAM without a node gets one: equal shares by address, 32 MiB
+ * steps, as numa=fake= makes them.
  */
 #include "phys/firmware.h"
 #include "base/assert.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * LRU lists: which list a folio is on, and the per-CPU batches that get it there (mm/swap.c in Linux). Mechanism only: what is
- * taken off again, and when, is src/reclaim's.
+ * LRU lists: which list a folio is on, and the per-CPU batches that get it there (mm/swap.c in Linux). Mechanism only:
+ * what is taken off again, and when, is src/reclaim's.
  */
 #ifndef QUIRE_PHYS_LRU_H
 #define QUIRE_PHYS_LRU_H

@@ -2,14 +2,15 @@
 /*
  * memblock: the allocator of boot time, before there is a memmap.
  *
- * Two sorted arrays of ranges. `memory` is what the firmware says is RAM, `reserved` is what is taken; free is the difference.
+ * Two sorted arrays of ranges. `memory` is what the firmware says is RAM, `reserved` is what is
+ * taken; free is the difference.
  *
  *   memory    [======== node 0 ========][==== node 1 ====]        [======]
  *   reserved     [##]            [#######]                           [##]
  *   free      [=]    [==========]        [===============]        [==]  [=]
  *
- * An allocation finds a free range, from the top (default) or the bottom, on a node, in mirrored memory first where the firmware
- * has marked some, and adds it to `reserved`. At the end of boot the free ranges go to the buddy allocator
+ * An allocation finds a free range, from the top (default) or the bottom, on a node, in mirrored memory first where the
+ * firmware has marked some, and adds it to `reserved`. At the end of boot the free ranges go to the buddy allocator
  * (memmodel.c); the arrays stay, for pfn_valid and the checks.
  *
  * Invariants (memblock_check)
@@ -17,8 +18,8 @@
  *   B2  no two neighbours that touch have the same node and flags
  *   B3  total_size is the sum of sizes
  *
- * The arrays start in struct memblock and grow by doubling; the new array is memblock memory itself. Locks: none, boot runs on
- * one CPU.
+ * The arrays start in struct memblock and grow by doubling; the new array is memblock memory itself. Locks:
+ * none, boot runs on one CPU.
  *
  * Alternatives rejected: a bitmap of frames (a terabyte needs 32 MB before there is an allocator); a tree (boot has
  * tens of ranges, and the arrays are scanned in order anyway).
@@ -87,7 +88,8 @@ static int grow_array(struct memblock *mb, struct memblock_type *t, u32 extra, u
         memcpy(regions, t->regions, t->cnt * sizeof(*regions));
         t->regions = regions;
         t->max = (u32)(bytes / sizeof(*regions));
-        /* The doubled array has room for its own reservation; when it is `memory` that grew, `reserved` may have to grow too. */
+        /* The doubled array has room for its own reservation;
+         * when it is `memory` that grew, `reserved` may have to grow too. */
         if (memblock_reserve(mb, at, bytes))
             return -ENOMEM;
     }
@@ -111,7 +113,8 @@ static void merge_neighbours(struct memblock_type *t)
     }
 }
 
-/* Cut regions so that none crosses base or base + size; [*first, *last) are then the ones inside. Needs room for 2 more. */
+/* Cut regions so that none crosses base or base + size;
+ * [*first, *last) are then the ones inside. Needs room for 2 more. */
 static void isolate(struct memblock_type *t, u64 base, u64 end, u32 *first, u32 *last)
 {
     u32 i;

@@ -63,8 +63,8 @@ u64 memblock_end_of_dram(const struct memblock *mb);
 s32 memblock_nid_of(const struct memblock *mb, u64 addr); /* of memory at addr; NUMA_NO_NODE: none there */
 
 /*
- * Walk memory minus reserved, ascending (next) or descending (prev), of node nid or any. *idx starts at 0 (next) or ~0 (prev) and
- * ends as MEMBLOCK_ITER_END; regions that lack a flag of `want` are left out.
+ * Walk memory minus reserved, ascending (next) or descending (prev), of node nid or any. *idx starts at 0 (next) or ~0
+ * (prev) and ends as MEMBLOCK_ITER_END; regions that lack a flag of `want` are left out.
  */
 #define MEMBLOCK_ITER_END (~(u64)0 - 1)
 struct memblock_range {

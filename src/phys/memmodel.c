@@ -5,34 +5,36 @@
  * Both models keep pfn_to_page(pfn) = m->memmap + pfn (Documentation/mm/memory-model.rst):
  *
  *   FLATMEM            one array for 0 .. max_pfn in RAM, holes included; m->memmap lies in the direct map
- *   SPARSEMEM_VMEMMAP  each node's sections (128 MiB) have their part of the array in the node's own RAM, and the parts are
- *                      shown side by side in the vmemmap window, where m->memmap lies:
+ *   SPARSEMEM_VMEMMAP  each node's sections (128 MiB) have their part of the array in the node's own RAM, and the parts
+ *                      are shown side by side in the vmemmap window, where m->memmap lies:
  *
  *      window  [ s0 | s1 | s2 |......| s8 | s9 ]      each slot 2 MiB
  *                 \    |    /           \    |
  *      RAM      [node 0's memmap]     [node 1's memmap]
  *
- *   The second showing (port_region_alias) is the host's doing and holds for one process, so struct phys records the
- *   pieces and phys_attach() repeats them. A node's memmap is one allocation where possible, so there is one piece for a node.
+ *   The second showing (port_region_alias) is the host's doing and holds for one process, so struct phys
+ *   records the pieces and phys_attach() repeats them. A node's memmap is one allocation where possible, so
+ *   there is one piece for a node.
  *
  * The lazy memmap. The unit is a block of MAX_ORDER_NR_PAGES pages (4 MiB; 64 KiB of memmap). A block is
  *
  *      untouched, all free ──[deferred_grow_zone]──► initialised
  *      untouched, reserved or hole ──[memmap_init_block]──► initialised
  *
- * Buddies never lie outside their MAX_ORDER block, so the buddy allocator looks at initialised entries only. An untouched free
- * block counts as a free block of order MAX_PAGE_ORDER and type MOVABLE at the tail of its list, in ascending order: results are
- * the same as if everything had been initialised at boot (free_area_first() is the only place that knows). So a terabyte
- * machine boots at once and costs the host what it uses: 64 bytes of memmap for each page of a used block.
+ * Buddies never lie outside their MAX_ORDER block, so the buddy allocator looks at initialised entries only. An
+ * untouched free block counts as a free block of order MAX_PAGE_ORDER and type MOVABLE at the tail of its list, in
+ * ascending order: results are the same as if everything had been initialised at boot (free_area_first() is the only
+ * place that knows). So a terabyte machine boots at once and costs the host what it uses: 64 bytes of memmap for
+ * each page of a used block.
  *
  * Invariants (phys_check.c)
  *   M1  block_init[b] is set exactly for blocks whose memmap was written
  *   M2  deferred ranges are ascending, hold no initialised block, and nr_deferred_blocks is their sum
  *   M3  a free page of memblock's is in an initialised block or in a deferred range
  *
- * Locks: zone->lock once boot is over. Alternatives rejected: initialising a page when its block is split down to it (less
- * memory still, but then every reader of a neighbour's entry has to ask); a thread that initialises in the background (the
- * host's memory would be used after all).
+ * Locks: zone->lock once boot is over. Alternatives rejected: initialising a page when its block is split down to it
+ * (less memory still, but then every reader of a neighbour's entry has to ask); a thread that initialises in the
+ * background (the host's memory would be used after all).
  */
 #include "phys/phys_priv.h"
 
@@ -224,7 +226,8 @@ __cold bool deferred_grow_zone(struct machine *m, struct zone *zone)
     return true;
 }
 
-/* A scanner wants to see pfn: blocks that are all reserved are initialised now; a deferred block joins the free lists. */
+/* A scanner wants to see pfn: blocks that are all reserved are initialised now;
+ * a deferred block joins the free lists. */
 struct page *pfn_to_online_page(struct cpu *cpu, pfn_t pfn)
 {
     struct machine *m = cpu->m;

@@ -8,8 +8,8 @@
  *        │                      └── deferred[]    free MAX_PAGE_ORDER blocks whose memmap nobody has touched yet
  *        └── node_zonelists[]   the order in which an allocation looks at zones
  *
- * Field keys: c constant after boot · z zone->lock to write, readers take relaxed loads · o the CPU that owns it · s sysctl
- * setters (one at a time), readers take relaxed loads · a atomic.
+ * Field keys: c constant after boot · z zone->lock to write, readers take relaxed loads · o the CPU that owns it · s
+ * sysctl setters (one at a time), readers take relaxed loads · a atomic.
  */
 #ifndef QUIRE_PHYS_MMZONE_H
 #define QUIRE_PHYS_MMZONE_H
@@ -84,7 +84,8 @@ struct zone {
     _Atomic u64 watermark_boost;              /* z */
     _Atomic u64 lowmem_reserve[MAX_NR_ZONES]; /* s: pages kept from requests that could use a higher zone */
     _Atomic u64 nr_reserved_highatomic;       /* z */
-    /* z: bit i: an order-0 request that may use zones up to i is above the high watermark; zone_unlock() keeps it true */
+    /* z: bit i: an order-0 request that may use zones up to i
+     * is above the high watermark; zone_unlock() keeps it true */
     _Atomic u8 rich;
     struct per_cpu_zone *pcp;                   /* c: [nr_cpus] */
     struct pglist_data *zone_pgdat;             /* c */
@@ -211,7 +212,8 @@ static inline bool node_isset(const u64 *nodemask, s32 nid)
     return !nodemask || (*nodemask >> nid & 1);
 }
 
-/* First entry at or after z whose zone index is <= highest and whose node is in nodemask (NULL: all); zone NULL at the end. */
+/* First entry at or after z whose zone index is <= highest and
+ * whose node is in nodemask (NULL: all); zone NULL at the end. */
 static inline struct zoneref *next_zones_zonelist(struct zoneref *z, enum zone_type highest, const u64 *nodemask)
 {
     while (z->zone && (z->zone_idx > (u32)highest || !node_isset(nodemask, z->zone->node)))

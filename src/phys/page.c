@@ -2,14 +2,14 @@
 /*
  * The page lock and waiting for writeback.
  *
- * PG_locked and PG_writeback are bits; who finds one set and wants it clear sets PG_waiters and sleeps on one of a few hundred
- * futex words, chosen by the page's number:
+ * PG_locked and PG_writeback are bits; who finds one set and wants it clear sets PG_waiters and sleeps on one of a few
+ * hundred futex words, chosen by the page's number:
  *
  *   waiter   read word ─ set PG_waiters ─ bit still set? ─ sleep while word is unchanged ─ again
  *   waker    clear bit and see PG_waiters ─ clear PG_waiters ─ word + 1 ─ wake all
  *
- * A waiter that read the word after the waker's addition set PG_waiters after it was cleared, so no wake-up is lost; pages that
- * share a word cost each other a wake-up for nothing.
+ * A waiter that read the word after the waker's addition set PG_waiters after it was cleared, so no wake-up is lost;
+ * pages that share a word cost each other a wake-up for nothing.
  * Rank: none is checked for page locks, since their order is by page (Linux: by index within a file).
  */
 #include "phys/phys_priv.h"

@@ -2,9 +2,9 @@
 /*
  * struct page and struct folio: one 64-byte descriptor for each page frame.
  *
- * A page is free (PG_buddy or on a per-cpu list), or allocated with _refcount >= 1. Allocated with __GFP_COMP at order >= 1 it is
- * compound: one head page and tail pages that point to it. A folio is a page that is not a tail: functions that must not see
- * a tail take a folio.
+ * A page is free (PG_buddy or on a per-cpu list), or allocated with _refcount >= 1. Allocated with __GFP_COMP at order
+ * >= 1 it is compound: one head page and tail pages that point to it. A folio is a page that is not a tail: functions
+ * that must not see a tail take a folio.
  *
  *            order-2 compound page
  *   page[0]  head   flags: PG_head   refcount and all state of the folio
@@ -19,7 +19,8 @@
  *   R4  each mapping of a page holds one reference; so does the page cache (one for each page of the folio), the LRU
  *       isolation, an fs-private (PG_private) and the caller of the allocator.
  *   R5  tail pages have _refcount 0 and _mapcount -1; references to them are taken on the head.
- *   R6  flags above NR_PAGEFLAGS hold zone and node, set when the memmap entry is initialised, never changed while in use.
+ *   R6  flags above NR_PAGEFLAGS hold zone and node, set when the memmap entry is initialised,
+ *       never changed while in use.
  */
 #ifndef QUIRE_PHYS_PAGE_H
 #define QUIRE_PHYS_PAGE_H

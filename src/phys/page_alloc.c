@@ -15,9 +15,10 @@
  * Contents: __GFP_ZERO clears pages that the machine's kernel uses always, and user pages (__GFP_MOVABLE or
  * __GFP_HIGHMEM) only where the machine keeps their contents (content=full); the time is charged in both cases.
  *
- * Invariants: a page handed out has refcount 1, mapcount -1, no mapping, no flags; bad_page() tells what is wrong otherwise. A
- * page given back has no mapping (a stale anonymous one is dropped here), no LRU, lock or writeback flag. Pages with a kernel
- * type (slab, page table) may leave any value in the words of struct page that the type overlays: they are cleared here.
+ * Invariants: a page handed out has refcount 1, mapcount -1, no mapping, no flags; bad_page() tells what is wrong
+ * otherwise. A page given back has no mapping (a stale anonymous one is dropped here), no LRU, lock or writeback
+ * flag. Pages with a kernel type (slab, page table) may leave any value in the words of struct page that the type
+ * overlays: they are cleared here.
  */
 #include "base/task.h"
 #include "phys/phys_priv.h"
@@ -562,7 +563,8 @@ void free_unref_folios(struct cpu *cpu, struct folio **folios, unsigned int nr)
 }
 
 /*
- * Not the last reference of a block that is no folio: somebody looks at its first page. That page waits for him, the rest goes.
+ * Not the last reference of a block that is no folio: somebody looks at its first page. That page
+ * waits for him, the rest goes.
  */
 __cold static void free_all_but_first(struct cpu *cpu, struct page *page, unsigned int order, bool compound)
 {

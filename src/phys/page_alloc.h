@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The page allocator's interface (mm/page_alloc.c in Linux). All may be called with any lock that ranks before RANK_ZONE. */
+/* The page allocator's interface (mm/page_alloc.c in Linux).
+ * All may be called with any lock that ranks before RANK_ZONE. */
 #ifndef QUIRE_PHYS_PAGE_ALLOC_H
 #define QUIRE_PHYS_PAGE_ALLOC_H
 
@@ -13,8 +14,9 @@
 #define PAGE_ALLOC_COSTLY_ORDER 3
 
 /*
- * 2^order contiguous pages, refcount 1; compound with __GFP_COMP, zeroed with __GFP_ZERO where the machine keeps contents
- * (kernel pages always, user pages with content=full: __GFP_MOVABLE or __GFP_HIGHMEM marks user pages). NULL: -ENOMEM.
+ * 2^order contiguous pages, refcount 1; compound with __GFP_COMP, zeroed with __GFP_ZERO where the machine
+ * keeps contents (kernel pages always, user pages with content=full: __GFP_MOVABLE or __GFP_HIGHMEM marks
+ * user pages). NULL: -ENOMEM.
  */
 struct page *alloc_pages(struct cpu *cpu, gfp_t gfp, unsigned int order);
 struct page *alloc_pages_node(struct cpu *cpu, int nid, gfp_t gfp, unsigned int order);

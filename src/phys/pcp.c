@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Per-CPU page lists: each CPU keeps some free pages of each zone for itself, so that most allocations and frees take no lock.
+ * Per-CPU page lists: each CPU keeps some free pages of each zone for itself, so that most
+ * allocations and frees take no lock.
  *
  *   alloc ──► lists[type, order] ──empty──► pcp_refill(): up to batch << alloc_factor pages under one zone->lock
  *   free  ──► lists[type, order] ──count >= high──► pcp_trim(): gives a batch back
  *
- * Sizes follow the kernel's (6.7 and later): batch about 0.1 % of the zone, at most 63; high between high_min (the zone's low
- * watermark shared by its CPUs) and high_max (1/8 of the zone shared by its CPUs). Consecutive allocations double the refill,
- * consecutive frees raise what is given back; low zones (ZONE_BELOW_HIGH) and reclaim shrink `high`.
+ * Sizes follow the kernel's (6.7 and later): batch about 0.1 % of the zone, at most 63; high between high_min (the
+ * zone's low watermark shared by its CPUs) and high_max (1/8 of the zone shared by its CPUs). Consecutive allocations
+ * double the refill, consecutive frees raise what is given back; low zones (ZONE_BELOW_HIGH) and reclaim shrink `high`.
  *
- * Only the CPU's owner touches its lists: no lock, no atomic operation (base/cpu.h). Somebody else may drain them only as the owner:
- * drain_all_pages() takes a CPU that nobody owns, and asks the others through CPU_WORK_DRAIN_PCP.
+ * Only the CPU's owner touches its lists: no lock, no atomic operation (base/cpu.h). Somebody else may drain them only
+ * as the owner: drain_all_pages() takes a CPU that nobody owns, and asks the others through CPU_WORK_DRAIN_PCP.
  *
  * Invariants (phys_check.c)
  *   P1  a listed block's first page is PGTY_pcp with private = order and refcount 0

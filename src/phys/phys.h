@@ -54,7 +54,8 @@ struct phys {
     struct memblock memblock; /* boot; kept for pfn_valid and the checks */
 };
 
-/* Boot on CPU 0: m->ram, ram_span, vmemmap and config are set. 0 or -ENOMEM (memory too small for its own memmap), -EINVAL. */
+/* Boot on CPU 0: m->ram, ram_span, vmemmap and config are set.
+ * 0 or -ENOMEM (memory too small for its own memmap), -EINVAL. */
 int phys_init(struct cpu *cpu);
 /* In another process that has mapped the region with its own `handle`: shows the memmap again in the vmemmap window. */
 int phys_attach(struct machine *m, int handle);

@@ -4,8 +4,8 @@
  *
  *   managed = free lists + deferred blocks + per-cpu lists + used frames
  *
- * Each side is found twice, from the lists (what the allocator believes) and from the memmap (what the pages say), and both
- * are compared with the counters. The letters in messages are the invariants of the files that own the structures:
+ * Each side is found twice, from the lists (what the allocator believes) and from the memmap (what the pages say), and
+ * both are compared with the counters. The letters in messages are the invariants of the files that own the structures:
  * B memblock.c · M memmodel.c · F buddy.c · P pcp.c · L lru.c · W watermark.c · R phys/page.h.
  *
  * The machine must be quiet: CPUs are owned by nobody or stand still inside the core.

@@ -10,11 +10,11 @@
  *   arm64      0-4G       -          4G-        -           (a server: every device reaches 32 bits)
  *   riscv64    -          0-4G       4G-        -
  *
- * On a PC the first MiB is reserved, as x86 kernels do; the first page is not RAM (firmware.c). No frames are reserved for a
- * kernel image: the machine's manager is this library, whose code is not in its memory.
+ * On a PC the first MiB is reserved, as x86 kernels do; the first page is not RAM (firmware.c). No frames are reserved
+ * for a kernel image: the machine's manager is this library, whose code is not in its memory.
  *
- * What the kernel has in its data segment (struct phys) is in the hardware area; nodes, per-cpu arrays and the memmap are
- * memblock allocations in the machine's RAM and show up as the difference of present and managed pages.
+ * What the kernel has in its data segment (struct phys) is in the hardware area; nodes, per-cpu arrays and the memmap
+ * are memblock allocations in the machine's RAM and show up as the difference of present and managed pages.
  */
 #include "phys/firmware.h"
 #include "phys/phys_priv.h"
@@ -195,8 +195,8 @@ static bool node_has_cpu(const struct machine *m, s32 nid)
 }
 
 /*
- * The nearest node not used yet, itself first. Among equally near ones: nodes behind us before nodes in front, so that not
- * everybody falls back to node 0; nodes without CPUs before nodes with; then the one that fewer nodes have chosen.
+ * The nearest node not used yet, itself first. Among equally near ones: nodes behind us before nodes in front, so that
+ * not everybody falls back to node 0; nodes without CPUs before nodes with; then the one that fewer nodes have chosen.
  */
 static s32 find_next_best_node(const struct machine *m, s32 node, u64 *used, const u32 *load)
 {

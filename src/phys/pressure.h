@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one place where a low floor calls up: memory pressure. The buddy allocator's slow path asks reclaim, compaction and
- * the OOM killer through this table, which the executing program supplies as cpu->code->pressure. pressure_none answers
- * "no progress" to everything.
+ * The one place where a low floor calls up: memory pressure. The buddy allocator's slow path asks reclaim, compaction
+ * and the OOM killer through this table, which the executing program supplies as cpu->code->pressure. pressure_none
+ * answers "no progress" to everything.
  */
 #ifndef QUIRE_PHYS_PRESSURE_H
 #define QUIRE_PHYS_PRESSURE_H

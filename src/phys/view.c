@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The numbers behind /proc/zoneinfo, /proc/buddyinfo, /proc/pagetypeinfo and MemAvailable, as structures. Nothing is printed. */
+/* The numbers behind /proc/zoneinfo, /proc/buddyinfo,
+ * /proc/pagetypeinfo and MemAvailable, as structures. Nothing is printed. */
 #include "phys/phys_priv.h"
 
 const char *zone_name(enum zone_type type)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Zone and node counters. A change goes into the CPU's own difference (a byte); when that passes the threshold it is folded into
- * the shared sum, with half a threshold more so that a steady direction folds half as often.
+ * Zone and node counters. A change goes into the CPU's own difference (a byte); when that passes the threshold it is
+ * folded into the shared sum, with half a threshold more so that a steady direction folds half as often.
  *
  *   value = vm_stat[item] + sum over CPUs of diff[item]      |diff| <= threshold <= 125
  *

@@ -8,12 +8,14 @@
  *     min    direct reclaim          share of min_free_kbytes by managed pages
  *     0      only with reserves
  *
- * A request checks free > mark + lowmem_reserve[highest zone it may use]: a request that could use a higher zone must
- * leave a part of the lower zones alone: protection[j] = managed pages of the zones above, up to j, / lowmem_reserve_ratio.
- * min_free_kbytes = 4 * sqrt(lowmem KiB), between 128 and 262144. Values compared with /proc/zoneinfo of a 6.18 x86-64 kernel in
- * tests/unit/phys/watermark.c.
+ * A request checks free > mark + lowmem_reserve[highest zone it may use]: a request that could use a higher
+ * zone must leave a part of the lower zones alone: protection[j] = managed pages of the zones above, up to
+ * j, / lowmem_reserve_ratio.
+ * min_free_kbytes = 4 * sqrt(lowmem KiB), between 128 and 262144. Values compared with /proc/zoneinfo of a 6.18 x86-64
+ * kernel in tests/unit/phys/watermark.c.
  *
- * All figures are recomputed as a whole by setup_per_zone_wmarks(); readers see each figure whole, perhaps an older one.
+ * All figures are recomputed as a whole by setup_per_zone_wmarks(); readers see each figure
+ * whole, perhaps an older one.
  */
 #include "phys/phys_priv.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * brk(2): the end of the data segment. The heap is an anonymous mapping from start_brk up that grows and shrinks at its end; the
- * result is the new end, or the old one where nothing was changed.
+ * brk(2): the end of the data segment. The heap is an anonymous mapping from start_brk up that grows and shrinks at its
+ * end; the result is the new end, or the old one where nothing was changed.
  */
 #include "vm/vma_priv.h"
 

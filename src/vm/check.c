@@ -2,14 +2,15 @@
 /*
  * The floor's books: every mm, its VMAs, tables and pages, and the anon_vmas, counted again from the entries.
  *
- * Each page is counted in its own struct page: memcg_data, which nothing uses yet, is 0 outside of a check. Low half: entries
- * that map it; high half: LRU batches it waits in.
+ * Each page is counted in its own struct page: memcg_data, which nothing uses yet, is 0 outside of a check. Low half:
+ * entries that map it; high half: LRU batches it waits in.
  *
- *   1 tally     every entry of every mm adds to its page; every batch, too; rss, rights and rmap of each entry are checked
+ *   1 tally     every entry of every mm adds to its page; every batch, too; rss, rights and rmap
+ *               of each entry are checked
  *   2 compare   every entry's page, once: _mapcount, _refcount, exclusiveness; then its tally is cleared
  *
- * The machine is quiet: nobody changes anything, so no locks are taken. Invariant numbers are those of the files that keep them:
- * MM mm.c, AV anon_vma.c, RM rmap.c, FA fault_anon.c.
+ * The machine is quiet: nobody changes anything, so no locks are taken. Invariant numbers are those of the files that
+ * keep them: MM mm.c, AV anon_vma.c, RM rmap.c, FA fault_anon.c.
  */
 #include "vm/check.h"
 

@@ -11,18 +11,22 @@
  *             ├ no rights, but the VMA has (protnone): rights restored
  *             └ fine already     accessed and dirty set, or spurious: another CPU was faster, the TLB was stale
  *
- * Races. A fault looks at the entry without a lock, prepares (allocates, reads), takes the page-table lock and looks again.
- * Whoever finds another value drops what it prepared and returns 0: the access is tried again and faults again if it must.
+ * Races. A fault looks at the entry without a lock, prepares (allocates, reads), takes the page-table lock and
+ * looks again. Whoever finds another value drops what it prepared and returns 0: the access is tried again and
+ * faults again if it must.
  *
- * Results. VM_FAULT_* bits; VM_FAULT_ERROR bits change nothing in the address space. VM_FAULT_MAJOR: a device was waited for.
+ * Results. VM_FAULT_* bits; VM_FAULT_ERROR bits change nothing in the address space. VM_FAULT_MAJOR:
+ * a device was waited for.
  *
  * Locks. mmap_lock for reading (stack growth: for writing). See base/lock_rank.h for what nests inside.
  *
- * Counters. pgfault = faults that were not retried and not left to a signal's cause = min_flt + maj_flt of all mms + failed ones.
- * Every successful fault counts in exactly one of quire_fault_{anon,zero_page,file_read,file_cow,file_shared,wp_copy,wp_reuse,
- * spurious}, but for those that lost a race.
+ * Counters. pgfault = faults that were not retried and not left to a signal's cause = min_flt +
+ * maj_flt of all mms + failed ones. Every successful fault counts in exactly one of
+ * quire_fault_{anon,zero_page,file_read,file_cow,file_shared,wp_copy,wp_reuse, spurious}, but
+ * for those that lost a race.
  *
- * Follows Documentation/mm/process_addrs.rst, sigaction(2) (si_code) and the arch documents for which rights an access needs.
+ * Follows Documentation/mm/process_addrs.rst, sigaction(2) (si_code) and the arch documents for
+ * which rights an access needs.
  */
 #include "vm/fault.h"
 
@@ -38,7 +42,8 @@
 
 /* -- one entry ----------------------------------------------------------------------------------------------------- */
 
-/* The entry is present but the VMA's rights were withheld from it (PROT_NONE at level 1 in an accessible VMA): restore them. */
+/* The entry is present but the VMA's rights were withheld from
+ * it (PROT_NONE at level 1 in an accessible VMA): restore them. */
 static vm_fault_t do_protnone_page(struct cpu *cpu, struct vm_fault *vmf)
 {
     const struct pt_format *fmt = pt_format_of(cpu->m);
@@ -55,7 +60,8 @@ static vm_fault_t do_protnone_page(struct cpu *cpu, struct vm_fault *vmf)
     return 0;
 }
 
-/* The entry is present and has the rights: set what the hardware may leave to software, and forget stale TLB entries. */
+/* The entry is present and has the rights:
+ * set what the hardware may leave to software, and forget stale TLB entries. */
 static void touch_present_pte(struct cpu *cpu, struct vm_fault *vmf)
 {
     const struct pt_format *fmt = pt_format_of(cpu->m);
@@ -140,7 +146,8 @@ static bool is_x86(const struct machine *m)
 
 /*
  * The vm_flags of which one must be set for the access. x86 entries cannot withhold reading from what may be written
- * or executed; without NX (2-level tables) nor executing. On arm64 (without EPAN) executing and writing imply reading, on riscv writing does.
+ * or executed; without NX (2-level tables) nor executing. On arm64 (without EPAN) executing and writing imply
+ * reading, on riscv writing does.
  */
 static vm_flags_t access_needs(const struct machine *m, enum fault_access access)
 {

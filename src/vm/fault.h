@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Between fault.c, fault_anon.c, fault_file.c, fault_wp.c and the objects that map pages (cache/filemap.c, cache/shmem.c). */
+/* Between fault.c, fault_anon.c, fault_file.c, fault_wp.c and
+ * the objects that map pages (cache/filemap.c, cache/shmem.c). */
 #ifndef QUIRE_VM_FAULT_H
 #define QUIRE_VM_FAULT_H
 
@@ -45,7 +46,8 @@ static inline pte_t vma_mk_pte(const struct pt_format *fmt, const struct vm_area
     return vma->vm_flags & VM_WRITE ? pte_mkwrite(fmt, pte) : pte;
 }
 
-/* Map a page that is not the fault's own (fault-around); the caller's reference goes to the mapping, rss is the caller's. */
+/* Map a page that is not the fault's own (fault-around);
+ * the caller's reference goes to the mapping, rss is the caller's. */
 void set_pte_around(struct cpu *cpu, struct vm_fault *vmf, struct pt_entry e, struct page *page);
 
 /* A new page for user data: zeroed, or for the caller to fill. Time of clearing is charged. NULL: no memory. */

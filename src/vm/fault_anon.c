@@ -7,7 +7,8 @@
  *
  * Invariants
  *   FA1 an entry for the zero page is special and not writable.
- *   FA2 a new page has _refcount 1 (the mapping) + 1 while it waits in an LRU batch, _mapcount 0, PG_anon_exclusive, PG_swapbacked.
+ *   FA2 a new page has _refcount 1 (the mapping) + 1 while it waits in an LRU batch, _mapcount 0,
+ *       PG_anon_exclusive, PG_swapbacked.
  */
 #include "vm/fault.h"
 

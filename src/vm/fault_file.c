@@ -6,14 +6,15 @@
  *             ├ write, private   do_cow_fault     ->fault(), then a copy of the page is mapped; the cache's page is not
  *             └ write, shared    do_shared_fault  ->fault(), ->page_mkwrite(), mapped writable, dirty
  *
- * Fault-around. A window of fault_around_bytes, aligned to its size, around the faulting address; cut to the VMA and to the
- * page table, so that one lock suffices:
+ * Fault-around. A window of fault_around_bytes, aligned to its size, around the faulting address; cut to the VMA and to
+ * the page table, so that one lock suffices:
  *
  *      table  |································································|
  *      VMA          [==========================================)
  *      window            |  a  a  -  F  a  -  a  a |               a: in the cache and up to date: mapped, too
  *
- * Whoever prepares a page gets it locked with a reference from ->fault(); the lock keeps truncation out until it is mapped.
+ * Whoever prepares a page gets it locked with a reference from ->fault(); the lock keeps
+ * truncation out until it is mapped.
  */
 #include "vm/fault.h"
 #include "vm/rmap.h"
@@ -54,8 +55,8 @@ void set_pte_around(struct cpu *cpu, struct vm_fault *vmf, struct pt_entry e, st
 }
 
 /*
- * Map vmf->page, or vmf->cow_page, if the entry is still empty. True: mapped, and the mapping holds a reference of its own to
- * vmf->page (the caller's own to cow_page).
+ * Map vmf->page, or vmf->cow_page, if the entry is still empty. True: mapped, and the mapping holds a reference of its
+ * own to vmf->page (the caller's own to cow_page).
  */
 static bool finish_fault(struct cpu *cpu, struct vm_fault *vmf)
 {

@@ -9,13 +9,14 @@
  *     anonymous, ours     ─▶ kept: PG_anon_exclusive, or no reference but this entry's (the other side of a fork is gone)
  *     anonymous, shared   ─▶ a copy
  *
- * Why references and not _mapcount decide "ours": a reference without a mapping (a get_user_pages() user, a page cache, an LRU batch) may
- * be somebody who must keep seeing this very page, or only bookkeeping. Where a reference may be the latter, the batch of
- * this CPU is drained and the count looked at again; a copy that was not needed costs time, a page kept wrongly costs a leak
- * of data between processes (CVE-2020-29374).
+ * Why references and not _mapcount decide "ours": a reference without a mapping (a get_user_pages() user, a page cache,
+ * an LRU batch) may be somebody who must keep seeing this very page, or only bookkeeping. Where a reference may be the
+ * latter, the batch of this CPU is drained and the count looked at again; a copy that was not needed costs time, a page
+ * kept wrongly costs a leak of data between processes (CVE-2020-29374).
  *
- * Races. The old page is pinned by a reference while the lock is dropped for the copy; the entry is compared again after.
- * The new entry is written only after every TLB forgot the old one, so no CPU reads the old page after another wrote the new.
+ * Races. The old page is pinned by a reference while the lock is dropped for the copy; the entry is compared
+ * again after. The new entry is written only after every TLB forgot the old one, so no CPU reads the old page
+ * after another wrote the new.
  */
 #include "vm/fault.h"
 #include "vm/rmap.h"

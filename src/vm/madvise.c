@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * madvise(2): the advice that changes flags of VMAs or drops pages. A table says for each advice which flags it clears and sets,
- * and which VMAs it refuses.
+ * madvise(2): the advice that changes flags of VMAs or drops pages. A table says for each advice which flags it clears
+ * and sets, and which VMAs it refuses.
  *
- * Holes in the range: the mapped parts are advised, the result is -ENOMEM. Advice that needs parts not built yet is refused with
- * -EINVAL, as by a kernel that was configured without them.
+ * Holes in the range: the mapped parts are advised, the result is -ENOMEM. Advice that needs parts not built yet is
+ * refused with -EINVAL, as by a kernel that was configured without them.
  */
 #include "vm/vma_priv.h"
 

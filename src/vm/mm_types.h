@@ -3,7 +3,8 @@
  * The types of an address space: struct mm, struct vm_area_struct, struct anon_vma, struct address_space, struct file,
  * struct vm_fault. One header because they point at each other; the functions are in the headers named behind each.
  *
- * Field keys: c constant after creation · m mmap_lock (write to change, read to look) · p page-table lock of the table ·
+ * Field keys: c constant after creation · m mmap_lock (write to change, read to look) · p
+ * page-table lock of the table ·
  *             r anon_vma root rwsem or i_mmap_rwsem · i i_pages lock · f the folio lock · a atomic.
  */
 #ifndef QUIRE_VM_MM_TYPES_H

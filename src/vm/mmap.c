@@ -165,7 +165,8 @@ static struct vm_area_struct *alloc_mapping(struct cpu *cpu, struct mmap_state *
     return vma;
 }
 
-/* The new VMA is needed in hand before anything is replaced; a shared object is never merged; else merging is tried first. */
+/* The new VMA is needed in hand before anything is replaced;
+ * a shared object is never merged; else merging is tried first. */
 static int mmap_prepare(struct cpu *cpu, struct mmap_state *s)
 {
     int err = unmap_prepare(cpu, s->mm, s->addr, s->addr + s->len, &s->old);
@@ -358,7 +359,8 @@ s64 sys_mmap(struct cpu *cpu, va_t addr, u64 len, u32 prot, u32 flags, struct fi
     return (s64)s.addr;
 }
 
-/* One VMA exactly at [start, start + len), which must be free: stacks of new programs, vdso, what a front end knows of. */
+/* One VMA exactly at [start, start + len), which must be free:
+ * stacks of new programs, vdso, what a front end knows of. */
 int do_mmap_fixed_special(struct cpu *cpu, struct mm *mm, va_t start, u64 len, vm_flags_t flags, u32 vm_ops)
 {
     u64 pages = len >> PAGE_SHIFT;

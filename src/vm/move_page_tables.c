@@ -5,12 +5,13 @@
  *   old  ········|a b - c|·····            a step covers what lies in one table on both sides; where both sides are a whole
  *   new  ····|- - - -|····    ─▶ a b - c   table and the new side has none, the table itself is hung over (one store for 512)
  *
- * Page offsets do not change: the new VMA's vm_pgoff is such that every page keeps its index. So rmap finds a page through the
- * new VMA after the move and through the old one before; during it the locks of both trees keep walkers out.
+ * Page offsets do not change: the new VMA's vm_pgoff is such that every page keeps its index. So rmap
+ * finds a page through the new VMA after the move and through the old one before; during it the locks of
+ * both trees keep walkers out.
  *
  * Failure: no memory for a table of the new side: what was moved so far is reported, the caller moves it back.
- * Locks. mmap_lock for writing; i_mmap_rwsem and the anon_vma root for writing (taken here); then the old entry's lock, then
- * the new one's (subclass 1): one mm under mmap_lock moves in one direction at a time, so the order cannot cross.
+ * Locks. mmap_lock for writing; i_mmap_rwsem and the anon_vma root for writing (taken here); then the old entry's lock,
+ * then the new one's (subclass 1): one mm under mmap_lock moves in one direction at a time, so the order cannot cross.
  */
 #include "vm/pgtable.h"
 #include "vm/rmap.h"

@@ -5,11 +5,12 @@
  *   for each VMA of the range (no hole allowed)
  *      rights within VM_MAY* ─▶ limits and commit charge ─▶ merge or cut (vma_modify) ─▶ flags ─▶ entries (change_protection)
  *
- * Each VMA is one step: it is done or it is not. A range whose third VMA fails has its first two changed, as the manual page
- * says of holes.
+ * Each VMA is one step: it is done or it is not. A range whose third VMA fails has its first two changed, as the
+ * manual page says of holes.
  *
- * Accounting. A private mapping that becomes writable is committed from then on (VM_ACCOUNT). It stays so when it becomes
- * read-only again, because its pages may be the process's own by then; only where no page can be (no anon_vma) it is undone.
+ * Accounting. A private mapping that becomes writable is committed from then on (VM_ACCOUNT). It stays so when
+ * it becomes read-only again, because its pages may be the process's own by then; only where no page can be
+ * (no anon_vma) it is undone.
  */
 #include "vm/vma_priv.h"
 

@@ -14,13 +14,14 @@
  *                 ....  NNNN   new VMA linked on its own, tables' entries moved
  *      PPPP       ....  NNNN   source unmapped; only then is the new VMA merged with its neighbours
  *
- *   So a failure on the way (memory for tables) is undone without needing memory: entries moved back, new VMA unlinked whole, source
- *   merged with what it was cut from. An anonymous VMA that has no page yet takes the offset of its new address, so that it
- *   can merge there.
- *   As in the kernel, the target of MREMAP_FIXED is unmapped before the move is tried, and a move of several VMAs that fails has
- *   moved the first ones.
+ *   So a failure on the way (memory for tables) is undone without needing memory: entries moved back, new VMA unlinked
+ *   whole, source merged with what it was cut from. An anonymous VMA that has no page yet takes the offset of its new
+ *   address, so that it can merge there.
+ *   As in the kernel, the target of MREMAP_FIXED is unmapped before the move is tried, and a move of several VMAs that
+ *   fails has moved the first ones.
  *
- * Accounting: a moved mapping takes its commitment along; only growth, or what DONTUNMAP leaves behind, is committed anew.
+ * Accounting: a moved mapping takes its commitment along; only growth, or what DONTUNMAP leaves
+ * behind, is committed anew.
  * Order of checks and errno values: those of 6.18, compared by tests/oracle/mmap_oracle.c.
  */
 #include "vm/vma_priv.h"

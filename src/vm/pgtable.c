@@ -273,8 +273,9 @@ void pte_unmap_unlock(struct cpu *cpu, spinlock_t *ptl) NO_LOCK_ANALYSIS
 }
 
 /*
- * mremap: hang the table that the level-2 entry `from` points to at the empty level-2 entry `to`, which maps from `va` on. False:
- * `to` is in use, or `from` has no table; nothing changed. mmap_lock held for writing; the caller flushes TLBs and walk caches.
+ * mremap: hang the table that the level-2 entry `from` points to at the empty level-2 entry `to`, which maps from
+ * `va` on. False: `to` is in use, or `from` has no table; nothing changed. mmap_lock held for writing; the caller
+ * flushes TLBs and walk caches.
  */
 bool pt_move_table(struct cpu *cpu, struct mm *mm, struct pt_entry from, struct pt_entry to, va_t va) NO_LOCK_ANALYSIS
 {

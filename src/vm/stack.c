@@ -2,8 +2,8 @@
 /*
  * Growth of stacks, and faulting ranges in before they are used.
  *
- * A VM_GROWSDOWN mapping is extended to the page of a fault just below it, if RLIMIT_STACK and the address space allow it and
- * stack_guard_gap pages to the next accessible mapping below remain, so that a stack never runs into it unseen:
+ * A VM_GROWSDOWN mapping is extended to the page of a fault just below it, if RLIMIT_STACK and the address space allow
+ * it and stack_guard_gap pages to the next accessible mapping below remain, so that a stack never runs into it unseen:
  *
  *      lower mapping │◀── at least stack_guard_gap ──▶│ new vm_start ◀──── old vm_start │ stack
  *
@@ -72,8 +72,8 @@ int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
 /* -- populating ---------------------------------------------------------------------------------------------------- */
 
 /*
- * Fault in [start, end) of one VMA: private writable pages are made the process's own at once, of all others one gets what
- * reading gets. Stops at the first page that cannot be had: who populates is not told. mmap_lock held.
+ * Fault in [start, end) of one VMA: private writable pages are made the process's own at once, of all others one gets
+ * what reading gets. Stops at the first page that cannot be had: who populates is not told. mmap_lock held.
  */
 void populate_vma_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end)
 {

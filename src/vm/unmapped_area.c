@@ -11,8 +11,8 @@
  * guard gap   a stack (VM_GROWSDOWN) keeps stack_guard_gap pages below it free from others, and new mappings keep away.
  * large       with 5 levels, addresses above 47 bits are given only to those who name such an address as a hint.
  *
- * Sizes of task and default window come from the format. The guard gap is no part of the index's gaps: a hole that touches it
- * is looked at again with the limit moved, which happens once for each stack.
+ * Sizes of task and default window come from the format. The guard gap is no part of the index's gaps: a hole that
+ * touches it is looked at again with the limit moved, which happens once for each stack.
  * Follows mmap(2) and Documentation/arch/x86/x86_64/mm.rst, 5level-paging.rst.
  */
 #include "vm/vma_priv.h"
@@ -126,7 +126,8 @@ static s64 choose_area(struct mm *mm, va_t addr, u64 len, u32 map_flags)
     return found >= 0 ? found : area_bottom_up(mm, mm->mmap_legacy_base, end, len);
 }
 
-/* An address for `len` bytes (page aligned, > 0), or with MAP_FIXED the one given if it is possible; else a negative errno. */
+/* An address for `len` bytes (page aligned, > 0),
+ * or with MAP_FIXED the one given if it is possible; else a negative errno. */
 s64 get_unmapped_area(struct cpu *cpu, struct mm *mm, struct file *file, va_t addr, u64 len, pgoff_t pgoff,
                       u32 map_flags)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The address-space floor's interface: what src/cache, src/machine, front ends and tests call.
- * One file per operation: vma.c vma_index.c mmap.c munmap.c mprotect.c mremap.c brk.c unmapped_area.c · fault.c (outline), anon.c, file
- * fault and COW in fault_file.c, wp.c · fork.c exec.c exit.c mm.c · rmap.c · pgtable.c pagewalk.c.
+ * One file per operation: vma.c vma_index.c mmap.c munmap.c mprotect.c mremap.c brk.c unmapped_area.c ·
+ * fault.c (outline), anon.c, file fault and COW in fault_file.c, wp.c · fork.c exec.c exit.c mm.c ·
+ * rmap.c · pgtable.c pagewalk.c.
  */
 #ifndef QUIRE_VM_VM_H
 #define QUIRE_VM_VM_H
@@ -126,7 +127,8 @@ int exec_mmap(struct cpu *cpu, const struct exec_layout *layout);
 vm_fault_t handle_mm_fault(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, u32 flags); /* mmap_lock read-held */
 
 enum fault_access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
-/* What the architecture's exception handler does: find the VMA, check rights, grow the stack, fault, count, decide the signal. */
+/* What the architecture's exception handler does:
+ * find the VMA, check rights, grow the stack, fault, count, decide the signal. */
 struct fault_info {
     int signo;   /* 0: done, retry the access; else SIGSEGV 11, SIGBUS 7, SIGKILL 9 (out of memory) */
     int si_code; /* SEGV_MAPERR 1, SEGV_ACCERR 2; BUS_ADRERR 2 */
@@ -190,7 +192,8 @@ struct mm_walk {
     void *private;
     bool again; /* set by an entry callback: the entry changed, look again */
 };
-/* By level; 0 goes on, > 0 stops with that result, < 0 is an error. vm/pagewalk.c says which entries each callback is shown. */
+/* By level; 0 goes on, > 0 stops with that result, < 0 is an error.
+ * vm/pagewalk.c says which entries each callback is shown. */
 struct mm_walk_ops {
     int (*entry[PT_MAX_LEVELS + 1])(struct pt_entry e, va_t addr, va_t next,
                                     struct mm_walk *walk);              /* before descending */

@@ -8,19 +8,21 @@
  *   anon_vmas     the trees of all anon_vmas of anon_vma_chain             VMAs that had an anonymous page
  *   vmacache      task->vmacache, valid while vmacache_seqnum agrees       what the task looked up last
  *
- * A change (split, merge, shift of a boundary) must look like one step to those who come from a page: rmap walks take the lock
- * of the file tree or of the anon_vma and no mmap_lock. So vma_commit() holds both from the first removal to the last insertion:
+ * A change (split, merge, shift of a boundary) must look like one step to those who come from a page: rmap walks
+ * take the lock of the file tree or of the anon_vma and no mmap_lock. So vma_commit() holds both from the first
+ * removal to the last insertion:
  *
  *   mmap_lock (write) ▶ i_mmap_rwsem (write) ▶ root anon_vma rwsem (write)
  *      nodes out of the trees ─▶ index: removals, resizes, insertions ─▶ nodes back in with new keys
  *
- * What needs memory (the copy for a split, its chains, index nodes, chains for a merge) is made before (vma_copy_range(),
- * vma_index_prealloc()): a copy that is in the anon_vma trees early only makes a walk look twice.
+ * What needs memory (the copy for a split, its chains, index nodes, chains for a merge) is made before
+ * (vma_copy_range(), vma_index_prealloc()): a copy that is in the anon_vma trees early only makes a walk look twice.
  *
  * Invariants (vma_check)
  *   V1  the index's own (vma_index.c); map_count is the number of VMAs.
  *   V2  vm_start < vm_end, both page aligned, vm_end <= task_size; vm_mm is the mm.
- *   V3  total_vm, data_vm, exec_vm, stack_vm are the sums over VMAs by vm_stat_account()'s rule; locked_vm those with VM_LOCKED.
+ *   V3  total_vm, data_vm, exec_vm, stack_vm are the sums over VMAs by vm_stat_account()'s rule;
+ *       locked_vm those with VM_LOCKED.
  *   V4  a VMA with a file is in its mapping's tree with its page range as the key, and no other node of it is there.
  *   V5  a VMA with an anon_vma has a chain entry to it; each entry's key is the VMA's page range.
  *   V6  a VMA without VM_OPS has no file; one with a file has ops.
@@ -181,8 +183,8 @@ struct vm_area_struct *find_vma_prev(struct cpu *cpu, struct mm *mm, va_t addr, 
 /* -- page protection ----------------------------------------------------------------------------------------------- */
 
 /*
- * What entries of a mapping with these flags allow at first. A private mapping's never allow writing: that write is a fault,
- * which decides about copying. Any access implies reading, for
+ * What entries of a mapping with these flags allow at first. A private mapping's never allow writing: that write is a
+ * fault, which decides about copying. Any access implies reading, for
  * the entries cannot say otherwise (arm64: without EPAN); but riscv's have X alone.
  */
 pgprot_t vm_get_page_prot(const struct machine *m, vm_flags_t f)

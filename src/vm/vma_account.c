@@ -2,13 +2,15 @@
 /*
  * How much an address space may grow, and what it has: limits, overcommit, counters. In pages.
  *
- * Overcommit (Documentation/mm/overcommit-accounting.rst): every private writable page and every page of a shared-memory object
- * may have to be backed one day; vm_committed_as counts them.
+ * Overcommit (Documentation/mm/overcommit-accounting.rst): every private writable page and every page of a
+ * shared-memory object may have to be backed one day; vm_committed_as counts them.
  *   mode 0  refuse only what could never fit: one request larger than RAM and swap together
  *   mode 1  never refuse
- *   mode 2  refuse what takes the sum over CommitLimit = overcommit_kbytes, or overcommit_ratio % of RAM, plus swap; less what is
- *           kept for the administrator, less 1/32 of the asking process (so that one cannot shut out the others)
- * Counters of an mm follow proc_pid_status(5): VmSize = total_vm; each mapping is counted in at most one of exec, stack, data.
+ *   mode 2  refuse what takes the sum over CommitLimit = overcommit_kbytes, or overcommit_ratio % of RAM,
+ *           plus swap; less what is kept for the administrator, less 1/32 of the asking process (so that one
+ *           cannot shut out the others)
+ * Counters of an mm follow proc_pid_status(5): VmSize = total_vm; each mapping is counted in at most
+ * one of exec, stack, data.
  */
 #include "vm/vma_priv.h"
 

@@ -243,8 +243,8 @@ static inline bool finger_leads_to(const struct vma_index *x, va_t addr)
 }
 
 /*
- * path_find() for a change, which likely is near the last one: split, merge and mmap beside mmap come in groups. So the way
- * is remembered, until nodes split or merge; the cost of a change then does not depend on the height.
+ * path_find() for a change, which likely is near the last one: split, merge and mmap beside mmap come in groups. So the
+ * way is remembered, until nodes split or merge; the cost of a change then does not depend on the height.
  */
 static bool path_find_change(struct vma_index *x, va_t addr, struct vma_path *p)
 {

@@ -12,15 +12,17 @@
  *                                              mmmmMM XXXX    ─▶ mmmm XXXXXX    right, part: the boundary moves
  *                                              mmmmMMmmmm     ─▶ mmmm MM mmmm   cut out (vma_modify)
  *
- * Two can be one when flags (but VM_SOFTDIRTY), file, offset, ops and name agree, none is special (VM_SPECIAL), and the anon_vmas
- * are compatible:
- *   the same;  or one VMA has none yet, and the other has one only (list_is_singular): it was not inherited by a fork. A VMA with
+ * Two can be one when flags (but VM_SOFTDIRTY), file, offset, ops and name agree, none is special (VM_SPECIAL), and the
+ * anon_vmas are compatible:
+ *   the same;  or one VMA has none yet, and the other has one only (list_is_singular): it was not
+ *              inherited by a fork. A VMA with
  *   inherited anon_vmas must not grow, or more and more pages would have to be looked for in the parent's anon_vma.
  * A VMA that would vanish must have no ops->close.
  *
- * Failure   A merge may need chain entries (the VMA that stays takes over the anon_vma). Without memory nothing is changed; a new
- *           range is then mapped as its own VMA, a modification fails.
- * Follows the pictures and rules described in Documentation/mm/process_addrs.rst and the observed behaviour of 6.18 (tests/oracle).
+ * Failure   A merge may need chain entries (the VMA that stays takes over the anon_vma). Without memory nothing is
+ *           changed; a new range is then mapped as its own VMA, a modification fails.
+ * Follows the pictures and rules described in Documentation/mm/process_addrs.rst and the observed
+ * behaviour of 6.18 (tests/oracle).
  */
 #include "vm/vma_priv.h"
 

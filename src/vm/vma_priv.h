@@ -6,8 +6,8 @@
 #include "vm/vma.h"
 
 /*
- * One step from a list of VMAs to another, with index, trees and map_count. Nothing in it can fail; nodes for the insertions were
- * preallocated. Offsets follow the starts.
+ * One step from a list of VMAs to another, with index, trees and map_count. Nothing in it can fail; nodes for the
+ * insertions were preallocated. Offsets follow the starts.
  */
 struct vma_change {
     struct vm_area_struct *vma; /* gets the range [start, end) */
@@ -19,11 +19,13 @@ struct vma_change {
 };
 void vma_commit(struct cpu *cpu, struct mm *mm, const struct vma_change *c);
 
-/* A detached copy of [start, end) of vma with references of its own, for a split. ERR_PTR(-ENOMEM / what may_split says). */
+/* A detached copy of [start, end) of vma with references of its own, for a split.
+ * ERR_PTR(-ENOMEM / what may_split says). */
 struct vm_area_struct *vma_copy_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
 void vma_copy_cancel(struct cpu *cpu, struct vm_area_struct *copy);
 
-/* Cuts at `start` in `first` and at `end` in `last` (may be one VMA), where they are not edges already: all that can fail. */
+/* Cuts at `start` in `first` and at `end` in `last` (may be one VMA),
+ * where they are not edges already: all that can fail. */
 struct vma_cuts {
     struct vm_area_struct *first, *last;
     va_t start, end;
@@ -50,8 +52,8 @@ struct vma_merge {
 /* The neighbour that now covers the new range; NULL: no merge possible (or no memory for it). */
 struct vm_area_struct *vma_merge_new_range(struct cpu *cpu, const struct vma_merge *g);
 /*
- * Make [start, end) of `vma` a VMA whose vm_flags may become `flags`: merged with neighbours that have them already, or cut
- * out. The caller sets the flags. ERR_PTR(-ENOMEM): nothing changed.
+ * Make [start, end) of `vma` a VMA whose vm_flags may become `flags`: merged with neighbours that have them already, or
+ * cut out. The caller sets the flags. ERR_PTR(-ENOMEM): nothing changed.
  */
 struct vm_area_struct *vma_modify(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, vm_flags_t flags);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a process may expect of its memory, kept page by page in the plainest way: no VMAs, no tables, no sharing of frames.
- * Each page stores one number. A window of pages lies across the border of tables of two levels.
+ * What a process may expect of its memory, kept page by page in the plainest way: no VMAs, no tables, no sharing of
+ * frames. Each page stores one number. A window of pages lies across the border of tables of two levels.
  *
  *   number read from a page      private copy made by a write, if there is one
  *                                else the object's number at this offset (shared memory or file)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A fuzz target is a function of a byte string: LLVMFuzzerTestOneInput(). Built with -Dfuzz=true (clang) libFuzzer calls it;
- * otherwise random_main.c does, with random strings and saved ones. It aborts on a wrong result.
+ * A fuzz target is a function of a byte string: LLVMFuzzerTestOneInput(). Built with -Dfuzz=true (clang) libFuzzer
+ * calls it; otherwise random_main.c does, with random strings and saved ones. It aborts on a wrong result.
  */
 #ifndef QUIRE_TESTS_FUZZ_H
 #define QUIRE_TESTS_FUZZ_H

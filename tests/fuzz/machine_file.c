@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The parser of machine files: any text is accepted or refused with a message, never anything else; what is accepted can be
- * validated; a refused value changes nothing else. Every second input is made of real keys, so that values are reached.
+ * The parser of machine files: any text is accepted or refused with a message, never anything else; what is
+ * accepted can be validated; a refused value changes nothing else. Every second input is made of real keys, so
+ * that values are reached.
  */
 #include "tests/fuzz/fuzz.h"
 

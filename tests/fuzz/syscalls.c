@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Sequences of memory system calls, faults, forks and exits on a whole machine of two CPUs with contents, against
- * address_model.h: results, signals, every number read, and the books every few steps. Any allocation may be made to fail: then the call
- * must say so and nothing may have changed.
+ * address_model.h: results, signals, every number read, and the books every few steps. Any allocation may be made to
+ * fail: then the call must say so and nothing may have changed.
  */
 #include "tests/fuzz/address_model.h"
 
@@ -104,7 +104,8 @@ static void op_mmap(struct run *r, struct input *in)
     struct model_page like = {.mapped = true, .prot = prot, .shared = how & 8, .object = NO_OBJECT};
     struct file *file = how & 16 ? r->file : NULL;
     u32 flags = like.shared ? MAP_SHARED_ : MAP_PRIVATE_;
-    /* Populating a private writable mapping makes the copies at once: how many is not known when memory may end in between. */
+    /* Populating a private writable mapping makes the copies at once:
+     * how many is not known when memory may end in between. */
     bool copies = file && !like.shared && (prot & PROT_WRITE_);
     bool populate = (how & 64) && !(copies && atomic_load(&r->m->fail.countdown));
     s64 ret;
@@ -178,8 +179,8 @@ static bool is_mapped(struct run *r, u32 page)
 }
 
 /*
- * As in Linux, a move that fails may have unmapped the target already, and have moved the first of several VMAs. Any other
- * state is found by the next verification. from == WINDOW_PAGES: none.
+ * As in Linux, a move that fails may have unmapped the target already, and have moved the first of several VMAs. Any
+ * other state is found by the next verification. from == WINDOW_PAGES: none.
  */
 static void settle_failed_move(struct run *r, u32 from, u32 to)
 {

@@ -2,9 +2,10 @@
 /*
  * The running Linux kernel as the oracle of mmap, munmap, mprotect, mremap, brk and madvise.
  *
- * A child process performs random operations in an arena of a few hundred pages where nothing else lives; the library does
- * the same on a machine. After every step the return value or errno and all VMAs in the arena (start, end, permissions, offset) must
- * agree with /proc/PID/maps, every few steps also the flags of each with VmFlags of /proc/PID/smaps, and the books must balance.
+ * A child process performs random operations in an arena of a few hundred pages where nothing else lives; the library
+ * does the same on a machine. After every step the return value or errno and all VMAs in the arena (start, end,
+ * permissions, offset) must agree with /proc/PID/maps, every few steps also the flags of each with VmFlags of
+ * /proc/PID/smaps, and the books must balance.
  *
  *   QUIRE_SEED=n    one run from this seed     QUIRE_STEPS=n    steps per run
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a program sees of an execve: argv[0], environment in order, descriptors, ignored signals, signal mask, /proc/self/exe. */
+/* What a program sees of an execve: argv[0], environment in order,
+ * descriptors, ignored signals, signal mask, /proc/self/exe. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>

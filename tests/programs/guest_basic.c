@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a guest of any architecture does to memory: heap, mmap, mremap, stack growth, fork with copy-on-write, threads, a file mapping. */
+/* What a guest of any architecture does to memory:
+ * heap, mmap, mremap, stack growth, fork with copy-on-write, threads, a file mapping. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>

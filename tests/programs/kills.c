@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Children that end in every way: by themselves, killed while busy in the memory manager, killed while asleep, stopped, by a fault. */
+/* Children that end in every way: by themselves, killed while busy
+ * in the memory manager, killed while asleep, stopped, by a fault. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>

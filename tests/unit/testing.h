@@ -131,8 +131,8 @@ static inline void test_machine_end(struct machine *m)
 /* -- failure injection --------------------------------------------------------------------------------------------- */
 
 /*
- * Run the body with the 1st, 2nd, 3rd ... allocation failing, until one run has no allocation left to fail; `nth` counts from 1.
- * The body ends with fail_injected(m): whether a failure happened in it.
+ * Run the body with the 1st, 2nd, 3rd ... allocation failing, until one run has no allocation left to fail; `nth`
+ * counts from 1. The body ends with fail_injected(m): whether a failure happened in it.
  *
  *   for_each_failing_allocation(m, nth) {
  *       int err = thing(cpu);

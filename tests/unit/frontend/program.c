@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What execve makes of a file, and the command line that runs it under qemu: scripts, ELF headers, PATH, environment. */
+/* What execve makes of a file, and the command line that runs it under qemu:
+ * scripts, ELF headers, PATH, environment. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

@@ -57,7 +57,8 @@ static const struct layout_case {
 } layout_cases[] = {
     /* 2 CPUs: at least 4 * (2 + 1) = 12 objects. 4096 / 8 = 512, nothing wasted; partial: 2 * 120 / 512 -> 1 slab */
     {"smallest", 2, 1, 0, 0, 0, 8, 0, 512, 0, 5, 1},
-    /* the free pointer in the middle, rounded down to a word: 320 / 2 = 160; 12 * 320 = 3840, 256 wasted <= 4096 / 16 */
+    /* the free pointer in the middle, rounded down to a word:
+     * 320 / 2 = 160; 12 * 320 = 3840, 256 wasted <= 4096 / 16 */
     {"middle", 2, 320, 0, 0, 0, 320, 160, 12, 0, 5, 9},
     /* 4096 / 384 = 10 < 12: order 1, 21 objects, 8192 - 21 * 384 = 128 wasted */
     {"order 1", 2, 376, 0, SLAB_HWCACHE_ALIGN, 0, 384, 184, 21, 1, 5, 5},
@@ -372,7 +373,8 @@ static void test_zero(void **state)
     test_machine_end(m);
 }
 
-/* 40 objects of 512 bytes are 5 slabs: the injection is asked by the bulk call and for each slab; all later tries fail too. */
+/* 40 objects of 512 bytes are 5 slabs:
+ * the injection is asked by the bulk call and for each slab; all later tries fail too. */
 static void test_bulk_failure(void **state)
 {
     struct machine *m = boot(1, 1, 0);

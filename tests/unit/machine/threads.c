@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Several CPUs at once: threads of one process that map, write, protect and unmap while others access the same address space;
- * shoot-downs against each other; more threads than CPUs; owners that died.
+ * Several CPUs at once: threads of one process that map, write, protect and unmap while others access the same address
+ * space; shoot-downs against each other; more threads than CPUs; owners that died.
  */
 #include <pthread.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The TLBs against naive models: exact true LRU in lists, one list for each set; accessed and dirty bits of every format by the
- * architectures' rules; address spaces kept apart; what is counted.
+ * The TLBs against naive models: exact true LRU in lists, one list for each set; accessed and dirty bits of every
+ * format by the architectures' rules; address spaces kept apart; what is counted.
  */
 #include "tests/unit/testing_full.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Migrate types, stealing, the highatomic reserve, per-cpu lists, exact and bulk allocation, contents, random operations. */
+/* Migrate types, stealing, the highatomic reserve, per-cpu lists,
+ * exact and bulk allocation, contents, random operations. */
 #include "tests/unit/testing.h"
 #include "phys/phys_priv.h"
 
@@ -14,8 +15,8 @@ static enum migratetype mt_of(struct machine *m, struct page *page)
 }
 
 /*
- * At boot everything is MOVABLE. The first unmovable request takes the largest block, so a whole order-10 block changes hands;
- * the next ones come from what is left of it.
+ * At boot everything is MOVABLE. The first unmovable request takes the largest block, so a whole order-10 block changes
+ * hands; the next ones come from what is left of it.
  */
 static void first_unmovable_claims_a_block(void **state)
 {
@@ -36,7 +37,8 @@ static void first_unmovable_claims_a_block(void **state)
     test_machine_end(m);
 }
 
-/* Leave exactly one order-`order` free block of type mt in `zone` (below the fixture's pages): returns how many were taken. */
+/* Leave exactly one order-`order` free block of type mt in `zone`
+ * (below the fixture's pages): returns how many were taken. */
 static void take_all(struct machine *m, struct zone *zone, struct list_head *taken)
 {
     struct cpu *cpu = test_cpu(m);

@@ -74,7 +74,8 @@ static void test_cow(void **state)
     }
 }
 
-/* What fork does with each kind of VMA that has one page: does the child have it, its entry, which byte does it read? */
+/* What fork does with each kind of VMA that has one page:
+ * does the child have it, its entry, which byte does it read? */
 static void test_fork_vmas(void **state)
 {
     static const struct {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The running kernel as the oracle: up to four real processes do random mmap, munmap, mprotect, mremap, madvise, fork, exit, loads and stores;
- * modelled processes do the same. Each result must agree: return value or errno, the byte that a load finds, the signal, and how
- * many faults the access took (ru_minflt), which tells COW, zero page, fault-around and what fork copied from each other.
+ * The running kernel as the oracle: up to four real processes do random mmap, munmap, mprotect, mremap, madvise, fork,
+ * exit, loads and stores; modelled processes do the same. Each result must agree: return value or errno, the byte that
+ * a load finds, the signal, and how many faults the access took (ru_minflt), which tells COW, zero page, fault-around
+ * and what fork copied from each other.
  *
  *   test ── command ─▶ agent (a real process that sleeps in read(2)) ── reply ─▶ test
  *     └──── the same ─▶ modelled process ───────────────────────────── result ─▶ compare

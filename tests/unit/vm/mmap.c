@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmap, munmap, mprotect, mremap, brk, madvise and stack growth on a machine with all floors: split and merge as pictures, every
- * allocation failing once, limits, layout. tests/oracle/mmap_oracle.c compares with the kernel at random; here is what it cannot reach.
+ * mmap, munmap, mprotect, mremap, brk, madvise and stack growth on a machine with all floors: split and merge as
+ * pictures, every allocation failing once, limits, layout. tests/oracle/mmap_oracle.c compares with the kernel at
+ * random; here is what it cannot reach.
  *
- * Pictures: one character per page of an arena. '.' hole · n PROT_NONE · r read · w read and write · x read and execute · s shared
- * anonymous, read and write. A capital begins a VMA.
+ * Pictures: one character per page of an arena. '.' hole · n PROT_NONE · r read · w read and write · x read and execute
+ * · s shared anonymous, read and write. A capital begins a VMA.
  */
 #include <time.h>
 
@@ -239,8 +240,9 @@ static bool picture_failing(struct cpu *cpu, const struct picture_case *t, u64 n
 }
 
 /*
- * Every allocation of every case fails once: the list is as it was, and so are the counters. Two kinds of call go on without:
- * a merge that needs memory (the VMAs stay apart), and mprotect() and move of several VMAs, which are done one by one.
+ * Every allocation of every case fails once: the list is as it was, and so are the counters. Two kinds of call
+ * go on without: a merge that needs memory (the VMAs stay apart), and mprotect() and move of several VMAs,
+ * which are done one by one.
  */
 static void test_pictures_failing(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tables of an address space on a real page allocator, for every format: what is allocated, counted, locked and freed. The mm is made
- * by hand; VMAs, where a test needs some, are a list without an index.
+ * Tables of an address space on a real page allocator, for every format: what is allocated, counted, locked and freed.
+ * The mm is made by hand; VMAs, where a test needs some, are a list without an index.
  */
 #include <pthread.h>
 #include <sched.h>

@@ -251,34 +251,15 @@ void flush_cpu_slab(struct cpu *cpu)
     mutex_unlock(cpu, &k->slab_mutex);
 }
 
-/* Own a CPU that nobody owns, for a moment:
- * so short that whoever fails to acquire it meanwhile is not woken, but looks again. */
-bool cpu_try_claim(struct cpu *cpu, u32 target)
+static void flush_one(struct cpu *cpu, u32 id, void *s)
 {
-    u32 free = 0, me = atomic_load_explicit(&cpu->owner, memory_order_relaxed);
-
-    return atomic_compare_exchange_strong(&cpu->m->cpus[target].owner, &free, me ? me : ~0u);
-}
-
-void cpu_unclaim(struct cpu *cpu, u32 target)
-{
-    atomic_store(&cpu->m->cpus[target].owner, 0);
+    flush_cache_cpu(cpu, s, id);
 }
 
 /* This CPU and those that nobody owns at once; the others are asked to. */
 static void flush_all(struct cpu *cpu, struct kmem_cache *s)
 {
-    flush_cache_cpu(cpu, s, cpu->id);
-    for (u32 id = 0; id < cpu->m->nr_cpus; id++) {
-        if (id == cpu->id)
-            continue;
-        if (!cpu_try_claim(cpu, id)) {
-            cpu_post_work(cpu->m, id, CPU_WORK_FLUSH_SLAB);
-            continue;
-        }
-        flush_cache_cpu(cpu, s, id);
-        cpu_unclaim(cpu, id);
-    }
+    on_each_cpu_work(cpu, CPU_WORK_FLUSH_SLAB, flush_one, s);
 }
 
 static void discard_list(struct cpu *cpu, struct kmem_cache *s, struct list_head *slabs)

@@ -105,8 +105,6 @@ void kmem_cache_node_init(struct kmem_cache_node *n);
 
 /* slab_common.c */
 int calculate_sizes(struct machine *m, struct kmem_cache *s);
-bool cpu_try_claim(struct cpu *cpu, u32 target);
-void cpu_unclaim(struct cpu *cpu, u32 target);
 u32 slab_name_copy(char *dst, const char *src);
 struct kmem_cache *create_cache(struct cpu *cpu, const char *name, u32 size, u32 align, u32 flags,
                                 enum slab_ctor_id ctor);

@@ -155,26 +155,18 @@ void lru_add_drain(struct cpu *cpu)
     drain_batches(cpu, cpu->id);
 }
 
+static void drain_cpu(struct cpu *cpu, u32 id, void *unused)
+{
+    struct lru_batches *b = &cpu->m->phys->lru_batches[id];
+
+    if (b->add.nr || b->activate.nr)
+        drain_batches(cpu, id);
+}
+
 /* This CPU and CPUs that nobody owns at once; the owners of the others when they next do posted work. */
 void lru_add_drain_all(struct cpu *cpu)
 {
-    struct machine *m = cpu->m;
-
-    lru_add_drain(cpu);
-    for (u32 id = 0; id < m->nr_cpus; id++) {
-        struct lru_batches *b = &m->phys->lru_batches[id];
-
-        if (id == cpu->id)
-            continue;
-        if (!cpu_borrow_idle(m, id)) {
-            cpu_post_work(m, id, CPU_WORK_DRAIN_LRU);
-            continue;
-        }
-        if (b->add.nr || b->activate.nr)
-            drain_batches(cpu, id);
-        atomic_fetch_and(&m->cpus[id].work, ~(u32)CPU_WORK_DRAIN_LRU);
-        cpu_return_idle(m, id);
-    }
+    on_each_cpu_work(cpu, CPU_WORK_DRAIN_LRU, drain_cpu, NULL);
 }
 
 /* -- use ----------------------------------------------------------------------------------------------------------- */

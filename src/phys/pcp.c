@@ -19,8 +19,6 @@
  */
 #include "phys/phys_priv.h"
 
-#define OWNER_DRAINING 0xffffffffu
-
 void pcp_init(struct per_cpu_zone *pcp)
 {
     for (u32 i = 0; i < NR_PCP_LISTS; i++)
@@ -165,7 +163,7 @@ void pcp_drain(struct cpu *cpu, struct zone *zone, struct per_cpu_zone *pcp)
     zone_unlock(cpu, zone);
 }
 
-static void drain_cpu(struct cpu *cpu, u32 id)
+static void drain_cpu(struct cpu *cpu, u32 id, void *unused)
 {
     struct phys *p = cpu->m->phys;
     s32 nid;
@@ -183,37 +181,11 @@ static void drain_cpu(struct cpu *cpu, u32 id)
 
 void drain_local_pages(struct cpu *cpu)
 {
-    drain_cpu(cpu, cpu->id);
-}
-
-bool cpu_borrow_idle(struct machine *m, u32 id)
-{
-    u32 nobody = 0;
-
-    return atomic_compare_exchange_strong(&m->cpus[id].owner, &nobody, OWNER_DRAINING);
-}
-
-void cpu_return_idle(struct machine *m, u32 id)
-{
-    atomic_store(&m->cpus[id].owner, 0);
-    port_futex_wake(&m->cpus[id].owner, 1);
+    drain_cpu(cpu, cpu->id, NULL);
 }
 
 /* This CPU's and those of CPUs that nobody owns at once; the owners of the others when they next do posted work. */
 void drain_all_pages(struct cpu *cpu)
 {
-    struct machine *m = cpu->m;
-
-    drain_local_pages(cpu);
-    for (u32 id = 0; id < m->nr_cpus; id++) {
-        if (id == cpu->id)
-            continue;
-        if (!cpu_borrow_idle(m, id)) {
-            cpu_post_work(m, id, CPU_WORK_DRAIN_PCP);
-            continue;
-        }
-        drain_cpu(cpu, id);
-        atomic_fetch_and(&m->cpus[id].work, ~(u32)CPU_WORK_DRAIN_PCP);
-        cpu_return_idle(m, id);
-    }
+    on_each_cpu_work(cpu, CPU_WORK_DRAIN_PCP, drain_cpu, NULL);
 }

@@ -134,9 +134,6 @@ bool pcp_refill(struct cpu *cpu, struct zone *zone, struct per_cpu_zone *pcp, un
                 u32 alloc_flags);
 void pcp_trim(struct cpu *cpu, struct zone *zone, struct per_cpu_zone *pcp, unsigned int list, bool free_high);
 void pcp_drain(struct cpu *cpu, struct zone *zone, struct per_cpu_zone *pcp);
-/* Own a CPU that nobody owns, for the time of a drain. */
-bool cpu_borrow_idle(struct machine *m, u32 id);
-void cpu_return_idle(struct machine *m, u32 id);
 
 /* -- page_alloc.c -------------------------------------------------------------------------------------------------- */
 struct page *get_page_from_freelist(struct cpu *cpu, gfp_t gfp, unsigned int order, u32 alloc_flags,

@@ -161,6 +161,7 @@ static void drain_cpu(struct cpu *cpu, u32 id, void *unused)
 
     if (b->add.nr || b->activate.nr)
         drain_batches(cpu, id);
+    atomic_fetch_and(&cpu->m->cpus[id].work, ~(u32)CPU_WORK_DRAIN_LRU);
 }
 
 /* This CPU and CPUs that nobody owns at once; the owners of the others when they next do posted work. */

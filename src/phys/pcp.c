@@ -177,6 +177,7 @@ static void drain_cpu(struct cpu *cpu, u32 id, void *unused)
                 pcp_drain(cpu, zone, &zone->pcp[id]);
         }
     }
+    atomic_fetch_and(&cpu->m->cpus[id].work, ~(u32)CPU_WORK_DRAIN_PCP);
 }
 
 void drain_local_pages(struct cpu *cpu)

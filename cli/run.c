@@ -3,7 +3,8 @@
  * `quire run`: boots the machines, starts the program under qemu, watches until it ends, reports.
  *
  *   launcher ─ fork ─▶ qemu + plugin ─ fork, exec ─▶ ... every process registers in the session
- *      └ poll: pidfds of all registered processes (who died without a word is taken off the machines), SIGCHLD, progress line
+ *      └ poll: pidfds of all registered processes (who died without a word is taken off the machines), SIGCHLD,
+ *        progress line
  *
  * The launcher is a child subreaper, so that orphans are its own. It keeps out of the program's way: terminal signals
  * reach the program directly and are ignored here, SIGTERM and SIGHUP sent to the launcher alone are passed on; it

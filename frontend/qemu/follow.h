@@ -2,9 +2,12 @@
 /*
  * What the plugin's files share: the followed process and its vCPUs.
  *
- *   plugin.c    install, callbacks of qemu; the access path        image.c   what execve mapped
- *   vcpu.c      a guest thread: its task and CPU on each machine   maps.c    /proc/self/maps; mappings nobody told us about
- *   process.c   fork, threads, exec, exit, kill                    syscall.c memory calls; buffers and file I/O by table
+ *   plugin.c    install, callbacks of qemu; the access path
+ *   image.c     what execve mapped
+ *   vcpu.c      a guest thread: its task and CPU on each machine
+ *   maps.c      /proc/self/maps; mappings nobody told us about
+ *   process.c   fork, threads, exec, exit, kill
+ *   syscall.c   memory calls; buffers and file I/O by table
  *
  * State of a vCPU (struct vcpu.state):
  *

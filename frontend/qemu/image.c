@@ -3,7 +3,7 @@
  * The address space that execve made: built in every machine when the first block of the program is about to run, at
  * the addresses that qemu used.
  *
- *    stack   [top - 128 KiB - arguments, top)   grows down; top is that of qemu's guest stack, arguments are found in it
+ *    stack   [top - 128 KiB - arguments, top)   grows down; top is that of qemu's guest stack, where the arguments are
  *    loader  its segments                       load bias = first block - its entry point: the loader runs first
  *    program its segments, bss, then brk        load bias from qemu_plugin_start_code()
  *

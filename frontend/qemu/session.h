@@ -5,17 +5,17 @@
  *
  *   launcher ── boots machines ── creates the session ── starts qemu with the plugin
  *        │                            ▲
- *        │ pidfds, progress           │ mapped through /proc/LAUNCHER/fd/N, then closed: no descriptor stays in the program
- *        ▼                            │
+ *        │ pidfds, progress           │ mapped through /proc/LAUNCHER/fd/N, then closed:
+ *        ▼                            │ no descriptor stays in the program
  *   struct session { machines · processes · threads · notices · records of address spaces that are gone }
  *
  * A process slot:
  *
- *   FREE ─▶ FORKING ─▶ LIVE ◀──▶ EXEC        FREE → FORKING   the parent, before fork (the launcher: the program itself)
- *             │          │        │          FORKING → LIVE   the child, when it comes back from fork, or at its first block
- *             ▼          ▼        ▼          LIVE → EXEC      before execve of qemu; back: at its first block, or it failed
- *           FREE       EXITED   EXITED       → EXITED         exit_group, or the launcher when it finds the process dead
- *                        └──▶ FREE           EXITED → FREE    the launcher, when the process is gone
+ *   FREE ─▶ FORKING ─▶ LIVE ◀──▶ EXEC    FREE → FORKING  the parent, before fork (the launcher: the program itself)
+ *             │          │        │      FORKING → LIVE  the child, when it comes back from fork, or at its first block
+ *             ▼          ▼        ▼      LIVE → EXEC     before execve of qemu; back: at its first block, or it failed
+ *           FREE       EXITED   EXITED   → EXITED        exit_group, or the launcher when it finds the process dead
+ *                        └──▶ FREE       EXITED → FREE   the launcher, when the process is gone
  *
  * The gate. A process that is killed while one of its threads is in the memory manager would leave locks taken. So who
  * is about to kill (kill(2) with SIGKILL or SIGSTOP, exit_group, execve of a process with threads) sets `frozen` in the

@@ -6,17 +6,22 @@
  *
  *   S(name, x86-64 number, generic number or NONE, class, up to three buffers)
  *
- * Classes: WAIT  may block: the CPUs are given back during the call     MEM   changes the address space: followed in order, by syscall.c
- *          QUICK never blocks for long: the CPUs are kept               FORK, EXEC, EXIT, KILL  by process.c
+ * Classes: WAIT  may block: the CPUs are given back during the call
+ *          MEM   changes the address space: followed in order, by syscall.c
+ *          QUICK never blocks for long: the CPUs are kept
+ *          FORK, EXEC, EXIT, KILL  by process.c
  *          FREAD, FWRITE  read(2) or write(2) like: fd in argument 0; regular files go through the page cache
  *
- * Buffers, applied when the call succeeded: R the kernel reads it, W it writes it; n is the number of the
- * argument with the address.
- *   R_ARG(n, k) W_ARG(n, k)   as many bytes as argument k says      W_RET(n)  as many as the result says, likewise R_RET(n)
- *   R_FIX(n, b) W_FIX(n, b)   b bytes                               R_STR(n)  a string
- *   R_IOV(n) W_IOV(n)         an iovec array with argument n + 1 elements, of which the result says
- *                             how many bytes were used
- *   R_MSG(n) W_MSG(n)         a struct msghdr, likewise             W_NEW(n, k, b)  result or argument k, times b bytes
+ * Buffers, applied when the call succeeded: R the kernel reads it, W it writes it;
+ * n is the number of the argument with the address.
+ *   R_ARG(n, k) W_ARG(n, k)   as many bytes as argument k says
+ *   W_RET(n)                  as many as the result says, likewise R_RET(n)
+ *   R_FIX(n, b) W_FIX(n, b)   b bytes
+ *   R_STR(n)                  a string
+ *   R_IOV(n) W_IOV(n)         an iovec array with argument n + 1 elements, of which the result says how many bytes
+ *                             were used
+ *   R_MSG(n) W_MSG(n)         a struct msghdr, likewise
+ *   W_NEW(n, k, b)            result or argument k, times b bytes
  */
 #define NONE (-1)
 

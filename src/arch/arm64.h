@@ -7,8 +7,8 @@
  *   ┌──┬──────┬──┬──┬──┬──┬──┬───┬───┬────┬───┬──┬─────┬────────┬──┬──┬────┬──┬──┬──┬────┬────┐
  *   │  │ key  │  │PN│SD│SP│DI│UXN│PXN│cont│DBM│GP│  0  │ frame  │nG│AF│ SH │AP2 1│NS│attr│type│
  *   └──┴──────┴──┴──┴──┴──┴──┴───┴───┴────┴───┴──┴─────┴────────┴──┴──┴────┴─────┴──┴────┴────┘
- * type: bit 0 valid; bit 1: at level 1 always set (page), above it table (1) or block (0). Blocks at our levels 2
- * and 3.
+ * type: bit 0 valid; bit 1: at level 1 always set (page), above it table (1) or block (0).
+ * Blocks at our levels 2 and 3.
  *
  * Writable is DBM. A writable clean entry has AP[2] set (read-only); hardware management of the dirty state
  * (FEAT_HAFDBS) clears AP[2] at the first write, which so is the dirty bit. The software dirty bit (55) keeps that when

@@ -8,8 +8,8 @@
  * with loads.
  *
  * Levels count from the bottom: entries of level 1 map base pages. shift[n] is log2 of the bytes that one entry of
- * level n maps, shift[levels + 1] that of what a whole root table maps; so a table of level n has 2^(shift[n + 1] -
- * shift[n]) entries.
+ * level n maps, shift[levels + 1] that of what a whole root table maps; so a table of level n has
+ * 2^(shift[n + 1] - shift[n]) entries.
  *
  * Bits are masks of the entry. A mask of 0 means that the format has no such bit. Where architectures disagree in
  * polarity there are two masks, one for each polarity, of which one is 0:
@@ -22,8 +22,8 @@
  *
  * Sources: Intel SDM vol. 3A ch. 4 (tables 4-4 to 4-20); Arm ARM (DDI 0487) D8.3 "Translation table descriptor
  * formats", D8.4, D8.5; RISC-V privileged architecture, "Supervisor-Level ISA", sections Sv32 to Sv57, Svnapot, Svpbmt,
- * Svade/Svadu; for what software keeps in ignored bits and in entries that are not present, the tables in Linux's
- * documentation.
+ * Svade/Svadu; for what software keeps in ignored bits and in entries that are not present,
+ * the tables in Linux's documentation.
  */
 #ifndef QUIRE_ARCH_PT_FORMAT_H
 #define QUIRE_ARCH_PT_FORMAT_H

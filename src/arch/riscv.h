@@ -11,7 +11,9 @@
  * hardware (Svadu) in leaves.
  *
  * Software bits: 8 special, 9 soft-dirty. PROT_NONE as in Linux: V clear, bit 5 set, R set (so that a huge one is still
- * a leaf). Not present:  63..12 offset   11..7 type   6 E   5 0   4 SD   3..0 0
+ * a leaf).
+ *
+ * Not present:  63..12 offset   11..7 type   6 E   5 0   4 SD   3..0 0
  */
 #ifndef QUIRE_ARCH_RISCV_H
 #define QUIRE_ARCH_RISCV_H

@@ -22,8 +22,8 @@
  *    type   ~offset   0 0 E SD 0                   offset   0  E  SD type  0
  * The offset is inverted so that an L1TF read looks at addresses where no memory is.
  *
- * Rejected: inverting the frame of PROT_NONE entries as well, which Linux does against the same attack: nobody attacks
- * here.
+ * Rejected: inverting the frame of PROT_NONE entries as well,
+ * which Linux does against the same attack: nobody attacks here.
  */
 #ifndef QUIRE_ARCH_X86_H
 #define QUIRE_ARCH_X86_H

@@ -5,12 +5,13 @@
  * `current` are in a kernel, without a global.
  *
  * Ownership      A CPU is owned by one thread of one process at a time (machine/cpu.c: cpu_acquire(), cpu_release()).
- * So its per-CPU lists and counters need neither lock nor atomic operation: only the owner touches them. Other CPUs ask
- * for something by setting a bit in `work` (cpu_post_work()); the owner does it when it next enters or leaves the core,
- * or at the next executed block in a front end. A free CPU's work is done by whoever acquires it. Pointers       A
- * machine's region is mapped at the same address in every process, but code is not: nothing in a region points to code
- * or to host memory. Behaviours stored in a region are small ids. The one exception is `cpu->code`, which the owner
- * sets on acquiring the CPU and only the owner uses.
+ *                So its per-CPU lists and counters need neither lock nor atomic operation: only the owner touches them.
+ * Other CPUs     ask for something by setting a bit in `work` (cpu_post_work()); the owner does it when it next enters
+ *                or leaves the core, or at the next executed block in a front end. A free CPU's work is done by whoever
+ *                acquires it.
+ * Pointers       A machine's region is mapped at the same address in every process, but code is not: nothing in a
+ *                region points to code or to host memory. Behaviours stored in a region are small ids. The one
+ *                exception is `cpu->code`, which the owner sets on acquiring the CPU and only the owner uses.
  *
  * Field keys: c constant after boot · o owner only · a atomic, anyone.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Interval tree: see interval_tree.h. The usual augmented search tree (Cormen et al., "Introduction to
- * Algorithms", 14.3). */
+/* Interval tree: see interval_tree.h.
+ * The usual augmented search tree (Cormen et al., "Introduction to Algorithms", 14.3). */
 #include "base/interval_tree.h"
 
 #include "base/assert.h"

@@ -9,9 +9,11 @@
  *               \
  *             [8,40] max 40
  *
- * Invariants (interval_tree_check()): 1. the tree's own (rbtree.h); 2. start is ascending, equal ones in order of
- * insertion;
- * 3. subtree_last is the maximum; 4. start <= last.
+ * Invariants (interval_tree_check()):
+ *   1. the tree's own (rbtree.h)
+ *   2. start is ascending, equal ones in order of insertion
+ *   3. subtree_last is the maximum
+ *   4. start <= last
  * Locks: the caller's. start and last of a node may change only while it is outside of the tree.
  */
 #ifndef QUIRE_BASE_INTERVAL_TREE_H

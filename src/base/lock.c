@@ -2,22 +2,23 @@
 /*
  * The slow paths of lock.h, and the check of the rank order.
  *
- * spinlock, mutex    one word: 0 free, 1 held, 2 held and perhaps somebody sleeps (U. Drepper, "Futexes Are Tricky",
- * mutex 2).
+ * spinlock, mutex    one word: 0 free, 1 held, 2 held and perhaps somebody sleeps
+ *                    (U. Drepper, "Futexes Are Tricky", mutex 2).
  *
  *        ┌── CAS ───────────────► 1 ── exchange 0 ──► 0
  *      0 │                        │ a waiter: exchange 2
- *        └── exchange 2 ────────► 2 ── exchange 0, wake one ──► 0      (who slept takes it as 2: others may still
- * sleep)
+ *        └── exchange 2 ────────► 2 ── exchange 0, wake one ──► 0    (who slept takes it as 2: others may still sleep)
  *
  * rw_semaphore       count says who is in; sleepers all sleep on `seq`, which changes at every release that may let one
- * in. The sleeper      sleepers++ ; s = seq ; look at count and waiters_w again ; sleep while seq == s The releaser
- * count changes ; look at sleepers ; if any: seq++, wake all Both write one word and then read the other's. All four
- * accesses are sequentially consistent, so at least one of the two sees the other: either the sleeper sees the lock
- * free, or the releaser sees the sleeper and changes seq. Writers are preferred: a reader does not come in while
- * waiters_w is not 0. Rejected: pthread's locks (not freestanding, and their layout belongs to a C library: programs
- * that share a region may use different ones); a queue lock such as MCS (a waiter that the host does not run stops
- * everybody behind it).
+ *                    in.
+ *     The sleeper      sleepers++ ; s = seq ; look at count and waiters_w again ; sleep while seq == s
+ *     The releaser     count changes ; look at sleepers ; if any: seq++, wake all
+ *   Both write one word and then read the other's. All four accesses are sequentially consistent, so at least one of
+ *   the two sees the other: either the sleeper sees the lock free, or the releaser sees the sleeper and changes seq.
+ *   Writers are preferred: a reader does not come in while waiters_w is not 0.
+ *
+ * Rejected: pthread's locks (not freestanding, and their layout belongs to a C library: programs that share a region
+ * may use different ones); a queue lock such as MCS (a waiter that the host does not run stops everybody behind it).
  */
 #include "base/lock.h"
 

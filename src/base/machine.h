@@ -8,8 +8,8 @@
  *          └───────────────┴──────────────────────┴───────────────────┴──────────────────────────────┘
  *
  * What a kernel would keep in memory is allocated from RAM by the machine's own allocators; what is hardware, or the
- * model's own bookkeeping, comes from the hardware area (machine_hw_alloc()) and is not accounted to the machine. Each
- * floor defines its own part (struct phys, kmem, vm, hw) in its own header; the others only pass it on.
+ * model's own bookkeeping, comes from the hardware area (machine_hw_alloc()) and is not accounted to the machine.
+ * Each floor defines its own part (struct phys, kmem, vm, hw) in its own header; the others only pass it on.
  */
 #ifndef QUIRE_BASE_MACHINE_H
 #define QUIRE_BASE_MACHINE_H

@@ -4,8 +4,8 @@
  * only links, unlinks and keeps itself balanced.
  *
  * Inside it is a weak AVL tree (B. Haeupler, S. Sen, R. E. Tarjan, "Rank-balanced trees", ACM TALG 2015), not a
- * red-black tree: with insertions only it is an AVL tree, height at most 1.44 log2 n; with erasures never worse than 2
- * log2 n.
+ * red-black tree: with insertions only it is an AVL tree, height at most 1.44 log2 n; with erasures never worse than
+ * 2 log2 n.
  *
  *   rank       a number kept for each node; a missing child has rank -1
  *   i-child    a child whose rank is i less than its parent's

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The weak AVL tree's algorithms as inline functions with the augmentation as a parameter, so that each user gets its
- * own copy with the callback inlined (rbtree.c: without one; interval_tree.c: its maximum). Terms and invariants:
- * rbtree.h.
+ * own copy with the callback inlined (rbtree.c: without one; interval_tree.c: its maximum).
+ * Terms and invariants: rbtree.h.
  *
  * Insertion    Only promotions of ancestors and at most one (single or double) rotation:
  *
@@ -15,8 +15,9 @@
  *
  * Erasure      A node with two children first changes places with its successor. Then a leaf or unary node goes, and
  *              its place may become a 3-child of p: demote p (and the sibling, if that is a 2,2-node) and go up, or end
- * with one rotation. Summaries    are first brought up to date along the whole path; a rotation keeps the summary of
- * its subtree, so it only recomputes the nodes it turned.
+ *              with one rotation.
+ * Summaries    are first brought up to date along the whole path; a rotation keeps the summary of its subtree, so it
+ *              only recomputes the nodes it turned.
  */
 #ifndef QUIRE_BASE_RBTREE_AUGMENTED_H
 #define QUIRE_BASE_RBTREE_AUGMENTED_H

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * xarray: an array of 2^64 pointers, most of them NULL, with three marks for each entry. A radix tree with 64 slots a
- * node and the interface of Linux (Documentation/core-api/xarray.rst). Carries the page cache, swap cache and shadow
- * entries.
+ * node and the interface of Linux (Documentation/core-api/xarray.rst).
+ * Carries the page cache, swap cache and shadow entries.
  *
  * Entry        what the user stores: a pointer aligned to 4 bytes (low bits 00), or a value of 63 bits (low bit 1:
  *              xa_mk_value(), for example a shadow entry). NULL: nothing there.
  * Internal     low bits 10: a node. Small numbers with bits 10 are kept free for sibling entries of large folios.
  * Mark         a bit beside an entry (dirty, writeback, towrite). A node's bit is the OR of its child's bits, so a
- * search for a mark skips what has none. An empty place has no mark.
+ *              search for a mark skips what has none. An empty place has no mark.
  *
  *   head ──► node shift 6 ──► slot 0: node shift 0 ──► slots: entries of index 0..63
  *            count 2          slot 3: node shift 0 ──► slots: entries of index 192..255
@@ -22,14 +22,16 @@
  *
  * Locks        Writers hold xa_lock: functions with two underscores expect it held, the others take it themselves.
  * Readers      (xa_load, xa_find, xa_for_each, xa_get_mark) need no lock. They re-read `seq` after each slot: writers
- * bump it after unlinking a node and before freeing it, so an unchanged seq proves that the slot was read from a live
- * node, and anything else starts over. What they return was stored at some moment during the call; unless the caller
- * holds xa_lock it may be gone by now. Page cache users then take a reference that can fail (folio_try_get()) and load
- * again to see that the entry is still there: the memmap never goes away. Memory       A store first counts the nodes
- * it lacks, then gets them all, then changes the tree: it fails with nothing changed. xa_store() allocates with the
- * lock dropped, __xa_store() under the caller's lock: its gfp must not wait. Nodes come from cpu->code->xa_node_alloc()
- * (zeroed). Rejected     hash table (no range search, no marks); B-tree by index (a lookup costs comparisons; a page
- * cache is dense).
+ *              bump it after unlinking a node and before freeing it, so an unchanged seq proves that the slot was read
+ *              from a live node, and anything else starts over. What they return was stored at some moment during the
+ *              call; unless the caller holds xa_lock it may be gone by now. Page cache users then take a reference that
+ *              can fail (folio_try_get()) and load again to see that the entry is still there: the memmap never goes
+ *              away.
+ * Memory       A store first counts the nodes it lacks, then gets them all, then changes the tree: it fails with
+ *              nothing changed. xa_store() allocates with the lock dropped, __xa_store() under the caller's lock: its
+ *              gfp must not wait. Nodes come from cpu->code->xa_node_alloc() (zeroed).
+ * Rejected     hash table (no range search, no marks); B-tree by index (a lookup costs comparisons; a page cache is
+ *              dense).
  */
 #ifndef QUIRE_BASE_XARRAY_H
 #define QUIRE_BASE_XARRAY_H

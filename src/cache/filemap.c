@@ -7,10 +7,10 @@
  *
  * A page's way:
  *
- *   absent ─[filemap_add_folio]─▶ in the cache, locked, not up to date ─[read_folio]─▶ up to date ◀─────────┐
- *                                        │ error                                        │ [dirty_folio]      │ writeback
- *                                        ▼                                              ▼                    │ (later row)
- *   gone ◀──────────────[filemap_remove_folio: truncate, drop_caches]───────────────── dirty ────────────────┘
+ *   absent ─[filemap_add_folio]─▶ in the cache, locked, not up to date ─[read_folio]─▶ up to date ◀──────┐
+ *                                        │ error                                        │ [dirty_folio]   │ writeback
+ *                                        ▼                                              ▼                 │ (later row)
+ *   gone ◀──────────────[filemap_remove_folio: truncate, drop_caches]───────────────── dirty ─────────────┘
  *
  * References: one by the cache itself, one by each mapping, one by each LRU batch it waits in, one by each
  * caller. A lookup takes its reference without a lock: from a count that is not 0, then looks whether the page is

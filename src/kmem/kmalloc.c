@@ -6,7 +6,8 @@
  *   0                nothing: ZERO_SIZE_PTR
  *   1 .. 8192        the cache of the next size class 8 16 32 64 96 128 192   kmalloc-N, kmalloc-cg-N (__GFP_ACCOUNT),
  *                    256 512 1k 2k 4k 8k; one set per type                    kmalloc-rcl-N (__GFP_RECLAIMABLE),
- * dma-kmalloc-N 8193 .. 4 MiB    the page allocator: a compound page, PGTY_large_kmalloc
+ *                                                                             dma-kmalloc-N
+ *   8193 .. 4 MiB    the page allocator: a compound page, PGTY_large_kmalloc
  *
  * 96 and 192 keep the loss for sizes just above 64 and 128 small. kfree() finds by the page's type where memory came
  * from. Alignment: a size class is aligned to the largest power of two that divides it

@@ -3,8 +3,8 @@
  * The slab allocator's interface (Documentation/mm/slab.rst, core-api/memory-allocation.rst): caches of equal objects,
  * and kmalloc() on top. struct kmem_cache is visible because the fast paths are inline; its fields belong to src/kmem.
  *
- * Field keys: c constant after creation · o the owner of that CPU only · s slab_mutex · n the node's list_lock · a
- * atomic.
+ * Field keys: c constant after creation · o the owner of that CPU only · s slab_mutex · n the node's list_lock ·
+ *             a atomic.
  */
 #ifndef QUIRE_KMEM_SLAB_H
 #define QUIRE_KMEM_SLAB_H

@@ -4,9 +4,9 @@
  *
  * Layout of an object (calculate_sizes), as Documentation/mm/slab.rst describes the parts:
  *   object_size rounded up to a word; a word of right red zone if there was no slack; then the free pointer, if it may
- * not lie in the object: with a constructor or poison the free object's bytes have a meaning. Else it lies in the
- * middle of the object, away from the first words, which overflows of the neighbour and writes through stale pointers
- * hit most. Then two track records, then a left red zone in front and padding up to the alignment.
+ *   not lie in the object: with a constructor or poison the free object's bytes have a meaning. Else it lies in the
+ *   middle of the object, away from the first words, which overflows of the neighbour and writes through stale pointers
+ *   hit most. Then two track records, then a left red zone in front and padding up to the alignment.
  *
  * Order of a slab (calculate_order), by the rules of slab_max_order and slab_min_objects in slab.rst: the least order
  * that holds min_objects = 4 * (fls(CPUs) + 1) objects and wastes at most 1/16 of the slab; if there is none up to
@@ -17,8 +17,8 @@
  * cache of nodes are the first objects of its own slabs.
  *
  * Locks: slab_mutex guards the list of caches, refcount and object_size. It is held while a cache is created or
- * destroyed, and while a CPU flushes: so destroying may flush other CPUs' parts itself, as nobody uses the cache any
- * more.
+ * destroyed, and while a CPU flushes: so destroying may flush other CPUs' parts itself,
+ * as nobody uses the cache any more.
  */
 #include "base/errno.h"
 #include "kmem/slub_priv.h"

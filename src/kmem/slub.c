@@ -3,9 +3,10 @@
  * SLUB: allocating and freeing objects.
  *
  * Terms
- *   object   what a user gets; slab: 2^order pages cut into objects of one cache; free list: free objects linked
- * through a word in each (at s->offset); link: a slab's own list starts at an object index in its word (struct page:
- * slab_word).
+ *   object      what a user gets;
+ *   slab:       2^order pages cut into objects of one cache;
+ *   free list:  free objects linked through a word in each (at s->offset);
+ *   link:       a slab's own list starts at an object index in its word (struct page: slab_word).
  *
  *            struct kmem_cache
  *      CPU 0 ┌──────────────┐ freelist ─▶ o─▶o─▶o          (c->slab: only this CPU allocates here)
@@ -32,18 +33,20 @@
  *   new          → CPU           [take_new_slab]
  *   NODE PARTIAL → CPU           [take_node_partial]      under list_lock
  *   NODE PARTIAL → CPU PARTIAL   [take_node_partial]      under list_lock: the next ones, so that the lock is not
- * needed soon again CPU PARTIAL  → CPU           [take_cpu_partial] CPU          → FULL          [refill_own] nobody
- * freed anything meanwhile CPU          → any           [deactivate_slab]        flush, wrong node; under list_lock CPU
- * PARTIAL  → NODE PARTIAL  [unfreeze_partials]      chain full or flush; under list_lock FULL         → CPU PARTIAL
- * [free_to_slab]           the freeing CPU keeps it FULL         → NODE PARTIAL  [free_to_slab]           caches
- * without CPU partial lists; under list_lock NODE PARTIAL → freed         [free_to_slab, unfreeze_partials,
- * deactivate_slab, shrink]  under list_lock
+ *                                                         needed soon again
+ *   CPU PARTIAL  → CPU           [take_cpu_partial]
+ *   CPU          → FULL          [refill_own]             nobody freed anything meanwhile
+ *   CPU          → any           [deactivate_slab]        flush, wrong node; under list_lock
+ *   CPU PARTIAL  → NODE PARTIAL  [unfreeze_partials]      chain full or flush; under list_lock
+ *   FULL         → CPU PARTIAL   [free_to_slab]           the freeing CPU keeps it
+ *   FULL         → NODE PARTIAL  [free_to_slab]           caches without CPU partial lists; under list_lock
+ *   NODE PARTIAL → freed         [free_to_slab, unfreeze_partials, deactivate_slab, shrink]  under list_lock
  *
  * Locks
  *   The fast paths (slab.h) touch only the CPU's own line: its owner alone does, so neither lock nor atomic is needed.
  *   A slab's word changes by compare-and-swap only. Every change that puts a slab on a node's list or takes it off is
- * made with list_lock held: so "not frozen and free != 0" means "on the partial list" for whoever holds the lock. An
- * ABA change of the word does no harm: frees only push, and a taker takes the whole list.
+ *   made with list_lock held: so "not frozen and free != 0" means "on the partial list" for whoever holds the lock. An
+ *   ABA change of the word does no harm: frees only push, and a taker takes the whole list.
  *
  * Invariants (kmem_check recomputes them)
  *   S1  a slab's lists are acyclic, in bounds, and hold each free object once
@@ -54,8 +57,9 @@
  *
  * Rejected
  *   A (pointer, counters) pair under a 16-byte compare-and-swap: not lock-free in C11 on every host, unseen by thread
- * checkers, and an index of 16 bits says the same as the pointer. A lock per slab: the remote free would pay two
- * atomics. Per-CPU transaction ids: a CPU is owned, nothing interrupts or migrates its owner.
+ *   checkers, and an index of 16 bits says the same as the pointer.
+ *   A lock per slab: the remote free would pay two atomics.
+ *   Per-CPU transaction ids: a CPU is owned, nothing interrupts or migrates its owner.
  *
  * Follows Documentation/mm/slab.rst (orders, debugging) and the SLUB counters under /sys/kernel/slab
  * (Documentation/ABI).

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Caches with debug flags: every allocation and free goes this way, under the node's list_lock, and looks at the
- * object.
+ * Caches with debug flags: every allocation and free goes this way, under the node's list_lock,
+ * and looks at the object.
  *
  *   flag                        what is done                                              what is found
- *   F SLAB_CONSISTENCY_CHECKS   the slab's free list is walked at each alloc and free     double free, broken list, bad
- * pointer Z SLAB_RED_ZONE             bytes around the object: 0xbb while free, 0xcc in use     writes past either end,
- * double free P SLAB_POISON               a free object is 0x6b.., last byte 0xa5; padding is 0x5a  writes after free,
- * writes to padding U SLAB_STORE_USER           caller, CPU, pid and time of the last alloc and free      who to ask
+ *   F SLAB_CONSISTENCY_CHECKS   the slab's free list is walked at each alloc and free     double free, broken list,
+ *                                                                                         bad pointer
+ *   Z SLAB_RED_ZONE             bytes around the object: 0xbb while free, 0xcc in use     writes past either end,
+ *                                                                                         double free
+ *   P SLAB_POISON               a free object is 0x6b.., last byte 0xa5; padding is 0x5a  writes after free,
+ *                                                                                         writes to padding
+ *   U SLAB_STORE_USER           caller, CPU, pid and time of the last alloc and free      who to ask
  *
  * Byte values and letters are those of Documentation/mm/slab.rst. With a constructor the object's own bytes are not
  * poisoned: they mean something while it is free. A slab is on the partial or, when all its objects are in use, the

@@ -7,8 +7,9 @@
  *   ├pad┼ object 0 ──────────────┼ pad ┼ object 1 ──────────────┼ pad ┼ … ┤ rest
  *       └─ size ─────────────────────┘
  *
- *   object: [ left red zone | object_size bytes | red zone ][ free pointer, where not inside ][ alloc track | free
- * track ][ padding ] ^ what users hold               ^ inuse                         (only of debugged caches)
+ *   object: [ left red zone | object_size bytes | red zone ][ free pointer, where not inside ][ tracks ][ padding ]
+ *                           ^ what users hold              ^ inuse
+ *   Red zones, the two tracks (alloc, free) and padding: only of debugged caches.
  */
 #ifndef QUIRE_KMEM_SLUB_PRIV_H
 #define QUIRE_KMEM_SLUB_PRIV_H

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Machine files: sysctl.conf(5) syntax. A line is `key = value`; blank lines and lines that begin with # or ; are
- * skipped; a
- * '-' before the key (ignore errors) is not known here: a machine is wholly as described or refused.
+ * skipped; a '-' before the key (ignore errors) is not known here: a machine is wholly as described or refused.
  *
  *   [blanks] key [blanks] = [blanks] value [blanks] [# comment] newline
  *

@@ -3,18 +3,23 @@
  * The machine that is modelled when nothing is said, and the firmware map that follows from a size.
  *
  * Sysctl defaults: Documentation/admin-guide/sysctl/vm.rst and kernel.rst of 6.x kernels.
+ *
  * TLBs: Intel Golden Cove (Sapphire Rapids servers), Intel 64 and IA-32 Optimization Reference Manual, "Golden Cove
- * microarchitecture": L1 DTLB for loads 96 entries 6-way for 4K, 32 entries 4-way for 2M/4M, 8 entries for 1G; L1 ITLB
- * 256 entries 8-way for 4K, 32 entries 8-way for 2M/4M; second level 2048 entries 16-way for 4K and 2M, of which 1024
- * 8-way serve 1G. Page-walk caches: sizes are not published; 32 entries (4-way) to level-1 tables, 4 and 2 to the upper
- * ones as measured for earlier Intel cores by Barr, Cox and Rixner, "Translation caching: skip, don't walk (the page
- * table)", ISCA 2010, and by van Schaik et al., "RevAnC", EuroSec 2017. ASIDs: Linux keeps 6 per CPU
- * (TLB_NR_DYN_ASIDS).
+ * microarchitecture":
+ *   L1 DTLB       for loads 96 entries 6-way for 4K, 32 entries 4-way for 2M/4M, 8 entries for 1G
+ *   L1 ITLB       256 entries 8-way for 4K, 32 entries 8-way for 2M/4M
+ *   second level  2048 entries 16-way for 4K and 2M, of which 1024 8-way serve 1G
+ * Page-walk caches: sizes are not published; 32 entries (4-way) to level-1 tables, 4 and 2 to the upper ones as
+ * measured for earlier Intel cores by Barr, Cox and Rixner, "Translation caching: skip, don't walk (the page table)",
+ * ISCA 2010, and by van Schaik et al., "RevAnC", EuroSec 2017.
+ * ASIDs: Linux keeps 6 per CPU (TLB_NR_DYN_ASIDS).
  *
  * Firmware maps:
- *   x86   0 ... 640K RAM │ EBDA, video, ROM │ 1M ... 3G RAM │ devices │ 4G ... RAM       as QEMU's q35 and many servers
- * report arm64 1G ... RAM, riscv 2G ... RAM, as QEMU's "virt" machines have them Several nodes get equal shares in
- * address order, cut at multiples of 128 MiB.
+ *   x86    0 ... 640K RAM │ EBDA, video, ROM │ 1M ... 3G RAM │ devices │ 4G ... RAM
+ *          as QEMU's q35 and many servers report
+ *   arm64  1G ... RAM, as QEMU's "virt" machine has it
+ *   riscv  2G ... RAM, likewise
+ * Several nodes get equal shares in address order, cut at multiples of 128 MiB (small machines: 4 MiB).
  */
 #include "machine/region.h"
 

@@ -5,8 +5,8 @@
  *
  *   e820.#      "<first>-<last> <type> [node=N] [hotplug] [mirror]", as the kernel logs the firmware's map
  *   memmap      list of <size>@<start> (RAM), <size>$<start> (reserved), <size>#<start> (ACPI), <size>!<start>
- * (persistent), as the kernel's parameter of that name; the map is then exactly this list numa.cpus.# list of CPUs of
- * that node: 0-3,8
+ *               (persistent), as the kernel's parameter of that name; the map is then exactly this list
+ *   numa.cpus.# list of CPUs of that node: 0-3,8
  */
 #include "base/errno.h"
 #include "kmem/slab.h"

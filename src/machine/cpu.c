@@ -8,7 +8,8 @@
  *             cpu_release()                cpu_enter_kernel()
  *
  *   IDLE -> KERNEL   [cpu_acquire, cpu_try_acquire_id]  owner becomes the host thread; posted work is done
- *   KERNEL -> USER   [cpu_enter_user]     work done, the current task's address space loaded, its missed flushes made up for
+ *   KERNEL -> USER   [cpu_enter_user]     work done, the current task's address space loaded,
+ *                                         its missed flushes made up for
  *   USER -> KERNEL   [cpu_enter_kernel]
  *   KERNEL -> IDLE   [cpu_release]        no address space loaded; TLB entries stay under their ASID
  *   any -> IDLE      [cpu_release_dead]   the owner is gone: killed without notice

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Laying out the hardware: struct hw, and for each CPU one block with struct mmu and the arrays that its geometry asks
- * for.
+ * Laying out the hardware: struct hw, and for each CPU one block with struct mmu and the arrays
+ * that its geometry asks for.
  *
  *   hw->mmus ┌─────────┬─────┬─────┬────────┬────┬───────┬─────┬────────────┐┌─────────┬───
  *            │ mmu 0   │ l1d │ l1i │ huge.. │ l2 │ l2_1g │ pwc │ walk tags  ││ mmu 1   │ …
  *            └─────────┴─────┴─────┴────────┴────┴───────┴─────┴────────────┘└─────────┴───
  *
- * One function, mmu_layout(), walks the parts in order: with mmu NULL it only measures, so size and placement cannot
- * differ.
+ * One function, mmu_layout(), walks the parts in order: with mmu NULL it only measures,
+ * so size and placement cannot differ.
  */
 #include "machine/hw.h"
 

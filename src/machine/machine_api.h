@@ -13,8 +13,7 @@
 #include "machine/region.h"
 #include "vm/vm.h"
 
-/* -- configuration: machine/region.h has machine_config_default(); strings in, errors that name key and reason out
- * -------- */
+/* -- configuration: strings in, errors that name key and reason out (machine_config_default(): machine/region.h) --- */
 /* machine/config.h: machine_config_set(), machine_config_parse(), machine_config_validate() */
 
 /* -- life ---------------------------------------------------------------------------------------------------------- */

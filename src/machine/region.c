@@ -21,8 +21,8 @@
  * ThreadSanitizer allows only the first 512 GiB there: slots of 16 GiB from 64 GiB. A machine of more than one slot
  * takes as many as it needs: whoever finds its address taken tries the next.
  *
- * Rejected: an address chosen by mmap(). The other processes need the same one, and what is free here is not free
- * there.
+ * Rejected: an address chosen by mmap(). The other processes need the same one,
+ * and what is free here is not free there.
  */
 #include "machine/region.h"
 

@@ -2,14 +2,14 @@
 /*
  * TLB shoot-down: after page tables were changed, every CPU that may hold entries made from the old ones forgets them.
  *
- *   initiator                                     target (mm is loaded there)
- *   ─────────                                     ──────
- *   mm->tlb_gen++                                 USER    hits its TLB as it likes
- *   own entries dropped                             │ next block, system call or slow path: work bit seen
+ *   initiator                                  target (mm is loaded there)
+ *   ─────────                                  ──────
+ *   mm->tlb_gen++                              USER    hits its TLB as it likes
+ *   own entries dropped                          │ next block, system call or slow path: work bit seen
  *   for each CPU of mm->cpu_mask with mm loaded:    ▼
- *     request into its queue, work bit            takes its requests, slot.tlb_gen follows
- *   wait until none of them is inside a walk      KERNEL  uses no user entry; takes them before it returns to user
- *   tables and frames may be freed                IDLE    has no address space loaded; compares tlb_gen when it loads one
+ *     request into its queue, work bit         takes its requests, slot.tlb_gen follows
+ *   wait until none of them is inside a walk   KERNEL  uses no user entry; takes them before it returns to user
+ *   tables and frames may be freed             IDLE    has no address space loaded; compares tlb_gen when it loads one
  *
  * Generations (as Linux's arch/x86 keeps them, described in the comments that document `tlb_gen`). mm->tlb_gen counts
  * flushes; a CPU's slot says up to which its entries are good. A request carries its generation: it may be done as a

@@ -3,8 +3,8 @@
  * The hardware page-table walker.
  *
  *   walk-cache lookup, lowest level first ──▶ table ──▶ entry ──┬─ not present, right missing ──▶ WALK_FAULT
- *        (or the root)                         ▲                ├─ points to a table: set A (x86), remember it in the walk
- *                                              └────────────────┤  cache, go down
+ *        (or the root)                         ▲                ├─ points to a table: set A (x86), remember it in the
+ *                                              └────────────────┤  walk cache, go down
  *                                                               └─ leaf: set A, for a store D; done
  *
  * Rules it follows

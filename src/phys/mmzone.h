@@ -8,8 +8,8 @@
  *        │                      └── deferred[]    free MAX_PAGE_ORDER blocks whose memmap nobody has touched yet
  *        └── node_zonelists[]   the order in which an allocation looks at zones
  *
- * Field keys: c constant after boot · z zone->lock to write, readers take relaxed loads · o the CPU that owns it · s
- * sysctl setters (one at a time), readers take relaxed loads · a atomic.
+ * Field keys: c constant after boot · z zone->lock to write, readers take relaxed loads · o the CPU that owns it ·
+ *             s sysctl setters (one at a time), readers take relaxed loads · a atomic.
  */
 #ifndef QUIRE_PHYS_MMZONE_H
 #define QUIRE_PHYS_MMZONE_H

@@ -2,7 +2,7 @@
 /*
  * The page allocator: what alloc_pages() and __free_pages() do.
  *
- *   __alloc_pages ─┬─ fast: order 0, first zone, above its high watermark, this CPU's list not empty      (no lock, no loop)
+ *   __alloc_pages ─┬─ fast: order 0, first zone, above its high watermark, this CPU's list not empty   (no lock, no loop)
  *                  ├─ get_page_from_freelist(): each zone of the zonelist in order
  *                  │      cpuset → dirty limit → fragmentation → watermarks → node reclaim → rmqueue
  *                  └─ alloc_pages_slowpath(): alloc_slow.c
@@ -382,9 +382,7 @@ struct page *get_page_from_freelist(struct cpu *cpu, gfp_t gfp, unsigned int ord
     }
 }
 
-/*
- * Rather use the DMA32 zone than fragment NORMAL: only where DMA32 is the next zone of the same node.
- */
+/* Rather use the DMA32 zone than fragment NORMAL: only where DMA32 is the next zone of the same node. */
 static u32 alloc_flags_nofragment(const struct zone *zone, gfp_t gfp)
 {
     u32 flags = gfp & __GFP_KSWAPD_RECLAIM ? ALLOC_KSWAPD : 0;

@@ -4,7 +4,7 @@
  *
  *   free pages of a zone
  *     high   kswapd stops            low + distance
- *     low    kswapd is woken         min + distance      distance = max(min / 4, managed * watermark_scale_factor / 10000)
+ *     low    kswapd is woken         min + distance   distance = max(min / 4, managed * watermark_scale_factor / 10000)
  *     min    direct reclaim          share of min_free_kbytes by managed pages
  *     0      only with reserves
  *

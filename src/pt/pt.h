@@ -96,8 +96,8 @@ struct pt_root {
 };
 
 /*
- * The following are inline in pt/pt_inline.h, included below; all take the format first (walks: the machine, then the
- * format).
+ * The following are inline in pt/pt_inline.h, included below;
+ * all take the format first (walks: the machine, then the format).
  *
  * geometry     u32 pt_shift(fmt, level)                log2 bytes that one entry of `level` maps (12 at level 1)
  *              u64 pt_size(fmt, level), pt_mask(fmt, level), pt_nr_pages(fmt, level)
@@ -113,31 +113,40 @@ struct pt_root {
  *              struct pt_table pt_table_of(m, fmt, pte value, level of the entry)
  *              pte_t pt_read(fmt, entry)               one untorn load
  *              struct pt_entry pt_walk(m, fmt, root, va, level, &value)   lowest existing entry of level >= `level`
- * values       bool pte_none, pte_present (or PROT_NONE), pte_hw_present, pte_protnone, pte_leaf(fmt, level, pte),
- * pte_table(same), pte_bad(same); pte_read, pte_write, pte_exec, pte_user, pte_young, pte_dirty, pte_soft_dirty,
- * pte_special, pte_global, u32 pte_pkey pfn_t pte_pfn(fmt, level, pte)          huge: the first frame pte_t mk_pte(fmt,
- * level, pfn, pgprot)   a leaf;  mk_table_pte(fmt, level, pfn of the table) pte_t pte_mkwrite, pte_wrprotect,
- * pte_mkdirty, pte_mkclean, pte_mkyoung, pte_mkold, pte_mksoft_dirty, pte_clear_soft_dirty, pte_mkspecial pte_t
- * pte_modify(fmt, level, pte, pgprot)  new rights, keeps frame, accessed, dirty, special, soft-dirty, caching pgprot_t
- * pte_pgprot(fmt, level, pte) non-present: pte_t mk_swap_pte(fmt, type, offset), bool pte_is_swap, u32/u64
- * pte_swap_type/offset (type 5 bits; migration and other special entries use high types, as in Linux);
- *                           pte_swp_{mkexclusive,clear_exclusive,exclusive,mksoft_dirty,clear_soft_dirty,soft_dirty}
+ * values       bool pte_none, pte_present (or PROT_NONE), pte_hw_present, pte_protnone,
+ *                   pte_leaf(fmt, level, pte), pte_table(same), pte_bad(same);
+ *                   pte_read, pte_write, pte_exec, pte_user, pte_young, pte_dirty, pte_soft_dirty, pte_special,
+ *                   pte_global
+ *              u32 pte_pkey
+ *              pfn_t pte_pfn(fmt, level, pte)          huge: the first frame
+ *              pte_t mk_pte(fmt, level, pfn, pgprot)   a leaf;  mk_table_pte(fmt, level, pfn of the table)
+ *              pte_t pte_mkwrite, pte_wrprotect, pte_mkdirty, pte_mkclean, pte_mkyoung, pte_mkold,
+ *                    pte_mksoft_dirty, pte_clear_soft_dirty, pte_mkspecial
+ *              pte_t pte_modify(fmt, level, pte, pgprot)   new rights, keeps frame, accessed, dirty, special,
+ *                                                      soft-dirty, caching
+ *              pgprot_t pte_pgprot(fmt, level, pte)
+ * non-present  pte_t mk_swap_pte(fmt, type, offset), bool pte_is_swap, u32 pte_swap_type, u64 pte_swap_offset
+ *                    (type 5 bits; migration and other special entries use high types, as in Linux)
+ *              pte_swp_{mkexclusive,clear_exclusive,exclusive,mksoft_dirty,clear_soft_dirty,soft_dirty}
  * changes      void set_pte_at(fmt, entry, pte)        from none, or by the lock holder when not present to hardware
  *              pte_t ptep_get_and_clear(fmt, entry)
  *              bool ptep_cmpxchg(fmt, entry, pte_t *old, pte_t new)
  *              bool ptep_test_and_clear_young, ptep_test_and_clear_dirty;  void ptep_set_wrprotect(fmt, entry)
  *              bool ptep_set_access_flags(fmt, entry, pte)   add young/dirty/write; true if anything changed
  * hardware     u32 pte_hw_rights(fmt, level, pte)      PT_READ|WRITE|EXEC|USER the entry grants; AND them over the walk
- *              bool ptep_hw_use(fmt, entry, seen, PT_HW_TABLE | PT_HW_READ | PT_HW_WRITE)   set accessed and dirty as
- * the walker does; false: the entry changed, walk again dispatch     PT_DISPATCH(fmt, fn, args...)           fn(the
- * constant format, args...): fn must be always inlined
+ *              bool ptep_hw_use(fmt, entry, seen, one of PT_HW_TABLE, PT_HW_READ, PT_HW_WRITE)
+ *                                                      set accessed and dirty as the walker does; false: the entry
+ *                                                      changed, walk again
+ * dispatch     PT_DISPATCH(fmt, fn, args...)           fn(the constant format, args...): fn must be always inlined
  */
 #include "pt/pt_inline.h"
 
 /*
  * Call fn once for the format with the format as a constant, so that fn, which must be always inline, is compiled for
- * each: static PT_FN u64 walk_fmt(fmt_t fmt, struct cpu *cpu, va_t va); u64 walk(...) { return PT_DISPATCH(fmt,
- * walk_fmt, cpu, va); } Rest of the formats: the same code with the format as a variable.
+ * each:
+ *     static PT_FN u64 walk_fmt(fmt_t fmt, struct cpu *cpu, va_t va);
+ *     u64 walk(...) { return PT_DISPATCH(fmt, walk_fmt, cpu, va); }
+ * Rest of the formats: the same code with the format as a variable.
  */
 #define PT_DISPATCH(fmt, fn, ...)                                                                                      \
     ((fmt)->id == PT_X86_64_4L    ? fn(&pt_x86_64_4l, __VA_ARGS__)                                                     \

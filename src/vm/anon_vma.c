@@ -151,9 +151,7 @@ static struct anon_vma *find_mergeable_anon_vma(struct vm_area_struct *vma)
     return near ? reusable_anon_vma(near, near, vma) : NULL;
 }
 
-/*
- * Make vma ready to hold anonymous pages. mmap_lock held (read is enough). -ENOMEM changes nothing.
- */
+/* Make vma ready to hold anonymous pages. mmap_lock held (read is enough). -ENOMEM changes nothing. */
 int anon_vma_prepare(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYSIS
 {
     struct mm *mm = vma->vm_mm;
@@ -240,9 +238,7 @@ fail:
     return -ENOMEM;
 }
 
-/*
- * Fork: `vma` is the child's copy of `pvma`. -ENOMEM leaves vma in no anon_vma.
- */
+/* Fork: `vma` is the child's copy of `pvma`. -ENOMEM leaves vma in no anon_vma. */
 int anon_vma_fork(struct cpu *cpu, struct vm_area_struct *vma, struct vm_area_struct *pvma) NO_LOCK_ANALYSIS
 {
     struct anon_vma_chain *avc;

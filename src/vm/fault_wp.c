@@ -6,7 +6,7 @@
  *   private mapping:
  *     zero page           ─▶ a new zeroed page
  *     file page           ─▶ a copy
- *     anonymous, ours     ─▶ kept: PG_anon_exclusive, or no reference but this entry's (the other side of a fork is gone)
+ *     anonymous, ours     ─▶ kept: PG_anon_exclusive, or no reference but this entry's (the fork's other side is gone)
  *     anonymous, shared   ─▶ a copy
  *
  * Why references and not _mapcount decide "ours": a reference without a mapping (a get_user_pages() user, a page cache,
@@ -79,9 +79,7 @@ static void wp_replace_page(struct cpu *cpu, struct vm_fault *vmf, struct folio 
         folio_remove_rmap_pte(cpu, old, &old->page, vma);
 }
 
-/*
- * Copy and replace. `old` (NULL: the zero page) carries a reference of ours, which is dropped here. No lock held.
- */
+/* Copy and replace. `old` (NULL: the zero page) carries a reference of ours, which is dropped here. No lock held. */
 static vm_fault_t wp_page_copy(struct cpu *cpu, struct vm_fault *vmf, struct folio *old)
 {
     const struct pt_format *fmt = pt_format_of(cpu->m);

@@ -6,7 +6,8 @@
  *                              VM_DONTCOPY    left out, taken off total_vm
  *                              VM_WIPEONFORK  copied without pages and without anon_vma: the child reads zeroes
  *                              else           copied, entered in the parent's anon_vmas and the file's tree, entries
- * copied ─▶ task_create
+ *                                             copied
+ *                ─▶ task_create
  *
  * Failure at any step: the child's mm is torn down like that of an exiting process, which undoes everything; the parent
  * keeps only write-protected entries, which its next write repairs.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fork's part in the page tables: the child gets the parent's entries, and what is private becomes copy-on-write in
- * both.
+ * fork's part in the page tables: the child gets the parent's entries,
+ * and what is private becomes copy-on-write in both.
  *
  *      before            after, private writable        after, shared
  *   parent ──rw──▶ page    parent ──r──▶ page ◀──r── child   parent ──rw──▶ page ◀──rw── child (clean, old)
@@ -15,9 +15,9 @@
  * here.
  *
  * Locks. Both mmap_locks for writing; the child's page-table lock, then the parent's (subclass 1). The caller flushes
- * the parent's TLB entries when everything is copied. Rejected: sharing whole tables between parent and child until a
- * write (saves time for children that exec; no kernel does it yet, and counters of later Linux versions would not
- * agree).
+ * the parent's TLB entries when everything is copied.
+ * Rejected: sharing whole tables between parent and child until a write (saves time for children that exec; no kernel
+ * does it yet, and counters of later Linux versions would not agree).
  */
 #include "vm/fork.h"
 

@@ -3,9 +3,9 @@
  * The types of an address space: struct mm, struct vm_area_struct, struct anon_vma, struct address_space, struct file,
  * struct vm_fault. One header because they point at each other; the functions are in the headers named behind each.
  *
- * Field keys: c constant after creation · m mmap_lock (write to change, read to look) · p
- * page-table lock of the table ·
- *             r anon_vma root rwsem or i_mmap_rwsem · i i_pages lock · f the folio lock · a atomic.
+ * Field keys: c constant after creation · m mmap_lock (write to change, read to look) ·
+ *             p page-table lock of the table · r anon_vma root rwsem or i_mmap_rwsem · i i_pages lock ·
+ *             f the folio lock · a atomic.
  */
 #ifndef QUIRE_VM_MM_TYPES_H
 #define QUIRE_VM_MM_TYPES_H
@@ -71,7 +71,8 @@ struct mm {
 
     struct pt_roots pt;    /* c */
     struct vma_index vmas; /* m */
-    u64 vmacache_seqnum; /* m: bumped whenever a VMA leaves the index or changes its range; values are never shared with another mm */
+    /* m: bumped whenever a VMA leaves the index or changes its range; values are never shared with another mm */
+    u64 vmacache_seqnum;
     u32 map_count;       /* m */
     u16 asid_hint;       /* machine: ASID context, see machine/asid.h */
     u64 ctx_id;          /* c: unique, never reused, not 0: what a TLB tag means */

@@ -2,8 +2,11 @@
 /*
  * mremap's part in the page tables: the entries of one range move to another, the pages stay where they are.
  *
- *   old  ········|a b - c|·····            a step covers what lies in one table on both sides; where both sides are a whole
- *   new  ····|- - - -|····    ─▶ a b - c   table and the new side has none, the table itself is hung over (one store for 512)
+ *   old  ········|a b - c|·····
+ *   new  ····|- - - -|····    ─▶ a b - c
+ *
+ * A step covers what lies in one table on both sides; where both sides are a whole table and the new side has none,
+ * the table itself is hung over (one store for 512).
  *
  * Page offsets do not change: the new VMA's vm_pgoff is such that every page keeps its index. So rmap
  * finds a page through the new VMA after the move and through the old one before; during it the locks of

@@ -3,7 +3,8 @@
  * mprotect(2): rights of a range, VMA by VMA.
  *
  *   for each VMA of the range (no hole allowed)
- *      rights within VM_MAY* ─▶ limits and commit charge ─▶ merge or cut (vma_modify) ─▶ flags ─▶ entries (change_protection)
+ *      rights within VM_MAY* ─▶ limits and commit charge ─▶ merge or cut (vma_modify) ─▶ flags
+ *      ─▶ entries (change_protection)
  *
  * Each VMA is one step: it is done or it is not. A range whose third VMA fails has its first two changed, as the
  * manual page says of holes.

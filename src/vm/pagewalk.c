@@ -13,10 +13,10 @@
  *                        └─ entry[1] for every entry of a level-1 table, empty ones too, with the table's lock held
  *
  * W1  The mmap_lock is held by the caller, so no table disappears; levels 2 and above are read without a lock: a
- * callback that needs the entry to stay takes pt_lockptr() and looks again. W2  A huge leaf is shown to its level's
- * callback and not descended into: it is not split here. W3  A callback may put a table where none was, or take a huge
- * leaf apart: it sets walk->again, and the entry is read and shown anew. Without walk->again, an entry that is a table
- * after the callback is descended into.
+ *     callback that needs the entry to stay takes pt_lockptr() and looks again.
+ * W2  A huge leaf is shown to its level's callback and not descended into: it is not split here.
+ * W3  A callback may put a table where none was, or take a huge leaf apart: it sets walk->again, and the entry is read
+ *     and shown anew. Without walk->again, an entry that is a table after the callback is descended into.
  *
  * follow_page() answers what get_user_pages() asks of the tables; it never faults. vm_normal_page() says which entries
  * have a struct page that is counted: not the special ones (VM_PFNMAP, VM_MIXEDMAP's raw frames) and not the zero page.

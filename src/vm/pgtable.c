@@ -8,16 +8,19 @@
  *   mm->pt.root ─▶ page: pt_mm, pt_level 4, pt_va 0, pt_nr_entries 2
  *                    │            │
  *                    ▼            ▼
- *                  level 3      level 3 ...         a table exists from the first fault in its range (pt_alloc_entry)
- *                    ▼                              until the last VMA in its range goes (free_pgtables); the root
- * tables level 2                          live as long as the mm (pgd_alloc, pgd_free) ▼ level 1: pt_nr_entries 0
+ *                  level 3      level 3 ...       a table exists from the first fault in its range (pt_alloc_entry)
+ *                    ▼                            until the last VMA in its range goes (free_pgtables); the root tables
+ *                  level 2                        live as long as the mm (pgd_alloc, pgd_free)
+ *                    ▼
+ *                  level 1: pt_nr_entries 0
  *
  * Invariants (checked by mm_pgtables_check)
  *   P1  A table's page has type PGTY_table, one reference, the mm, level and address of the place it hangs at.
  *   P2  pt_nr_entries equals the number of entries that point to tables; nobody else counts them, and level 1 has none.
- * (Counting the used entries of level 1 too would cost each PTE change a line that it does not always have; emptiness
- * of a level-1 table is known by its VMAs instead, P5.) P3  mm->pgtables_bytes counts the tables of levels 1 to 3 below
- * the root, as Linux does (VmPTE of /proc/PID/status); NR_PAGETABLE counts all of them, the roots too (as since 6.16).
+ *       (Counting the used entries of level 1 too would cost each PTE change a line that it does not always have;
+ *       emptiness of a level-1 table is known by its VMAs instead, P5.)
+ *   P3  mm->pgtables_bytes counts the tables of levels 1 to 3 below the root, as Linux does (VmPTE of
+ *       /proc/PID/status); NR_PAGETABLE counts all of them, the roots too (as since 6.16).
  *   P4  Every present entry is one that the hardware accepts: no reserved bit, no leaf where the format has none.
  *   P5  Each table but the roots has a VMA in its range: no table survives its last VMA.
  *   P6  Leaves lie in VMAs only.
@@ -28,7 +31,7 @@
  * it, after it was cleared; readers need no lock to descend: whoever descends holds the mmap_lock or, through the
  * reverse mapping, a VMA in its tree. free_pgtables() runs after the VMAs have left index and trees, so nobody can be
  * on the way down; other CPUs' hardware walkers are made to let go by the TLB flush, and only then are the pages freed.
- *   Two locks of level 1 together: the second with spin_lock_nested(..., 1).
+ * Two locks of level 1 together: the second with spin_lock_nested(..., 1).
  *
  * Rejected: a cmpxchg instead of the lock when linking in (a huge leaf that is being split or collapsed needs the lock
  * held against it); freeing tables as soon as they are empty (Linux does not, munmap's range decides; a counter per PTE

@@ -7,7 +7,8 @@
  * that is dirty already, so its owner knows), the entry is made writable here and the fault is saved.
  *
  * Locks. mmap_lock for writing; page-table locks one after another. The TLBs are flushed before return: nobody keeps
- * old rights. Follows mprotect(2); the write upgrade is that of 6.x kernels (MM_CP_TRY_CHANGE_WRITABLE).
+ * old rights.
+ * Follows mprotect(2); the write upgrade is that of 6.x kernels (MM_CP_TRY_CHANGE_WRITABLE).
  */
 #include "vm/vm.h"
 

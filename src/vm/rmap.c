@@ -10,8 +10,8 @@
  *   folio ── mapping ─▶ anon_vma ── rb_root ─▶ avc ─▶ vma ─▶ mm ─▶ entry of vma_address(vma, index)
  *     └───── mapping ─▶ address_space ── i_mmap ─▶ vma ─▶ …
  *
- * _mapcount counts the entries (R2), so the walk may find fewer VMAs than it visits, and never more entries than
- * _mapcount.
+ * _mapcount counts the entries (R2), so the walk may find fewer VMAs than it visits,
+ * and never more entries than _mapcount.
  *
  * PG_anon_exclusive says that this page belongs to the one entry that maps it: a write fault may keep it. Set by
  * the fault that made the page, cleared by fork, set again by a write fault that finds itself the only user.
@@ -24,7 +24,7 @@
  *   RM2 NR_ANON_MAPPED / NR_FILE_MAPPED = anonymous / file pages with at least one entry.
  *   RM3 an exclusive page has exactly one entry.
  *   RM4 a mapped anonymous page's VMA has an avc to the page's anon_vma, and the page's index is the VMA's offset of
- * the address.
+ *       the address.
  *
  * Follows Documentation/mm/transhuge.rst (mapcount rules) and the comments on PG_anon_exclusive in the 5.19 release
  * notes' papers.

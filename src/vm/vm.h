@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The address-space floor's interface: what src/cache, src/machine, front ends and tests call.
- * One file per operation: vma.c vma_index.c mmap.c munmap.c mprotect.c mremap.c brk.c unmapped_area.c ·
- * fault.c (outline), anon.c, file fault and COW in fault_file.c, wp.c · fork.c exec.c exit.c mm.c ·
- * rmap.c · pgtable.c pagewalk.c.
+ * One file per operation:
+ *   VMAs         vma.c vma_index.c vma_merge.c vma_account.c
+ *   calls        mmap.c munmap.c mprotect.c mremap.c brk.c madvise.c unmapped_area.c stack.c
+ *   faults       fault.c (outline) fault_anon.c fault_file.c fault_wp.c
+ *   processes    fork.c fork_pte.c exec.c exit.c mm.c
+ *   pages        rmap.c anon_vma.c zap.c
+ *   tables       pgtable.c pagewalk.c pte_protect.c move_page_tables.c ptdump.c
  */
 #ifndef QUIRE_VM_VM_H
 #define QUIRE_VM_VM_H

@@ -184,8 +184,8 @@ struct vm_area_struct *find_vma_prev(struct cpu *cpu, struct mm *mm, va_t addr, 
 
 /*
  * What entries of a mapping with these flags allow at first. A private mapping's never allow writing: that write is a
- * fault, which decides about copying. Any access implies reading, for
- * the entries cannot say otherwise (arm64: without EPAN); but riscv's have X alone.
+ * fault, which decides about copying. Any access implies reading, for the entries cannot say otherwise (arm64: without
+ * EPAN); but riscv's have X alone.
  */
 pgprot_t vm_get_page_prot(const struct machine *m, vm_flags_t f)
 {

@@ -5,17 +5,17 @@
  * Terms
  *   entry   what a slot of a node holds: at a leaf (level 0) a VMA, above it a child node.
  *   end     of an entry: vm_end of the VMA, or of the last VMA below the child. Ends ascend, so they are the search
- * keys, and a lookup of "the first VMA that ends after addr" never reads a VMA before it returns one. gap     of a VMA:
- * the bytes free between its neighbour below (or 0) and its vm_start; of a child: the largest gap below it. The room
- * above the last VMA is in no node: the search looks at it last (or first).
+ *           keys, and a lookup of "the first VMA that ends after addr" never reads a VMA before it returns one.
+ *   gap     of a VMA: the bytes free between its neighbour below (or 0) and its vm_start; of a child: the largest gap
+ *           below it. The room above the last VMA is in no node: the search looks at it last (or first).
  *
  *                       ┌ end  0x5000     0x20000 ┐
  *      level 1          │ gap  0x1000      0x8000 │
  *                       └──│────────────────│─────┘
  *          ┌ end 0x2000  0x5000 ┐   ┌ end 0xd000  0x20000 ┐
- *      0   │ gap 0x1000  0x1000 │   │ gap 0x7000   0x8000 │        VMAs [1000,2000) [3000,5000) [c000,d000)
- * [15000,20000) └──────│─────────│───┘   └──────│─────────│────┘ A ◀─────▶ B ◀──────────▶ C ◀─────▶ D              and
- * a list through vm_next, vm_prev
+ *      0   │ gap 0x1000  0x1000 │   │ gap 0x7000   0x8000 │     VMAs [1000,2000) [3000,5000) [c000,d000) [15000,20000)
+ *          └──────│─────────│───┘   └──────│─────────│────┘
+ *                 A ◀─────▶ B ◀──────────▶ C ◀─────▶ D           and a list through vm_next, vm_prev
  *
  * Why this structure. A red-black tree with a gap in each node (kernels up to 6.0) reads two cache lines of a different
  * VMA for each of its 17 levels at 100,000 VMAs; most miss. Nodes of 20 slots need 4 or 5 levels, each of three
@@ -33,15 +33,16 @@
  * Invariants (vma_index_check)
  *   I1  all leaves have level 0, the root has level height - 1.
  *   I2  every node but the root has MIN_SLOTS..SLOTS entries, an inner root at least 2, a leaf root at least 1: so the
- * height is at most log3(n) + 1 and MAX_HEIGHT is out of reach of 2^32 VMAs. I3  ends ascend, also across nodes; an
- * entry's end is that of the last VMA below it; unused slots hold ~0 and NULL. I4  a leaf's gaps are vm_start - vm_end
- * of the neighbour below; a child's is the largest below it; unused slots hold 0. I5  the list through vm_next and
- * vm_prev is the leaves' order, first and last are its ends.
+ *       height is at most log3(n) + 1 and MAX_HEIGHT is out of reach of 2^32 VMAs.
+ *   I3  ends ascend, also across nodes; an entry's end is that of the last VMA below it; unused slots hold ~0 and NULL.
+ *   I4  a leaf's gaps are vm_start - vm_end of the neighbour below; a child's is the largest below it; unused slots
+ *       hold 0.
+ *   I5  the list through vm_next and vm_prev is the leaves' order, first and last are its ends.
  *   I6  the finger, if there is one, is the way to its leaf, whose entries begin after finger_low.
  *
  * Failure   Only vma_index_prealloc() allocates. It puts as many nodes in the reserve as the insertions that follow may
- * need in the worst case (each level splits, and the root), and never counts on what is free in a node now. Locks None
- * of its own: the mmap_lock of the mm.
+ *           need in the worst case (each level splits, and the root), and never counts on what is free in a node now.
+ * Locks     None of its own: the mmap_lock of the mm.
  */
 #include "vm/vma_index.h"
 
@@ -186,8 +187,8 @@ static __cold int reserve_fill(struct cpu *cpu, struct vma_index *x, u32 want)
 
 /*
  * One insertion splits at most every node of its way and adds a root: height + 1 nodes. A second may take another way
- * through a tree that is one level higher, but then the first has added the root, which two ways share and which has
- * room.
+ * through a tree that is one level higher, but then the first has added the root,
+ * which two ways share and which has room.
  */
 int vma_index_prealloc(struct cpu *cpu, struct vma_index *x, u32 nr)
 {
@@ -199,8 +200,8 @@ int vma_index_prealloc(struct cpu *cpu, struct vma_index *x, u32 nr)
 /* -- paths --------------------------------------------------------------------------------------------------------- */
 
 /*
- * The way to the first entry that ends after addr. Behind all VMAs: the way to the last leaf, slot nr there. False
- * then.
+ * The way to the first entry that ends after addr.
+ * Behind all VMAs: the way to the last leaf, slot nr there. False then.
  */
 static bool path_find(const struct vma_index *x, va_t addr, struct vma_path *p)
 {

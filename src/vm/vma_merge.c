@@ -14,8 +14,8 @@
  *
  * Two can be one when flags (but VM_SOFTDIRTY), file, offset, ops and name agree, none is special (VM_SPECIAL), and the
  * anon_vmas are compatible:
- *   the same;  or one VMA has none yet, and the other has one only (list_is_singular): it was not
- *              inherited by a fork. A VMA with
+ *   the same;
+ *   or one VMA has none yet, and the other has one only (list_is_singular): it was not inherited by a fork. A VMA with
  *   inherited anon_vmas must not grow, or more and more pages would have to be looked for in the parent's anon_vma.
  * A VMA that would vanish must have no ops->close.
  *

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Encodings bit by bit against the manuals. Every expected value was put together by hand from the tables named beside
- * it, not from the constants of src/arch: this file includes none of them by name. SDM   Intel SDM vol. 3A, chapter 4
- * ARM   Arm ARM DDI 0487, D8.3 (descriptors), D8.4 (permissions), D8.5 (AF, DBM) PRIV  RISC-V privileged architecture,
- * Supervisor level, "Sv39: page table entry" and Svpbmt LINUX what Linux keeps in bits that the hardware leaves to
- * software
+ * it, not from the constants of src/arch: this file includes none of them by name.
+ *   SDM   Intel SDM vol. 3A, chapter 4
+ *   ARM   Arm ARM DDI 0487, D8.3 (descriptors), D8.4 (permissions), D8.5 (AF, DBM)
+ *   PRIV  RISC-V privileged architecture, Supervisor level, "Sv39: page table entry" and Svpbmt
+ *   LINUX what Linux keeps in bits that the hardware leaves to software
  */
 #include "tests/unit/pt/pt_model.h"
 

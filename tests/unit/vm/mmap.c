@@ -4,8 +4,8 @@
  * pictures, every allocation failing once, limits, layout. tests/oracle/mmap_oracle.c compares with the kernel at
  * random; here is what it cannot reach.
  *
- * Pictures: one character per page of an arena. '.' hole · n PROT_NONE · r read · w read and write · x read and execute
- * · s shared anonymous, read and write. A capital begins a VMA.
+ * Pictures: one character per page of an arena. '.' hole · n PROT_NONE · r read · w read and write ·
+ * x read and execute · s shared anonymous, read and write. A capital begins a VMA.
  */
 #include <time.h>
 

@@ -4,8 +4,8 @@
  *
  * An architecture is such a description and nothing else: x86.h, arm64.h and riscv.h hold one `static const` object for
  * each format, and the encoders of pt/pt_inline.h are written once over it. A caller that passes the address of one of
- * these objects gets straight code: the compiler sees every field. One that passes pt_format_of(m) gets the same code
- * with loads.
+ * these objects gets straight code: the compiler sees every field. One that passes
+ * pt_format_of(m) gets the same code with loads.
  *
  * Levels count from the bottom: entries of level 1 map base pages. shift[n] is log2 of the bytes that one entry of
  * level n maps, shift[levels + 1] that of what a whole root table maps; so a table of level n has

@@ -10,8 +10,8 @@
  * bits of a huge leaf's PPN must be 0. W without R is reserved. Svpbmt: 1 non-cacheable, 2 I/O. A and D are set by
  * hardware (Svadu) in leaves.
  *
- * Software bits: 8 special, 9 soft-dirty. PROT_NONE as in Linux: V clear, bit 5 set, R set (so that a huge one is still
- * a leaf).
+ * Software bits: 8 special, 9 soft-dirty. PROT_NONE as in Linux: V clear, bit 5 set, R set
+ * (so that a huge one is still a leaf).
  *
  * Not present:  63..12 offset   11..7 type   6 E   5 0   4 SD   3..0 0
  */

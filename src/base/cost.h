@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The cost model's constants: name, default, what the time is booked under, and where the figure comes from. Settable
- * as `cost.<name> = <ns>` (fractions allowed). Kept in picoseconds. The defaults describe a current x86-64 server at
- * about 3 GHz.
+ * as `cost.<name> = <ns>` (fractions allowed). Kept in picoseconds.
+ * The defaults describe a current x86-64 server at about 3 GHz.
  *
  * charge(cpu, COST_x) advances the CPU's clock and books the time under the constant's cause.
  */

@@ -9,8 +9,8 @@
  *      0 │                        │ a waiter: exchange 2
  *        └── exchange 2 ────────► 2 ── exchange 0, wake one ──► 0    (who slept takes it as 2: others may still sleep)
  *
- * rw_semaphore       count says who is in; sleepers all sleep on `seq`, which changes at every release that may let one
- *                    in.
+ * rw_semaphore       count says who is in; sleepers all sleep on `seq`, which changes at every release that
+ *                    may let one in.
  *     The sleeper      sleepers++ ; s = seq ; look at count and waiters_w again ; sleep while seq == s
  *     The releaser     count changes ; look at sleepers ; if any: seq++, wake all
  *   Both write one word and then read the other's. All four accesses are sequentially consistent, so at least one of

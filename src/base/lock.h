@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Locks that work between threads and between processes that share a machine's region: each is one futex word, with no
- * pointer in it. Zero-initialised memory is an unlocked lock of rank 0 (unranked); spin_lock_init() and friends give
- * the rank.
+ * pointer in it. Zero-initialised memory is an unlocked lock of rank 0 (unranked); spin_lock_init() and friends
+ * give the rank.
  *
  * spinlock_t     short critical sections. Spins a little, then sleeps: the host may have fewer processors than the
  *                machine.

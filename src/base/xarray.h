@@ -30,8 +30,8 @@
  * Memory       A store first counts the nodes it lacks, then gets them all, then changes the tree: it fails with
  *              nothing changed. xa_store() allocates with the lock dropped, __xa_store() under the caller's lock: its
  *              gfp must not wait. Nodes come from cpu->code->xa_node_alloc() (zeroed).
- * Rejected     hash table (no range search, no marks); B-tree by index (a lookup costs comparisons; a page cache is
- *              dense).
+ * Rejected     hash table (no range search, no marks);
+ *              B-tree by index (a lookup costs comparisons; a page cache is dense).
  */
 #ifndef QUIRE_BASE_XARRAY_H
 #define QUIRE_BASE_XARRAY_H

@@ -6,7 +6,7 @@
  *   ─────────                                  ──────
  *   mm->tlb_gen++                              USER    hits its TLB as it likes
  *   own entries dropped                          │ next block, system call or slow path: work bit seen
- *   for each CPU of mm->cpu_mask with mm loaded:    ▼
+ *   for each CPU of mm->cpu_mask with mm loaded: ▼
  *     request into its queue, work bit         takes its requests, slot.tlb_gen follows
  *   wait until none of them is inside a walk   KERNEL  uses no user entry; takes them before it returns to user
  *   tables and frames may be freed             IDLE    has no address space loaded; compares tlb_gen when it loads one

@@ -2,7 +2,7 @@
 /*
  * The page allocator: what alloc_pages() and __free_pages() do.
  *
- *   __alloc_pages ─┬─ fast: order 0, first zone, above its high watermark, this CPU's list not empty   (no lock, no loop)
+ *   __alloc_pages ─┬─ fast: order 0, first zone, above its high watermark, this CPU's list not empty (no lock, no loop)
  *                  ├─ get_page_from_freelist(): each zone of the zonelist in order
  *                  │      cpuset → dirty limit → fragmentation → watermarks → node reclaim → rmqueue
  *                  └─ alloc_pages_slowpath(): alloc_slow.c

@@ -7,12 +7,12 @@
  *   parent ──rw──▶ page    parent ──r──▶ page ◀──r── child   parent ──rw──▶ page ◀──rw── child (clean, old)
  *
  * Which VMAs. Only those that can hold pages the child could not find again by faulting: with an anon_vma, or without
- * a page behind the entry. A file mapping without anonymous pages is left out: its pages come from the page cache on
- * demand.
+ * a page behind the entry. A file mapping without anonymous pages is left out: its pages come from
+ * the page cache on demand.
  *
  * Speed. A page costs one atomic operation for its counts, one for PG_anon_exclusive the first time, and an update of
- * the parent's entry. That update need not be atomic where no other CPU can walk the parent's tables: one user, who is
- * here.
+ * the parent's entry. That update need not be atomic where no other CPU can walk the parent's tables:
+ * one user, who is here.
  *
  * Locks. Both mmap_locks for writing; the child's page-table lock, then the parent's (subclass 1). The caller flushes
  * the parent's TLB entries when everything is copied.

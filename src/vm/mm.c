@@ -3,8 +3,8 @@
  * Life of address spaces and tasks.
  *
  * Terms. mm_users counts those who run in the address space (tasks); with the last of them the mappings go (exit_mmap).
- * mm_count counts those who need struct mm to exist: all users together are one, a CPU whose TLB still belongs to it is
- * another.
+ * mm_count counts those who need struct mm to exist: all users together are one, a CPU whose TLB still
+ * belongs to it is another.
  *
  *      mm_alloc()            mmput(): users 1 -> 0              mmdrop(): count 1 -> 0
  *   ────────────────▶ LIVE ────────────────────────▶ TORN DOWN ────────────────────────▶ freed

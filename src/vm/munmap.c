@@ -3,8 +3,8 @@
  * munmap(2), and the unmapping half of everything that maps over something.
  *
  *   unmap_prepare   find the VMAs, copy what a cut at either end needs ─▶ may fail, nothing is changed
- *   unmap_commit    cut ─▶ out of the index ─▶ entries, pages, TLBs, trees, tables ─▶ counters ─▶ VMAs freed;
- *                   cannot fail
+ *   unmap_commit    cut ─▶ out of the index ─▶ entries, pages, TLBs, trees, tables ─▶ counters
+ *                   ─▶ VMAs freed; cannot fail
  *
  *        AAAA BBBB CCCC          A is cut at start, C at end
  *          ├────────┤            plan: below = copy of A's first half, above = copy of C's second half

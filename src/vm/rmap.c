@@ -26,8 +26,8 @@
  *   RM4 a mapped anonymous page's VMA has an avc to the page's anon_vma, and the page's index is the VMA's offset of
  *       the address.
  *
- * Follows Documentation/mm/transhuge.rst (mapcount rules) and the comments on PG_anon_exclusive in the 5.19 release
- * notes' papers.
+ * Follows Documentation/mm/transhuge.rst (mapcount rules) and the comments on PG_anon_exclusive in the
+ * 5.19 release notes' papers.
  */
 #include "vm/rmap.h"
 

@@ -9,8 +9,8 @@
  *        ▲                                                                            │
  *        └───────────── next table, or collector full: ◀── free the pages ◀── flush ◀─┘   (no lock held)
  *
- * A dirty or accessed bit found in a cleared entry of a file page goes to the folio: the entry was the only one that
- * knew.
+ * A dirty or accessed bit found in a cleared entry of a file page goes to the folio:
+ * the entry was the only one that knew.
  *
  * Locks. mmap_lock held by the caller (read is enough for zap_page_range, as MADV_DONTNEED does), or i_mmap_rwsem
  * (truncate). One page-table lock at a time, never over a flush or a free.

@@ -85,8 +85,8 @@ static inline void model_forget(struct model_mm *m, u32 first, u32 nr)
 }
 
 /*
- * mremap to a place that does not overlap; over a hole the target stays; pages beyond the old ones continue
- * the mapping.
+ * mremap to a place that does not overlap; over a hole the target stays;
+ * pages beyond the old ones continue the mapping.
  */
 static inline void model_move(struct model_mm *m, u32 from, u32 to, u32 old_nr, u32 new_nr)
 {

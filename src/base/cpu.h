@@ -47,8 +47,8 @@ enum cpu_work {
 /* Functions of floors above, as they lie in the process that executes. One const instance per program. */
 struct core_code {
     const struct pressure_ops *pressure;                 /* phys/pressure.h */
-    const struct vm_operations_struct *const *vm_ops;    /* vm/vma.h, by enum vm_ops_id */
-    const struct address_space_operations *const *a_ops; /* vm/address_space.h, by enum a_ops_id */
+    const struct vm_operations_struct *const *vm_ops;    /* vm/mm_types.h, by enum vm_ops_id */
+    const struct address_space_operations *const *a_ops; /* vm/mm_types.h, by enum a_ops_id */
     void (*const *slab_ctor)(void *object);              /* kmem/slab.h, by enum slab_ctor_id */
     /* The TLB is hardware, src/machine's:
      * make every CPU forget mm's translations of [start, end); end 0: all of them. */

@@ -4,10 +4,10 @@
  * pointer in it. Zero-initialised memory is an unlocked lock of rank 0 (unranked); spin_lock_init() and friends
  * give the rank.
  *
- * spinlock_t     short critical sections. Spins a little, then sleeps: the host may have fewer processors than the
- *                machine.
- * struct mutex   long critical sections; the same word protocol, sleeps at once.
- * struct rwsem   many readers or one writer; writers are preferred, a waiting writer stops new readers.
+ * spinlock_t            short critical sections. Spins a little, then sleeps: the host may have fewer processors than
+ *                       the machine.
+ * struct mutex          long critical sections; the same word protocol, sleeps at once.
+ * struct rw_semaphore   many readers or one writer; writers are preferred, a waiting writer stops new readers.
  *
  * Rank order (debug builds): a lock may be taken only while every lock held has a smaller rank, or the same rank and a
  * smaller subclass. base/lock_rank.h lists all ranks; a violation is an assertion that prints both.

@@ -126,8 +126,9 @@ static inline void cpu_post_work(struct machine *m, u32 target, u32 work)
 }
 
 /*
- * Do fn(cpu, id, arg) for this CPU, and at once for every CPU that nobody owns: the caller owns it meanwhile, under its own thread id, so
- * that it is given back if the caller is killed. The other CPUs' owners are asked for `work`. base/cpu.c
+ * Do fn(cpu, id, arg) for this CPU, and at once for every CPU that nobody owns: the caller owns it
+ * meanwhile, under its own thread id, so that it is given back if the caller is killed. The other CPUs'
+ * owners are asked for `work`. base/cpu.c
  */
 void on_each_cpu_work(struct cpu *cpu, enum cpu_work work, void (*fn)(struct cpu *cpu, u32 id, void *arg), void *arg);
 

@@ -43,7 +43,7 @@ enum zone_watermark { WMARK_MIN, WMARK_LOW, WMARK_HIGH, WMARK_PROMO, NR_WMARK };
 #define PCP_BATCH_SCALE_MAX 5
 
 struct free_area {
-    struct list_head free_list[MIGRATE_TYPES]; /* z: head pages, PG_buddy, private = order */
+    struct list_head free_list[MIGRATE_TYPES]; /* z: head pages, PGTY_buddy, private = order */
     _Atomic u32 nr_free[MIGRATE_TYPES];        /* z: blocks on each list */
 };
 

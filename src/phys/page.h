@@ -2,7 +2,7 @@
 /*
  * struct page and struct folio: one 64-byte descriptor for each page frame.
  *
- * A page is free (PG_buddy or on a per-cpu list), or allocated with _refcount >= 1. Allocated with __GFP_COMP at order
+ * A page is free (PGTY_buddy or on a per-cpu list), or allocated with _refcount >= 1. Allocated with __GFP_COMP at order
  * >= 1 it is compound: one head page and tail pages that point to it. A folio is a page that is not a tail: functions
  * that must not see a tail take a folio.
  *

@@ -74,7 +74,7 @@ struct mm {
     /* m: bumped whenever a VMA leaves the index or changes its range; values are never shared with another mm */
     u64 vmacache_seqnum;
     u32 map_count;       /* m */
-    u16 asid_hint;       /* machine: ASID context, see machine/asid.h */
+    u16 asid_hint;       /* not used: each CPU has ASIDs of its own, machine/mmu.c */
     u64 ctx_id;          /* c: unique, never reused, not 0: what a TLB tag means */
     _Atomic u64 tlb_gen; /* a: machine: flushes asked for so far */
 

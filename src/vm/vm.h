@@ -220,7 +220,7 @@ struct page *follow_page(struct cpu *cpu, struct vm_area_struct *vma, va_t addr,
 int follow_pte(struct cpu *cpu, struct mm *mm, va_t addr, struct pt_entry *e, spinlock_t **ptl);
 struct page *vm_normal_page(const struct vm_area_struct *vma, va_t addr, pte_t pte); /* NULL: special, zero page */
 
-/* -- zapping and TLB (vm/mmu_gather.c) ----------------------------------------------------------------------------- */
+/* -- zapping (zap.c) and what else changes ranges of tables -------------------------------------------------------- */
 /* Unmap [start, end) of one VMA: PTEs cleared, rmap and rss undone, TLBs flushed, then the pages are freed. */
 void zap_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
 void unmap_region(struct cpu *cpu, struct vm_area_struct *first, va_t start, va_t end, va_t floor,

@@ -8,9 +8,9 @@
  *                                                               └─ leaf: set A, for a store D; done
  *
  * Rules it follows
- *   x86     accessed in every entry used, dirty in the leaf of a store, by a locked update (Intel SDM vol.
- *           3 4.8); rights are what all levels grant (4.6); PAE's four pointers were loaded with CR3 and
- *           are not read again (4.4.1).
+ *   x86     accessed in every entry used, dirty in the leaf of a store, by a locked update (Intel SDM
+ *           vol. 3 4.8); rights are what all levels grant (4.6); PAE's four pointers were loaded with CR3 and are
+ *           not read again (4.4.1).
  *   arm64   access flag and dirty state (DBM and AP[2]) of the leaf, FEAT_HAFDBS (Arm ARM D8.4.7).
  *   riscv   A and D of the leaf, Svadu (privileged architecture, "Svadu"); the leaf alone has rights.
  * An entry that changed since it was read makes the walk start again: the update of A and D is a compare-and-swap.

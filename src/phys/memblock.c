@@ -18,8 +18,8 @@
  *   B2  no two neighbours that touch have the same node and flags
  *   B3  total_size is the sum of sizes
  *
- * The arrays start in struct memblock and grow by doubling; the new array is memblock memory itself. Locks:
- * none, boot runs on one CPU.
+ * The arrays start in struct memblock and grow by doubling; the new array is memblock memory itself.
+ * Locks: none, boot runs on one CPU.
  *
  * Alternatives rejected: a bitmap of frames (a terabyte needs 32 MB before there is an allocator); a tree (boot has
  * tens of ranges, and the arrays are scanned in order anyway).

@@ -32,9 +32,10 @@
  *   M2  deferred ranges are ascending, hold no initialised block, and nr_deferred_blocks is their sum
  *   M3  a free page of memblock's is in an initialised block or in a deferred range
  *
- * Locks: zone->lock once boot is over. Alternatives rejected: initialising a page when its block is split down to it
- * (less memory still, but then every reader of a neighbour's entry has to ask); a thread that initialises in the
- * background (the host's memory would be used after all).
+ * Locks: zone->lock once boot is over.
+ * Alternatives rejected: initialising a page when its block is split down to it (less memory still, but then every
+ * reader of a neighbour's entry has to ask); a thread that initialises in the background (the host's memory would be
+ * used after all).
  */
 #include "phys/phys_priv.h"
 

@@ -2,9 +2,9 @@
 /*
  * struct page and struct folio: one 64-byte descriptor for each page frame.
  *
- * A page is free (PGTY_buddy or on a per-cpu list), or allocated with _refcount >= 1. Allocated with __GFP_COMP at order
- * >= 1 it is compound: one head page and tail pages that point to it. A folio is a page that is not a tail: functions
- * that must not see a tail take a folio.
+ * A page is free (PGTY_buddy or on a per-cpu list), or allocated with _refcount >= 1. Allocated with __GFP_COMP at
+ * order >= 1 it is compound: one head page and tail pages that point to it. A folio is a page that is not a tail:
+ * functions that must not see a tail take a folio.
  *
  *            order-2 compound page
  *   page[0]  head   flags: PG_head   refcount and all state of the folio

@@ -35,8 +35,9 @@
  *   AV4 refcount = 1 (non-empty tree) + other anon_vmas whose root it is; root->root == root.
  *
  * Rejected: one list per page (pages are many, VMAs few); freeing the slab's pages late (RCU) instead of anon_vma_lock:
- * an execution context can be a stopped process, and grace periods would wait for it. Follows the description of
- * anon_vma chains in LWN "The case of the overly anonymous anon_vma" and Documentation/mm/process_addrs.rst.
+ * an execution context can be a stopped process, and grace periods would wait for it.
+ * Follows the description of anon_vma chains in LWN "The case of the overly anonymous anon_vma" and
+ * Documentation/mm/process_addrs.rst.
  */
 #include "vm/rmap.h"
 

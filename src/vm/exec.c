@@ -11,8 +11,9 @@
  *     vm_start └──────────────────────────┘  VM_GROWSDOWN
  *
  * Failure leaves the task in its old address space. After success the caller switches the CPU to the new one
- * (switch_mm). Follows execve(2); stack randomisation as /proc/sys/kernel/randomize_va_space documents: 22 bits of
- * pages on 64-bit formats, 11 on 32.
+ * (switch_mm).
+ * Follows execve(2); stack randomisation as /proc/sys/kernel/randomize_va_space documents: 22 bits of pages on 64-bit
+ * formats, 11 on 32.
  */
 #include "vm/fork.h"
 #include "vm/vma.h"

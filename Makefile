@@ -13,7 +13,7 @@ $(BUILD)/build.ninja: meson.build meson_options.txt
 
 # The main job: a real program on two modelled machines at once.
 run: all
-	$(BUILD)/cli/quire run --machine machines/small.conf --machine machines/large.conf --check -- python3 examples/hello_memory.py
+	$(BUILD)/cli/quire run --machine machines/small.conf --machine machines/large.conf --check -- /usr/bin/python3 examples/hello_memory.py
 
 # Unit, property, oracle and program tests, and the gates.
 test: all

@@ -34,18 +34,21 @@
 enum vcpu_state { VCPU_NONE, VCPU_NEW, VCPU_USER, VCPU_SYSCALL };
 
 /*
- * What the callbacks of every access and block use, one cache line. The first-level data TLB of the first
- * machine is copied here, as it stands while the thread owns the CPU (vcpu_set_hot()); without a machine
- * it is one that never hits.
+ * What the callbacks of every access and block use; with one machine it is one cache line. The first-level data TLB of each machine is
+ * copied here, as it stands while the thread owns the CPU (vcpu_set_hot()); without a CPU it is one that never hits.
  */
-struct vcpu_hot {
+struct tlb_view {
     u64 tag;    /* mmu->tag: ASID in place */
     char *near; /* mmu->l1d.near */
     u64 near_mask;
-    u64 accesses, blocks;    /* since the last publish */
-    u64 code_page;           /* last page fetched from; NO_CODE_PAGE: none */
-    const _Atomic u32 *work; /* of the first machine's CPU */
+    const _Atomic u32 *work; /* of the CPU */
+};
+
+struct vcpu_hot {
+    u64 accesses, blocks; /* since the last publish */
+    u64 code_page;        /* last page fetched from; NO_CODE_PAGE: none */
     struct vcpu *vcpu;
+    struct tlb_view view[SESSION_MACHINES];
 } __attribute__((aligned(64)));
 
 struct vcpu {

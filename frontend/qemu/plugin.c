@@ -45,8 +45,8 @@ static inline bool crosses_page(va_t va, u32 size)
     return (va & ~PAGE_MASK) + size > PAGE_SIZE;
 }
 
-/* What mem_one() did not decide. `set` is the first level's set of va, `want` the entry that would grant the access. */
-static __noinline void mem_one_ways(struct vcpu_hot *h, va_t va, qemu_plugin_meminfo_t info, u64 *set, u64 want)
+/* What access_one() did not decide. `set` is the first level's set of va, `want` the entry that would grant the access. */
+static __noinline void access_ways(struct vcpu_hot *h, u32 i, va_t va, qemu_plugin_meminfo_t info, u64 *set, u64 want)
 {
     u64 care = ~TLB_W | (want & TLB_W), e0 = set[0], e1 = set[1], e2 = set[2], e3 = set[3];
     struct vcpu *v = h->vcpu;
@@ -63,11 +63,11 @@ static __noinline void mem_one_ways(struct vcpu_hot *h, va_t va, qemu_plugin_mem
         set[1] = e0;
         set[2] = e1;
         set[3] = e2;
-    } else if (v && v->cpu[0]) {
+    } else if (v && v->cpu[i]) {
         u32 size = info_size(info);
 
-        if (crosses_page(va, size) || !mmu_hit(v->mmu[0], va, info_kind(info)))
-            vcpu_access_slow(v, 0, va, size, info_kind(info));
+        if (crosses_page(va, size) || !mmu_hit(v->mmu[i], va, info_kind(info)))
+            vcpu_access_slow(v, i, va, size, info_kind(info));
     }
 }
 
@@ -78,19 +78,45 @@ static __noinline void mem_one_ways(struct vcpu_hot *h, va_t va, qemu_plugin_mem
  */
 #define LONGEST_ACCESS 16
 
+static inline void access_one(struct vcpu_hot *h, u32 i, qemu_plugin_meminfo_t info, va_t va)
+{
+    const struct tlb_view *t = &h->view[i];
+    u64 store = info >> 17 & 1;
+    u64 *set = (u64 *)(void *)(t->near + (va >> (PAGE_SHIFT - 6) & t->near_mask));
+    u64 want = ((va + LONGEST_ACCESS - 1) & PAGE_MASK) | t->tag | store;
+
+    if (unlikely((*set ^ want) & (~TLB_W | store)))
+        access_ways(h, i, va, info, set, want);
+}
+
 static void mem_one(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
 {
     struct vcpu_hot *h = &hot[index];
-    u64 store = info >> 17 & 1;
-    u64 *set = (u64 *)(void *)(h->near + (va >> (PAGE_SHIFT - 6) & h->near_mask));
-    u64 want = ((va + LONGEST_ACCESS - 1) & PAGE_MASK) | h->tag | store;
 
     h->accesses++;
-    if (unlikely((*set ^ want) & (~TLB_W | store)))
-        mem_one_ways(h, va, info, set, want);
+    access_one(h, 0, info, va);
+}
+
+static void mem_two(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
+{
+    struct vcpu_hot *h = &hot[index];
+
+    h->accesses++;
+    access_one(h, 0, info, va);
+    access_one(h, 1, info, va);
 }
 
 static void mem_many(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
+{
+    struct vcpu_hot *h = &hot[index];
+
+    h->accesses++;
+    for (u32 i = 0; i < process.nr_machines; i++)
+        access_one(h, i, info, va);
+}
+
+/* For geometries with a single set. */
+static void mem_any(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
 {
     struct vcpu *v = &vcpus[index];
     u32 size = info_size(info);
@@ -99,6 +125,14 @@ static void mem_many(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i] && (crosses_page(va, size) || !mmu_hit(v->mmu[i], va, info_kind(info))))
             vcpu_access_slow(v, i, va, size, info_kind(info));
+}
+
+static qemu_plugin_vcpu_mem_cb_t choose_mem(void)
+{
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (process.machine[i]->config.tlb.l1d_4k.sets < 2)
+            return mem_any;
+    return process.nr_machines == 1 ? mem_one : process.nr_machines == 2 ? mem_two : mem_many;
 }
 
 /* -- blocks -------------------------------------------------------------------------------------------------------- */
@@ -129,13 +163,18 @@ static __noinline void block_slow(struct vcpu *v, u64 block)
     vcpu_hot(v)->code_page = block & BLOCK_CROSSES ? page + PAGE_SIZE : page;
 }
 
-/* Another page, of which nothing more is known: most often it is in the first-level TLB. */
-static __noinline void block_one_page(struct vcpu_hot *h, u64 block)
+/* Another page, of which nothing more is known: most often it is in the first-level TLBs. */
+static __noinline void block_page(struct vcpu_hot *h, u64 block, u32 nr)
 {
     struct vcpu *v = h->vcpu;
+    bool plain = !(block & BLOCK_CROSSES);
 
-    if (likely(v->cpu[0] && !(block & BLOCK_CROSSES) && !atomic_load_explicit(h->work, memory_order_relaxed) &&
-               mmu_hit(v->mmu[0], block, MMU_EXEC)))
+    for (u32 i = 0; i < nr; i++)
+        plain = plain && v->cpu[i] && !atomic_load_explicit(h->view[i].work, memory_order_relaxed);
+    for (u32 i = 0; i < nr && plain; i++)
+        if (!mmu_hit(v->mmu[i], block, MMU_EXEC))
+            vcpu_access_slow(v, i, block, 1, MMU_EXEC);
+    if (plain)
         h->code_page = block;
     else
         block_slow(v, block);
@@ -147,37 +186,36 @@ static void block_one(unsigned int index, void *block)
 
     h->blocks++;
     if (unlikely((u64)(uintptr_t)block != h->code_page) ||
-        unlikely(atomic_load_explicit(h->work, memory_order_relaxed) != 0))
-        block_one_page(h, (u64)(uintptr_t)block);
+        unlikely(atomic_load_explicit(h->view[0].work, memory_order_relaxed) != 0))
+        block_page(h, (u64)(uintptr_t)block, 1);
 }
 
 static void block_many(unsigned int index, void *block)
 {
-    struct vcpu *v = &vcpus[index];
-    bool work = false;
+    struct vcpu_hot *h = &hot[index];
+    u32 work = 0;
 
-    hot[index].blocks++;
+    h->blocks++;
     for (u32 i = 0; i < process.nr_machines; i++)
-        work |= v->cpu[i] && atomic_load_explicit(&v->cpu[i]->work, memory_order_relaxed) != 0;
-    if (unlikely((u64)(uintptr_t)block != hot[index].code_page) || unlikely(work))
-        block_slow(v, (u64)(uintptr_t)block);
+        work |= atomic_load_explicit(h->view[i].work, memory_order_relaxed);
+    if (unlikely((u64)(uintptr_t)block != h->code_page) || unlikely(work))
+        block_page(h, (u64)(uintptr_t)block, process.nr_machines);
 }
 
 static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     size_t n = qemu_plugin_tb_n_insns(tb);
     u64 first = qemu_plugin_tb_vaddr(tb), last = first;
-    bool one = process.nr_machines == 1 && process.machine[0]->config.tlb.l1d_4k.sets >= 2;
+    qemu_plugin_vcpu_mem_cb_t mem = choose_mem();
 
     for (size_t i = 0; i < n; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
 
         last = qemu_plugin_insn_vaddr(insn) + qemu_plugin_insn_size(insn) - 1;
-        qemu_plugin_register_vcpu_mem_cb(insn, one ? mem_one : mem_many, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW,
-                                         NULL);
+        qemu_plugin_register_vcpu_mem_cb(insn, mem, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
     }
     first = (first & PAGE_MASK) | ((last ^ first) & PAGE_MASK ? BLOCK_CROSSES : 0);
-    qemu_plugin_register_vcpu_tb_exec_cb(tb, one ? block_one : block_many, QEMU_PLUGIN_CB_NO_REGS,
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, process.nr_machines == 1 ? block_one : block_many, QEMU_PLUGIN_CB_NO_REGS,
                                          (void *)(uintptr_t)first);
 }
 

@@ -25,17 +25,14 @@ void vcpu_set_hot(struct vcpu *v)
 
     h->vcpu = v;
     h->code_page = NO_CODE_PAGE;
-    if (!v->cpu[0]) {
-        h->near = (char *)no_tlb;
-        h->near_mask = 0;
-        h->tag = 0;
-        h->work = &no_work;
-        return;
+    for (u32 i = 0; i < process.nr_machines; i++) {
+        const struct mmu *mmu = v->mmu[i];
+
+        if (v->cpu[i])
+            h->view[i] = (struct tlb_view){mmu->tag, (char *)mmu->l1d.near, mmu->l1d.near_mask, &v->cpu[i]->work};
+        else
+            h->view[i] = (struct tlb_view){0, (char *)no_tlb, 0, &no_work};
     }
-    h->near = (char *)v->mmu[0]->l1d.near;
-    h->near_mask = v->mmu[0]->l1d.near_mask;
-    h->tag = v->mmu[0]->tag;
-    h->work = &v->cpu[0]->work;
 }
 
 void vcpu_clear(struct vcpu *v)

@@ -44,6 +44,7 @@ struct launcher {
     int signals;              /* signalfd */
     FILE *err;                /* our own stderr: the program may close its */
     int pidfd[SESSION_PROCS]; /* 0: none */
+    bool dead[SESSION_PROCS]; /* gone, tasks still on the machines */
     struct run_result result;
     bool ended;
     double start, last_progress;
@@ -182,22 +183,41 @@ static void start_program(struct launcher *l)
 
 /* -- watch --------------------------------------------------------------------------------------------------------- */
 
-/* The process is gone: whatever it left on the machines goes too. */
-static void clean_up(struct launcher *l, struct session_proc *p)
+/* The process is gone: its CPUs are free again; what else it left on the machines goes in take_down(). */
+static void note_death(struct launcher *l, u32 slot)
 {
-    if (!atomic_exchange(&p->cleaned, 1)) {
-        if (atomic_load(&p->in_core) && !atomic_load(&p->frozen)) {
-            session_notice(l->s, "process %d (%s) was killed from outside in the middle of a machine's memory manager",
-                           atomic_load(&p->pid), p->comm);
-            for (u32 i = 0; i < l->s->nr_machines; i++)
-                session_machine_dead(l->s, i, "process %d was killed from outside while it changed this machine",
-                                     atomic_load(&p->pid));
-        }
-        session_release_dead_cpus(l->s, p);
-        session_drop_threads(l->s, p, NULL);
-    }
+    struct session_proc *p = &l->s->proc[slot];
+
+    l->dead[slot] = true;
     vfork_done(p);
-    session_proc_free(p);
+    if (atomic_load(&p->in_core) && !atomic_load(&p->frozen)) {
+        session_notice(l->s, "process %d (%s) was killed from outside in the middle of a machine's memory manager",
+                       atomic_load(&p->pid), p->comm);
+        for (u32 i = 0; i < l->s->nr_machines; i++)
+            session_machine_dead(l->s, i, "process %d was killed from outside while it changed this machine",
+                                 atomic_load(&p->pid));
+    }
+    session_release_dead_cpus(l->s, p);
+}
+
+/* Tasks of the dead leave their machines. True: some are left, no CPU was free for it. */
+static bool take_down(struct launcher *l)
+{
+    bool left = false;
+
+    for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++) {
+        struct session_proc *p = &l->s->proc[i];
+
+        if (!l->dead[i])
+            continue;
+        if (session_drop_threads(l->s, p, NULL, DROP_TRY)) {
+            l->dead[i] = false;
+            session_proc_free(p);
+        } else {
+            left = true;
+        }
+    }
+    return left;
 }
 
 static void reap(struct launcher *l)
@@ -233,13 +253,13 @@ static void open_pidfds(struct launcher *l)
         struct session_proc *p = &l->s->proc[i];
         s32 pid = atomic_load(&p->pid);
 
-        if (atomic_load(&p->state) == PROC_FREE || pid <= 0 || l->pidfd[i])
+        if (atomic_load(&p->state) == PROC_FREE || pid <= 0 || l->pidfd[i] || l->dead[i])
             continue;
         l->pidfd[i] = (int)syscall(SYS_pidfd_open, pid, 0);
         if (l->pidfd[i] < 0) {
             l->pidfd[i] = 0;
             if (errno == ESRCH)
-                clean_up(l, p);
+                note_death(l, i);
         }
     }
 }
@@ -258,14 +278,15 @@ static void watch_once(struct launcher *l, int timeout_ms)
             slot[nr] = i;
             fd[nr++] = (struct pollfd){.fd = l->pidfd[i], .events = POLLIN};
         }
-    if (poll(fd, nr, timeout_ms) <= 0)
+    if (poll(fd, nr, take_down(l) ? 1 : timeout_ms) <= 0)
         return;
     for (u32 k = 1; k < nr; k++)
         if (fd[k].revents) {
             close(l->pidfd[slot[k]]);
             l->pidfd[slot[k]] = 0;
-            clean_up(l, &l->s->proc[slot[k]]);
+            note_death(l, slot[k]);
         }
+    take_down(l);
     take_signals(l);
 }
 

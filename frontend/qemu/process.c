@@ -162,11 +162,11 @@ static void fork_undo(struct vcpu *v)
 {
     vcpu_release(v);
     if (v->child) {
-        session_drop_threads(process.s, v->child, NULL);
+        session_drop_threads(process.s, v->child, NULL, DROP_WAIT);
         session_proc_free(v->child);
     } else if (v->child_thread) {
         drop_new_vcpu(v->child_thread);
-        session_drop_thread(process.s, process.slot, v->child_thread);
+        session_drop_thread(process.s, process.slot, v->child_thread, DROP_WAIT);
     }
     vcpu_acquire(v);
 }
@@ -233,7 +233,7 @@ static void start_process(struct vcpu *v)
     atomic_store(&process.nr_threads, 1);
     if (atomic_load(&slot->state) == PROC_EXEC) {
         session_release_dead_cpus(process.s, slot);
-        session_drop_threads(process.s, slot, t);
+        session_drop_threads(process.s, slot, t, DROP_WAIT);
     } else {
         t = first_thread(v);
     }
@@ -273,7 +273,7 @@ void thread_exit(struct vcpu *v)
     vcpu_release(v);
     if (t) {
         gate_enter(process.slot);
-        session_drop_thread(process.s, process.slot, t);
+        session_drop_thread(process.s, process.slot, t, DROP_WAIT);
         gate_leave(process.slot);
     }
     atomic_fetch_sub(&process.nr_threads, 1);
@@ -287,9 +287,9 @@ void process_exit(struct vcpu *v)
     vcpu_release(v);
     if (atomic_load(&process.nr_threads) > 1) {
         gate_freeze(slot, 0); /* the launcher takes the tasks down when the threads are gone */
-    } else if (!atomic_exchange(&slot->cleaned, 1)) {
+    } else {
         gate_enter(slot);
-        session_drop_threads(process.s, slot, NULL);
+        session_drop_threads(process.s, slot, NULL, DROP_WAIT);
         gate_leave(slot);
     }
     atomic_store(&slot->state, PROC_EXITED);

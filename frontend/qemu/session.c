@@ -116,7 +116,6 @@ struct session_proc *session_proc_new(struct session *s, int ppid)
         atomic_store(&p->in_core, 0);
         atomic_store(&p->frozen, 0);
         atomic_store(&p->vfork, 0);
-        atomic_store(&p->cleaned, 0);
         p->comm[0] = 0;
         return p;
     }
@@ -212,30 +211,54 @@ void session_record_mm(struct session *s, struct cpu *cpu, u32 machine, struct m
 
 /* -- taking threads down ------------------------------------------------------------------------------------------- */
 
-static void drop_thread_on(struct session *s, struct session_proc *p, struct session_thread *t, u32 i)
+/* A CPU for `task`; with DROP_TRY NULL if all are taken: their owners are then asked to give way. */
+static struct cpu *drop_cpu(struct machine *m, struct task *task, enum drop_mode mode)
+{
+    u32 tid = (u32)syscall(SYS_gettid);
+    struct cpu *cpu;
+
+    if (mode == DROP_WAIT)
+        return cpu_acquire(m, task, tid);
+    for (u32 id = 0; id < m->nr_cpus; id++)
+        if (cpu_try_acquire_id(m, id, tid, &cpu)) {
+            cpu->current = task;
+            return cpu;
+        }
+    for (u32 id = 0; id < m->nr_cpus; id++)
+        cpu_post_work(m, id, CPU_WORK_RESCHED);
+    return NULL;
+}
+
+static bool drop_thread_on(struct session *s, struct session_proc *p, struct session_thread *t, u32 i,
+                           enum drop_mode mode)
 {
     struct machine *m = (struct machine *)(uintptr_t)s->machine[i].addr;
     struct cpu *cpu;
 
     if (!t->task[i] || session_machine_is_dead(s, i))
-        return;
-    cpu = cpu_acquire(m, t->task[i], (u32)syscall(SYS_gettid));
+        return true;
+    cpu = drop_cpu(m, t->task[i], mode);
+    if (!cpu)
+        return false;
     if (atomic_load(&t->task[i]->mm->mm_users) == 1)
         session_record_mm(s, cpu, i, t->task[i]->mm, atomic_load(&p->pid), p->comm);
     switch_mm(cpu, NULL);
     task_exit(cpu, t->task[i]);
     t->task[i] = NULL;
     cpu_release(cpu);
+    return true;
 }
 
-void session_drop_thread(struct session *s, struct session_proc *p, struct session_thread *t)
+bool session_drop_thread(struct session *s, struct session_proc *p, struct session_thread *t, enum drop_mode mode)
 {
     for (u32 i = 0; i < s->nr_machines; i++)
-        drop_thread_on(s, p, t, i);
+        if (!drop_thread_on(s, p, t, i, mode))
+            return false;
     session_thread_free(t);
+    return true;
 }
 
-void session_drop_threads(struct session *s, struct session_proc *p, struct session_thread *keep)
+bool session_drop_threads(struct session *s, struct session_proc *p, struct session_thread *keep, enum drop_mode mode)
 {
     u32 index = session_proc_index(s, p);
 
@@ -244,8 +267,10 @@ void session_drop_threads(struct session *s, struct session_proc *p, struct sess
 
         if (t == keep || atomic_load_explicit(&t->state, memory_order_relaxed) != THREAD_LIVE || t->proc != index)
             continue;
-        session_drop_thread(s, p, t);
+        if (!session_drop_thread(s, p, t, mode))
+            return false;
     }
+    return true;
 }
 
 void session_release_dead_cpus(struct session *s, struct session_proc *p)

@@ -59,7 +59,6 @@ struct session_proc {
     _Atomic u32 in_core; /* a: threads in the memory manager */
     _Atomic u32 frozen;  /* a: futex word: nobody enters */
     _Atomic u32 vfork;   /* a: futex word: 1 while the parent waits for exec or exit */
-    _Atomic u32 cleaned; /* a: whoever sets it first takes the tasks down */
     u32 main_thread;     /* o: index of the thread entry that called fork or exec */
     u32 arch;            /* o: enum guest_arch */
     char comm[16];       /* o */
@@ -149,8 +148,12 @@ void session_record_mm(struct session *s, struct cpu *cpu, u32 machine, struct m
  * The thread's tasks leave their machines; and those of every thread of `p` but `keep`. The caller owns no CPU: one is
  * taken for the time. For threads that are dead, session_release_dead_cpus() comes first.
  */
-void session_drop_thread(struct session *s, struct session_proc *p, struct session_thread *t);
-void session_drop_threads(struct session *s, struct session_proc *p, struct session_thread *keep);
+enum drop_mode {
+    DROP_WAIT, /* for a CPU */
+    DROP_TRY,  /* false: not done, no CPU was free. The launcher must not wait: it alone frees the CPUs of the dead */
+};
+bool session_drop_thread(struct session *s, struct session_proc *p, struct session_thread *t, enum drop_mode mode);
+bool session_drop_threads(struct session *s, struct session_proc *p, struct session_thread *keep, enum drop_mode mode);
 void session_release_dead_cpus(struct session *s, struct session_proc *p);
 
 /* The gate. */

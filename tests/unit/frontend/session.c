@@ -30,7 +30,7 @@ static void test_slots(void **state)
     assert_ptr_equal(session_proc_find(s, 77), b);
     assert_null(session_proc_find(s, 78));
     assert_int_equal(t->proc, session_proc_index(s, b));
-    session_drop_thread(s, b, t); /* without machines: the entry alone */
+    assert_true(session_drop_thread(s, b, t, DROP_TRY)); /* without machines: the entry alone */
     assert_int_equal(atomic_load(&t->state), THREAD_FREE);
     session_proc_free(a);
     session_proc_free(b);

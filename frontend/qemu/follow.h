@@ -34,8 +34,9 @@
 enum vcpu_state { VCPU_NONE, VCPU_NEW, VCPU_USER, VCPU_SYSCALL };
 
 /*
- * What the callbacks of every access and block use; with one machine it is one cache line. The first-level data TLB of each machine is
- * copied here, as it stands while the thread owns the CPU (vcpu_set_hot()); without a CPU it is one that never hits.
+ * What the callbacks of every access and block use; with one machine it is one cache line. The first-level data TLB of
+ * each machine is copied here, as it stands while the thread owns the CPU (vcpu_set_hot()); without a CPU it is one
+ * that never hits.
  */
 struct tlb_view {
     u64 tag;    /* mmu->tag: ASID in place */

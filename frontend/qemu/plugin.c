@@ -45,7 +45,7 @@ static inline bool crosses_page(va_t va, u32 size)
     return (va & ~PAGE_MASK) + size > PAGE_SIZE;
 }
 
-/* What access_one() did not decide. `set` is the first level's set of va, `want` the entry that would grant the access. */
+/* What access_one() did not decide. `set`: the first level's set of va; `want`: the entry that would grant it. */
 static __noinline void access_ways(struct vcpu_hot *h, u32 i, va_t va, qemu_plugin_meminfo_t info, u64 *set, u64 want)
 {
     u64 care = ~TLB_W | (want & TLB_W), e0 = set[0], e1 = set[1], e2 = set[2], e3 = set[3];

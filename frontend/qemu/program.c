@@ -194,6 +194,20 @@ enum program_error program_resolve(const char *path, const char *sysroot, struct
     return PROGRAM_OK;
 }
 
+/* "folder/name", or "name" where the folder is empty; false: too long. */
+static bool join_path(char out[SESSION_PATH], const char *folder, size_t len, const char *name)
+{
+    size_t rest = strlen(name) + 1;
+
+    if (len + 1 + rest > SESSION_PATH)
+        return false;
+    memcpy(out, folder, len);
+    if (len)
+        out[len++] = '/';
+    memcpy(out + len, name, rest);
+    return true;
+}
+
 bool program_find(const char *name, char out[SESSION_PATH])
 {
     const char *path = getenv("PATH"), *next;
@@ -201,18 +215,17 @@ bool program_find(const char *name, char out[SESSION_PATH])
 
     if (!path)
         path = "/bin:/usr/bin";
-    if (strchr(name, '/')) {
-        snprintf(out, SESSION_PATH, "%s", name);
-        return true;
-    }
+    if (strchr(name, '/'))
+        return join_path(out, "", 0, name);
     for (; path; path = next) {
         size_t len = strcspn(path, ":");
 
         next = path[len] ? path + len + 1 : NULL;
-        snprintf(out, SESSION_PATH, "%.*s%s%s", (int)len, path, len ? "/" : "", name);
-        if (stat(out, &st) == 0 && S_ISREG(st.st_mode) && faccessat(AT_FDCWD, out, X_OK, AT_EACCESS) == 0)
+        if (join_path(out, path, len, name) && stat(out, &st) == 0 && S_ISREG(st.st_mode) &&
+            faccessat(AT_FDCWD, out, X_OK, AT_EACCESS) == 0)
             return true;
     }
-    snprintf(out, SESSION_PATH, "%s", name);
+    if (!join_path(out, "", 0, name))
+        out[0] = 0;
     return false;
 }

@@ -213,6 +213,7 @@ bool program_find(const char *name, char out[SESSION_PATH])
     const char *path = getenv("PATH"), *next;
     struct stat st;
 
+    out[0] = 0; /* what a name that is too long becomes: nothing has that name */
     if (!path)
         path = "/bin:/usr/bin";
     if (strchr(name, '/'))
@@ -225,7 +226,7 @@ bool program_find(const char *name, char out[SESSION_PATH])
             faccessat(AT_FDCWD, out, X_OK, AT_EACCESS) == 0)
             return true;
     }
-    if (!join_path(out, "", 0, name))
-        out[0] = 0;
+    out[0] = 0;
+    join_path(out, "", 0, name);
     return false;
 }

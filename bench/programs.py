@@ -47,13 +47,13 @@ def prepare(folder):
     sql = os.path.join(folder, "table.sql")
     with open(sql, "w") as f:
         f.write("create table t(a integer primary key, b text, c integer);\n"
-                "with recursive n(x) as (select 1 union all select x + 1 from n where x < 300000)\n"
+                "with recursive n(x) as (select 1 union all select x + 1 from n where x < 100000)\n"
                 "insert into t select x, 'row' || (x * 7919 % 300007), x * 31 % 1009 from n;\n"
                 "create index i on t(b);\n"
                 "select c, count(*), max(b) from t group by c order by 2 desc limit 5;\n")
     source = os.path.join(folder, "large.c")
     with open(source, "w") as f:
-        for n in range(1200):
+        for n in range(250):
             f.write("int f%d(int a, int b) { int s = 0; for (int i = a; i < b; i++) { s += i * %d; if (s %% %d == 3) s ^= b; }"
                     " return s; }\n" % (n, n + 3, n + 7))
     for name in ("matrix", "threads"):

@@ -13,7 +13,7 @@
  * removal to the last insertion:
  *
  *   mmap_lock (write) ▶ i_mmap_rwsem (write) ▶ root anon_vma rwsem (write)
- *      nodes out of the trees ─▶ index: removals, resizes, insertions ─▶ nodes back in with new keys
+ *      nodes out of the trees ─▶ index: one of cut, join, moved edge, resize ─▶ nodes back in with new keys
  *
  * What needs memory (the copy for a split, its chains, index nodes, chains for a merge) is made before
  * (vma_copy_range(), vma_index_prealloc()): a copy that is in the anon_vma trees early only makes a walk look twice.
@@ -261,36 +261,53 @@ static void change_trees_end(const struct vma_change *c, struct address_space *m
     file_tree_insert(c->vma);
     if (c->next)
         file_tree_insert(c->next);
-    if (c->insert) {
-        file_tree_insert(c->insert);
-        atomic_fetch_add(&mapping->i_mmap_writable, vma_nr_writable(c->insert));
+    for (u32 i = 0; i < ARRAY_SIZE(c->insert); i++) {
+        if (!c->insert[i])
+            continue;
+        file_tree_insert(c->insert[i]);
+        atomic_fetch_add(&mapping->i_mmap_writable, vma_nr_writable(c->insert[i]));
     }
 }
 
-static void resize_vma(struct mm *mm, struct vm_area_struct *vma, va_t start, va_t end)
+/* New starts are known before the index changes them. */
+static void shift_pgoff(struct vm_area_struct *vma, va_t start)
 {
     vma->vm_pgoff.nr += (u64)((s64)(start - vma->vm_start) >> PAGE_SHIFT);
-    vma_index_resize(&mm->vmas, vma, start, end);
-    mm->vmacache_seqnum++;
+}
+
+static void change_index_remove(struct mm *mm, const struct vma_change *c)
+{
+    struct vm_area_struct *first = c->remove[0], *last = c->remove[1] ? c->remove[1] : c->remove[0];
+    struct vm_area_struct *from = first->vm_start < c->vma->vm_start ? first : c->vma;
+    struct vm_area_struct *to = from == first ? c->vma : last;
+
+    ASSERT(from->vm_start == c->start);
+    ASSERT(to->vm_end == c->end);
+    mm->map_count -= 1 + (c->remove[1] != NULL);
+    if (from->vm_end == from->vm_next->vm_start) {
+        vma_index_join(&mm->vmas, c->vma, from, to);
+        return;
+    }
+    /* A new range has filled the hole between two. */
+    vma_index_remove(&mm->vmas, first);
+    vma_index_resize(&mm->vmas, c->vma, c->start, c->end);
 }
 
 static void change_index(struct mm *mm, const struct vma_change *c)
 {
-    bool next_grows = c->next && c->next_start < c->next->vm_start;
-
-    for (u32 i = 0; i < ARRAY_SIZE(c->remove) && c->remove[i]; i++) {
-        vma_index_remove(&mm->vmas, c->remove[i]);
-        mm->map_count--;
-        mm->vmacache_seqnum++;
-    }
-    if (c->next && !next_grows)
-        resize_vma(mm, c->next, c->next_start, c->next->vm_end);
-    resize_vma(mm, c->vma, c->start, c->end);
-    if (next_grows)
-        resize_vma(mm, c->next, c->next_start, c->next->vm_end);
-    if (c->insert) {
-        vma_index_insert(&mm->vmas, c->insert);
-        mm->map_count++;
+    shift_pgoff(c->vma, c->start);
+    mm->vmacache_seqnum++;
+    if (c->remove[0]) {
+        change_index_remove(mm, c);
+    } else if (c->next) {
+        ASSERT(c->next == c->vma->vm_next);
+        shift_pgoff(c->next, c->end);
+        vma_index_move_edge(&mm->vmas, c->vma, c->end);
+    } else if (c->insert[0] || c->insert[1]) {
+        vma_index_cut(&mm->vmas, c->vma, c->insert[0], c->insert[1]);
+        mm->map_count += (u32)(c->insert[0] != NULL) + (u32)(c->insert[1] != NULL);
+    } else {
+        vma_index_resize(&mm->vmas, c->vma, c->start, c->end);
     }
 }
 
@@ -390,24 +407,31 @@ int vma_cuts_prepare(struct cpu *cpu, struct mm *mm, struct vma_cuts *cuts)
     return 0;
 }
 
-static void cut(struct cpu *cpu, struct mm *mm, struct vm_area_struct *vma, struct vm_area_struct *copy)
+static void cut(struct cpu *cpu, struct mm *mm, struct vm_area_struct *vma, struct vm_area_struct *below,
+                struct vm_area_struct *above)
 {
     const struct vm_operations_struct *ops = vma_ops(cpu, vma);
-    struct vma_change c = {.vma = vma, .start = vma->vm_start, .end = vma->vm_end, .insert = copy};
+    struct vma_change c = {.vma = vma, .insert = {below, above}};
 
-    if (copy->vm_start == vma->vm_start)
-        c.start = copy->vm_end;
-    else
-        c.end = copy->vm_start;
+    c.start = below ? below->vm_end : vma->vm_start;
+    c.end = above ? above->vm_start : vma->vm_end;
     vma_commit(cpu, mm, &c);
-    if (ops && ops->open)
-        ops->open(cpu, copy);
+    if (!ops || !ops->open)
+        return;
+    if (below)
+        ops->open(cpu, below);
+    if (above)
+        ops->open(cpu, above);
 }
 
 void vma_cuts_commit(struct cpu *cpu, struct mm *mm, struct vma_cuts *cuts)
 {
-    if (cuts->below)
-        cut(cpu, mm, cuts->first, cuts->below);
-    if (cuts->above)
-        cut(cpu, mm, cuts->last, cuts->above);
+    struct vm_area_struct *below = cuts->below, *above = cuts->above;
+
+    if (cuts->first != cuts->last && below && above) {
+        cut(cpu, mm, cuts->first, below, NULL);
+        below = NULL;
+    }
+    if (below || above)
+        cut(cpu, mm, below ? cuts->first : cuts->last, below, above);
 }

@@ -30,6 +30,10 @@
  * Splits lean to where the insertion is: mmap allocates upwards or downwards for long stretches, and a middle split
  * would leave every node half empty. The node that the stretch leaves behind keeps 17 of 20 slots.
  *
+ * A VMA cut in pieces, and neighbours that touch and become one, are one operation each, not removals and insertions:
+ * the pieces have the gap of the whole, its end, and no gaps between them. So within a leaf nothing changes that the
+ * nodes above know. Where the leaf is full or would get too empty, it is done with the general operations.
+ *
  * Invariants (vma_index_check)
  *   I1  all leaves have level 0, the root has level height - 1.
  *   I2  every node but the root has MIN_SLOTS..SLOTS entries, an inner root at least 2, a leaf root at least 1: so the
@@ -246,28 +250,37 @@ static inline bool finger_leads_to(const struct vma_index *x, va_t addr)
 /*
  * path_find() for a change, which likely is near the last one: split, merge and mmap beside mmap come in groups. So the
  * way is remembered, until nodes split or merge; the cost of a change then does not depend on the height.
+ * The finger itself is the path, its slot[0] is the caller's to change.
  */
-static bool path_find_change(struct vma_index *x, va_t addr, struct vma_path *p)
+static inline struct vma_path *path_find_change(struct vma_index *x, va_t addr)
 {
-    bool found;
+    struct vma_path *p = &x->finger;
 
     if (likely(finger_leads_to(x, addr))) {
-        p->height = x->finger.height;
-        for (u32 level = 0; level < p->height; level++) {
-            p->node[level] = x->finger.node[level];
-            p->slot[level] = x->finger.slot[level];
-        }
         p->slot[0] = node_search(p->node[0], addr);
-        return p->slot[0] < p->node[0]->nr;
+        return p;
     }
-    found = path_find(x, addr, p);
-    x->finger.height = p->height;
-    for (u32 level = 0; level < p->height; level++) {
-        x->finger.node[level] = p->node[level];
-        x->finger.slot[level] = p->slot[level];
-    }
+    path_find(x, addr, p);
     x->finger_low = path_low(p);
-    return found;
+    return p;
+}
+
+/* A path that may leave the finger's way. */
+static __noinline void path_copy(struct vma_path *p, const struct vma_path *from)
+{
+    p->height = from->height;
+    p->node[0] = from->node[0];
+    p->slot[0] = from->slot[0];
+    for (u32 level = 1; level < p->height; level++) {
+        p->node[level] = from->node[level];
+        p->slot[level] = from->slot[level];
+    }
+}
+
+/* The VMA at the path; NULL: the path is behind all. */
+static inline struct vm_area_struct *path_vma(const struct vma_path *p)
+{
+    return p->height && p->slot[0] < p->node[0]->nr ? node_vma(p->node[0], p->slot[0]) : NULL;
 }
 
 static void forget_finger(struct vma_index *x)
@@ -413,33 +426,42 @@ static va_t prev_end(const struct vm_area_struct *vma)
     return vma->vm_prev ? vma->vm_prev->vm_end : 0;
 }
 
-/* The gap below the entry behind the path's: the neighbour above has changed. Spoils the path. */
+/* The gap below the entry behind the path's: the neighbour above has changed. Spoils slot[0] of the path. */
 static void update_next_gap(struct vma_path *p, u64 gap)
 {
-    bool found = path_next(p);
+    struct vma_path q;
+    bool found = true;
 
+    if (likely(p->slot[0] + 1 < p->node[0]->nr)) {
+        p->slot[0]++;
+        path_set_gap(p, gap);
+        return;
+    }
+    path_copy(&q, p);
+    found = path_next(&q);
     ASSERT(found);
-    path_set_gap(p, gap);
+    path_set_gap(&q, gap);
 }
 
 void vma_index_insert(struct vma_index *x, struct vm_area_struct *vma)
 {
-    struct vma_path p;
-    struct vm_area_struct *next = path_find_change(x, vma->vm_start, &p) ? node_vma(p.node[0], p.slot[0]) : NULL;
+    struct vma_path *p = path_find_change(x, vma->vm_start), q;
+    struct vm_area_struct *next = path_vma(p);
 
-    if (unlikely(!x->height))
-        grow_root(x, &p);
-    else if (p.node[0]->nr == SLOTS)
-        make_room(x, &p);
+    if (unlikely(!x->height || p->node[0]->nr == SLOTS)) {
+        path_copy(&q, p);
+        p = &q;
+        make_room(x, p);
+    }
     list_insert(x, vma, next);
     ASSERT(vma->vm_start >= prev_end(vma));
     ASSERT(!next || vma->vm_end <= next->vm_start);
 
-    node_open_slot(p.node[0], p.slot[0], vma->vm_end, vma, 0);
-    path_set_end(&p, 0, vma->vm_end);
-    path_set_gap(&p, vma->vm_start - prev_end(vma));
+    node_open_slot(p->node[0], p->slot[0], vma->vm_end, vma, 0);
+    path_set_end(p, 0, vma->vm_end);
+    path_set_gap(p, vma->vm_start - prev_end(vma));
     if (next)
-        update_next_gap(&p, next->vm_start - vma->vm_end);
+        update_next_gap(p, next->vm_start - vma->vm_end);
 }
 
 /* -- removal ------------------------------------------------------------------------------------------------------- */
@@ -524,25 +546,23 @@ static void list_remove(struct vma_index *x, struct vm_area_struct *vma)
 void vma_index_remove(struct vma_index *x, struct vm_area_struct *vma)
 {
     struct vm_area_struct *next = vma->vm_next;
-    struct vma_path p, q;
-    struct vma_node *leaf;
-    bool found = path_find_change(x, vma->vm_start, &p);
+    struct vma_path *p = path_find_change(x, vma->vm_start), q;
+    struct vma_node *leaf = p->node[0];
+    u32 slot = p->slot[0];
 
-    ASSERT(found);
-    leaf = p.node[0];
-    ASSERT(node_vma(leaf, p.slot[0]) == vma);
-
+    ASSERT(path_vma(p) == vma);
     list_remove(x, vma);
-    path_set_gap(&p, 0);
-    if (next) {
-        q = p;
-        update_next_gap(&q, next->vm_start - prev_end(next));
+    path_set_gap(p, 0);
+    if (next)
+        update_next_gap(p, next->vm_start - prev_end(next));
+    p->slot[0] = slot;
+    if (slot + 1 == leaf->nr && slot)
+        path_set_end(p, 0, leaf->end[slot - 1]);
+    node_close_slot(leaf, slot);
+    if (unlikely(leaf->nr < MIN_SLOTS)) {
+        path_copy(&q, p);
+        rebalance(x, &q);
     }
-    if (p.slot[0] + 1 == leaf->nr && p.slot[0])
-        path_set_end(&p, 0, leaf->end[p.slot[0] - 1]);
-    node_close_slot(leaf, p.slot[0]);
-    if (unlikely(leaf->nr < MIN_SLOTS))
-        rebalance(x, &p);
 }
 
 /* -- resizing ------------------------------------------------------------------------------------------------------ */
@@ -550,25 +570,132 @@ void vma_index_remove(struct vma_index *x, struct vm_area_struct *vma)
 void vma_index_resize(struct vma_index *x, struct vm_area_struct *vma, va_t start, va_t end)
 {
     struct vm_area_struct *next = vma->vm_next;
-    struct vma_path p;
-    bool found = path_find_change(x, vma->vm_end - 1, &p);
+    struct vma_path *p = path_find_change(x, vma->vm_start);
 
-    ASSERT(found);
-    ASSERT(node_vma(p.node[0], p.slot[0]) == vma);
+    ASSERT(path_vma(p) == vma);
     ASSERT(start < end);
     ASSERT(start >= prev_end(vma));
     ASSERT(!next || end <= next->vm_start);
 
     if (start != vma->vm_start) {
         vma->vm_start = start;
-        path_set_gap(&p, start - prev_end(vma));
+        path_set_gap(p, start - prev_end(vma));
     }
     if (end == vma->vm_end)
         return;
     vma->vm_end = end;
-    path_set_end(&p, 0, end);
+    path_set_end(p, 0, end);
     if (next)
-        update_next_gap(&p, next->vm_start - end);
+        update_next_gap(p, next->vm_start - end);
+}
+
+void vma_index_move_edge(struct vma_index *x, struct vm_area_struct *vma, va_t at)
+{
+    struct vm_area_struct *next = vma->vm_next;
+    struct vma_path *p = path_find_change(x, vma->vm_start);
+
+    ASSERT(path_vma(p) == vma);
+    ASSERT(next && vma->vm_end == next->vm_start);
+    ASSERT(vma->vm_start < at && at < next->vm_end);
+    vma->vm_end = next->vm_start = at;
+    path_set_end(p, 0, at);
+}
+
+/* -- cutting and joining: within one leaf neither its largest gap nor its last end changes, so no node above it ---- */
+
+static __noinline void cut_slowly(struct vma_index *x, struct vm_area_struct *vma, struct vm_area_struct *below,
+                                  struct vm_area_struct *above)
+{
+    vma_index_resize(x, vma, below ? below->vm_end : vma->vm_start, above ? above->vm_start : vma->vm_end);
+    if (below)
+        vma_index_insert(x, below);
+    if (above)
+        vma_index_insert(x, above);
+}
+
+void vma_index_cut(struct vma_index *x, struct vm_area_struct *vma, struct vm_area_struct *below,
+                   struct vm_area_struct *above)
+{
+    struct vma_path *p = path_find_change(x, vma->vm_start);
+    struct vma_node *leaf = p->node[0];
+    u32 slot = p->slot[0], pieces = (u32) !!below + (u32) !!above;
+
+    ASSERT(path_vma(p) == vma);
+    ASSERT(!below || (below->vm_start == vma->vm_start && below->vm_end < vma->vm_end));
+    ASSERT(!above || (above->vm_end == vma->vm_end && above->vm_start > (below ? below->vm_end : vma->vm_start)));
+    if (unlikely(leaf->nr + pieces > SLOTS)) {
+        cut_slowly(x, vma, below, above);
+        return;
+    }
+    /* The lowest piece keeps the slot with its gap, the highest the end; there is no gap between them. */
+    node_move(leaf, slot + pieces, leaf, slot, leaf->nr - slot);
+    leaf->nr += pieces;
+    if (below) {
+        list_insert(x, below, vma);
+        leaf->ptr[slot] = below;
+        leaf->end[slot++] = vma->vm_start = below->vm_end;
+        leaf->ptr[slot] = vma;
+        leaf->gap[slot] = 0;
+    }
+    if (above) {
+        list_insert(x, above, vma->vm_next);
+        leaf->end[slot++] = vma->vm_end = above->vm_start;
+        leaf->ptr[slot] = above;
+        leaf->gap[slot] = 0;
+    }
+}
+
+static __noinline void join_slowly(struct vma_index *x, struct vm_area_struct *keep, struct vm_area_struct *from,
+                                   struct vm_area_struct *to)
+{
+    va_t start = from->vm_start, end = to->vm_end;
+    struct vm_area_struct *vma, *next, *stop = to->vm_next;
+
+    for (vma = from; vma != stop; vma = next) {
+        next = vma->vm_next;
+        if (vma != keep)
+            vma_index_remove(x, vma);
+    }
+    vma_index_resize(x, keep, start, end);
+}
+
+static void list_replace(struct vma_index *x, struct vm_area_struct *vma, struct vm_area_struct *from,
+                         struct vm_area_struct *to)
+{
+    vma->vm_prev = from->vm_prev;
+    vma->vm_next = to->vm_next;
+    if (vma->vm_prev)
+        vma->vm_prev->vm_next = vma;
+    else
+        x->first = vma;
+    if (vma->vm_next)
+        vma->vm_next->vm_prev = vma;
+    else
+        x->last = vma;
+}
+
+void vma_index_join(struct vma_index *x, struct vm_area_struct *keep, struct vm_area_struct *from,
+                    struct vm_area_struct *to)
+{
+    struct vma_path *p = path_find_change(x, from->vm_start);
+    struct vma_node *leaf = p->node[0];
+    u32 slot = p->slot[0], last = slot;
+
+    ASSERT(path_vma(p) == from);
+    for (const struct vm_area_struct *vma = from; vma != to; vma = vma->vm_next, last++)
+        ASSERT(vma->vm_next && vma->vm_end == vma->vm_next->vm_start);
+    if (unlikely(last >= leaf->nr || leaf->nr - (last - slot) < MIN_SLOTS)) {
+        join_slowly(x, keep, from, to);
+        return;
+    }
+    leaf->ptr[last] = keep;
+    leaf->gap[last] = leaf->gap[slot];
+    node_move(leaf, slot, leaf, last, leaf->nr - last);
+    node_clear(leaf, leaf->nr - (last - slot), leaf->nr);
+    leaf->nr -= last - slot;
+    keep->vm_start = from->vm_start;
+    keep->vm_end = to->vm_end;
+    list_replace(x, keep, from, to);
 }
 
 /* -- searches ------------------------------------------------------------------------------------------------------ */

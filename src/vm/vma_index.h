@@ -54,6 +54,17 @@ void vma_index_insert(struct vma_index *x, struct vm_area_struct *vma);
 void vma_index_remove(struct vma_index *x, struct vm_area_struct *vma);
 /* Set vm_start and vm_end; the new range must not touch another VMA. Cannot fail, needs no nodes. */
 void vma_index_resize(struct vma_index *x, struct vm_area_struct *vma, va_t start, va_t end);
+/* `vma` and the next one touch: where one ends and the other begins becomes `at`. Needs no nodes. */
+void vma_index_move_edge(struct vma_index *x, struct vm_area_struct *vma, va_t at);
+/*
+ * `vma` leaves its lowest part to `below` and its highest to `above` (either may be NULL), which are not in the index
+ * and have their ranges already. Needs a prealloc for them.
+ */
+void vma_index_cut(struct vma_index *x, struct vm_area_struct *vma, struct vm_area_struct *below,
+                   struct vm_area_struct *above);
+/* From `from` to `to` each VMA begins where the one before it ends: `keep`, one of them, takes all, the others go. */
+void vma_index_join(struct vma_index *x, struct vm_area_struct *keep, struct vm_area_struct *from,
+                    struct vm_area_struct *to);
 
 /* The first VMA with addr < vm_end, or NULL. */
 struct vm_area_struct *vma_index_find(const struct vma_index *x, va_t addr);

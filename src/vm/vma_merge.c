@@ -133,14 +133,12 @@ static void plan_existing(const struct vma_merge *g, bool left, bool right, bool
             c->remove[1] = right ? g->next : NULL;
         } else {
             c->next = middle;
-            c->next_start = g->end;
         }
     } else if (whole) {
         *c = (struct vma_change){.vma = g->next, .start = g->start, .end = g->next->vm_end, .remove = {middle}};
     } else {
         *c = (struct vma_change){.vma = middle, .start = middle->vm_start, .end = g->start};
         c->next = g->next;
-        c->next_start = g->start;
     }
 }
 

@@ -7,15 +7,14 @@
 
 /*
  * One step from a list of VMAs to another, with index, trees and map_count. Nothing in it can fail; nodes for the
- * insertions were preallocated. Offsets follow the starts.
+ * insertions were preallocated. Offsets follow the starts. At most one of insert, remove and next is not NULL.
  */
 struct vma_change {
     struct vm_area_struct *vma; /* gets the range [start, end) */
     va_t start, end;
-    struct vm_area_struct *next; /* or NULL: the neighbour above, whose start moves to next_start */
-    va_t next_start;
-    struct vm_area_struct *insert;    /* or NULL: from vma_copy_range() */
-    struct vm_area_struct *remove[2]; /* or NULL: merged away, freed here */
+    struct vm_area_struct *next;      /* or NULL: the neighbour, which touches it and from now on begins at `end` */
+    struct vm_area_struct *insert[2]; /* or NULL: from vma_copy_range(); what vma loses below, and above */
+    struct vm_area_struct *remove[2]; /* or NULL: neighbours, ascending; merged away, freed here */
 };
 void vma_commit(struct cpu *cpu, struct mm *mm, const struct vma_change *c);
 

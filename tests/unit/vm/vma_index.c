@@ -278,11 +278,81 @@ static void resize_one(struct model *o, u32 i)
     vma_index_resize(&o->x, o->v[i], low + (from << PAGE_SHIFT), low + (to << PAGE_SHIFT));
 }
 
+static void assert_range(const struct vm_area_struct *vma, va_t start, va_t end)
+{
+    assert_int_equal(vma->vm_start, start);
+    assert_int_equal(vma->vm_end, end);
+}
+
+/* VMA i gives pages to a piece below it, above it, or both. */
+static void cut_one(struct model *o, u32 i)
+{
+    struct vm_area_struct *vma = o->v[i], *below = NULL, *above = NULL;
+    u64 pages = (vma->vm_end - vma->vm_start) >> PAGE_SHIFT, kind = 1 + rnd(3);
+    va_t start = vma->vm_start, end = vma->vm_end, from = start, to = end;
+
+    if (pages < 3 || o->nr + 2 > MODEL_MAX)
+        return;
+    if (kind & 1) {
+        from += (1 + rnd(pages - 2)) << PAGE_SHIFT;
+        below = calloc(1, sizeof(*below));
+        *below = (struct vm_area_struct){.vm_start = start, .vm_end = from};
+    }
+    if (kind & 2) {
+        to = from + ((1 + rnd(((end - from) >> PAGE_SHIFT) - 1)) << PAGE_SHIFT);
+        above = calloc(1, sizeof(*above));
+        *above = (struct vm_area_struct){.vm_start = to, .vm_end = end};
+    }
+    assert_int_equal(vma_index_prealloc(&test_cpu, &o->x, 2), 0);
+    vma_index_cut(&o->x, vma, below, above);
+    assert_range(vma, from, to);
+    memmove(&o->v[i + 1 + (kind > 2)], &o->v[i], (o->nr - i) * sizeof(o->v[0]));
+    o->nr += 1 + (kind > 2);
+    if (below)
+        o->v[i++] = below;
+    o->v[i++] = vma;
+    if (above)
+        o->v[i] = above;
+    vma_index_trim(&test_cpu, &o->x);
+}
+
+/* VMA i and those behind that touch become one, up to three of them; or the edge between the first two moves. */
+static void join_some(struct model *o, u32 i)
+{
+    u32 nr = 1, most = 1 + (u32)rnd(3), keep;
+    struct vm_area_struct *vma;
+    va_t start = o->v[i]->vm_start, end, at;
+
+    while (nr < most && i + nr < o->nr && o->v[i + nr - 1]->vm_end == o->v[i + nr]->vm_start)
+        nr++;
+    end = o->v[i + nr - 1]->vm_end;
+    if (nr == 2 && rnd(2)) {
+        at = start + ((1 + rnd(((end - start) >> PAGE_SHIFT) - 1)) << PAGE_SHIFT);
+        vma_index_move_edge(&o->x, o->v[i], at);
+        assert_range(o->v[i], start, at);
+        assert_range(o->v[i + 1], at, end);
+        return;
+    }
+    keep = i + (u32)rnd(nr);
+    vma = o->v[keep];
+    vma_index_join(&o->x, vma, o->v[i], o->v[i + nr - 1]);
+    assert_range(vma, start, end);
+    for (u32 k = i; k < i + nr; k++)
+        if (k != keep)
+            free(o->v[k]);
+    o->v[i] = vma;
+    o->nr -= nr - 1;
+    memmove(&o->v[i + 1], &o->v[i + nr], (o->nr - i - 1) * sizeof(o->v[0]));
+    vma_index_trim(&test_cpu, &o->x);
+}
+
 static void random_step(struct model *o, u32 want)
 {
-    u64 kind = rnd(10);
+    u64 kind = rnd(14);
 
-    if (kind < 3 && o->nr) {
+    if (kind >= 10 && o->nr) {
+        (o->nr < want ? cut_one : join_some)(o, (u32)rnd(o->nr));
+    } else if (kind < 3 && o->nr) {
         resize_one(o, (u32)rnd(o->nr));
     } else if (o->nr && (kind < 6) == (o->nr < want) && o->nr > want / 2) {
         model_remove(o, (u32)rnd(o->nr));

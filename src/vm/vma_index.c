@@ -28,7 +28,8 @@
  * into groups of 4, then 3 in the group. Unused slots hold end ~0 and gap 0, so neither search nor maximum asks for nr.
  *
  * Splits lean to where the insertion is: mmap allocates upwards or downwards for long stretches, and a middle split
- * would leave every node half empty. The node that the stretch leaves behind keeps 17 of 20 slots.
+ * would leave every node half empty. The node that the stretch leaves behind keeps 18 of 20 slots, which a minimum of 2
+ * allows: 4 levels for 100,000 VMAs mapped one behind the other, where 17 would need 5.
  *
  * A VMA cut in pieces, and neighbours that touch and become one, are one operation each, not removals and insertions:
  * the pieces have the gap of the whole, its end, and no gaps between them. So within a leaf nothing changes that the
@@ -37,7 +38,7 @@
  * Invariants (vma_index_check)
  *   I1  all leaves have level 0, the root has level height - 1.
  *   I2  every node but the root has MIN_SLOTS..SLOTS entries, an inner root at least 2, a leaf root at least 1: so the
- *       height is at most log3(n) + 1 and MAX_HEIGHT is out of reach of 2^32 VMAs.
+ *       height is at most log2(n), or 1, and MAX_HEIGHT is enough for 2^32 VMAs.
  *   I3  ends ascend, also across nodes; an entry's end is that of the last VMA below it; unused slots hold ~0 and NULL.
  *   I4  a leaf's gaps are vm_start - vm_end of the neighbour below; a child's is the largest below it; unused slots
  *       hold 0.
@@ -54,7 +55,7 @@
 #include "vm/vm.h"
 
 #define SLOTS 20
-#define MIN_SLOTS 3
+#define MIN_SLOTS 2
 /* After an underflow, two neighbours with no more than this become one:
  * far enough from full not to split again at once. */
 #define MERGE_SLOTS 14

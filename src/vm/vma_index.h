@@ -13,7 +13,7 @@
 struct vm_area_struct;
 struct vma_node;
 
-#define VMA_INDEX_MAX_HEIGHT 24
+#define VMA_INDEX_MAX_HEIGHT 32
 
 /* The way from the root to one entry: node and slot per level, leaf first. */
 struct vma_path {

@@ -42,6 +42,8 @@ struct tlb_view {
     u64 tag;    /* mmu->tag: ASID in place */
     char *near; /* mmu->l1d.near */
     u64 near_mask;
+    char *code; /* mmu->l1i.near */
+    u64 code_mask;
     const _Atomic u32 *work; /* of the CPU */
 };
 

@@ -45,8 +45,8 @@ static inline bool crosses_page(va_t va, u32 size)
     return (va & ~PAGE_MASK) + size > PAGE_SIZE;
 }
 
-/* What access_one() did not decide. `set`: the first level's set of va; `want`: the entry that would grant it. */
-static __noinline void access_ways(struct vcpu_hot *h, u32 i, va_t va, qemu_plugin_meminfo_t info, u64 *set, u64 want)
+/* What the first way did not decide. `set`: the first level's set of va; `want`: the entry that would grant it. */
+static inline void access_ways(struct vcpu_hot *h, u32 i, va_t va, qemu_plugin_meminfo_t info, u64 *set, u64 want)
 {
     u64 care = ~TLB_W | (want & TLB_W), e0 = set[0], e1 = set[1], e2 = set[2], e3 = set[3];
     struct vcpu *v = h->vcpu;
@@ -78,41 +78,70 @@ static __noinline void access_ways(struct vcpu_hot *h, u32 i, va_t va, qemu_plug
  */
 #define LONGEST_ACCESS 16
 
-static inline void access_one(struct vcpu_hot *h, u32 i, qemu_plugin_meminfo_t info, va_t va)
+struct first_way {
+    u64 *set;
+    u64 want;
+    u64 differs; /* 0: granted */
+};
+
+static inline struct first_way look(const struct vcpu_hot *h, u32 i, qemu_plugin_meminfo_t info, va_t va)
 {
     const struct tlb_view *t = &h->view[i];
     u64 store = info >> 17 & 1;
-    u64 *set = (u64 *)(void *)(t->near + (va >> (PAGE_SHIFT - 6) & t->near_mask));
-    u64 want = ((va + LONGEST_ACCESS - 1) & PAGE_MASK) | t->tag | store;
+    struct first_way w;
 
-    if (unlikely((*set ^ want) & (~TLB_W | store)))
-        access_ways(h, i, va, info, set, want);
+    w.set = (u64 *)(void *)(t->near + (va >> (PAGE_SHIFT - 6) & t->near_mask));
+    w.want = ((va + LONGEST_ACCESS - 1) & PAGE_MASK) | t->tag | store;
+    w.differs = (*w.set ^ w.want) & (~TLB_W | store);
+    return w;
+}
+
+static __noinline void access_first(struct vcpu_hot *h, qemu_plugin_meminfo_t info, va_t va, u64 *set, u64 want)
+{
+    access_ways(h, 0, va, info, set, want);
+}
+
+/* Some machine's first way differs: each on its own. */
+static __noinline void access_all(struct vcpu_hot *h, qemu_plugin_meminfo_t info, va_t va)
+{
+    for (u32 i = 0; i < process.nr_machines; i++) {
+        struct first_way w = look(h, i, info, va);
+
+        if (w.differs)
+            access_ways(h, i, va, info, w.set, w.want);
+    }
 }
 
 static void mem_one(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
 {
     struct vcpu_hot *h = &hot[index];
+    struct first_way w = look(h, 0, info, va);
 
     h->accesses++;
-    access_one(h, 0, info, va);
+    if (unlikely(w.differs))
+        access_first(h, info, va, w.set, w.want);
 }
 
+/* One branch for both: with two, the callback keeps nothing across a call and so saves no register. */
 static void mem_two(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
 {
     struct vcpu_hot *h = &hot[index];
 
     h->accesses++;
-    access_one(h, 0, info, va);
-    access_one(h, 1, info, va);
+    if (unlikely(look(h, 0, info, va).differs | look(h, 1, info, va).differs))
+        access_all(h, info, va);
 }
 
 static void mem_many(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
 {
     struct vcpu_hot *h = &hot[index];
+    u64 differs = 0;
 
     h->accesses++;
     for (u32 i = 0; i < process.nr_machines; i++)
-        access_one(h, i, info, va);
+        differs |= look(h, i, info, va).differs;
+    if (unlikely(differs))
+        access_all(h, info, va);
 }
 
 /* For geometries with a single set. */
@@ -163,43 +192,48 @@ static __noinline void block_slow(struct vcpu *v, u64 block)
     vcpu_hot(v)->code_page = block & BLOCK_CROSSES ? page + PAGE_SIZE : page;
 }
 
-/* Another page, of which nothing more is known: most often it is in the first-level TLBs. */
-static __noinline void block_page(struct vcpu_hot *h, u64 block, u32 nr)
+/* The same block path for any number of machines; `nr` is a constant where it is 1 or 2. */
+static inline void block_exec(unsigned int index, u64 block, u32 nr)
 {
-    struct vcpu *v = h->vcpu;
-    bool plain = !(block & BLOCK_CROSSES);
+    struct vcpu_hot *h = &hot[index];
+    u64 differs = 0;
+    u32 work = 0;
 
+    h->blocks++;
     for (u32 i = 0; i < nr; i++)
-        plain = plain && v->cpu[i] && !atomic_load_explicit(h->view[i].work, memory_order_relaxed);
-    for (u32 i = 0; i < nr && plain; i++)
-        if (!mmu_hit(v->mmu[i], block, MMU_EXEC))
-            vcpu_access_slow(v, i, block, 1, MMU_EXEC);
-    if (plain)
+        work |= atomic_load_explicit(h->view[i].work, memory_order_relaxed);
+    if (likely(block == h->code_page) && likely(!work))
+        return;
+    /* Another page: most often it is the latest of its set, too. BLOCK_CROSSES is no bit of a first-level entry. */
+    for (u32 i = 0; i < nr; i++) {
+        const struct tlb_view *t = &h->view[i];
+
+        differs |= *(u64 *)(void *)(t->code + (block >> (PAGE_SHIFT - 6) & t->code_mask)) ^ (block | t->tag);
+    }
+    if (likely(!(differs & ~TLB_W) && !work))
         h->code_page = block;
     else
-        block_slow(v, block);
+        block_slow(h->vcpu, block);
 }
 
 static void block_one(unsigned int index, void *block)
 {
-    struct vcpu_hot *h = &hot[index];
+    block_exec(index, (u64)(uintptr_t)block, 1);
+}
 
-    h->blocks++;
-    if (unlikely((u64)(uintptr_t)block != h->code_page) ||
-        unlikely(atomic_load_explicit(h->view[0].work, memory_order_relaxed) != 0))
-        block_page(h, (u64)(uintptr_t)block, 1);
+static void block_two(unsigned int index, void *block)
+{
+    block_exec(index, (u64)(uintptr_t)block, 2);
 }
 
 static void block_many(unsigned int index, void *block)
 {
-    struct vcpu_hot *h = &hot[index];
-    u32 work = 0;
+    block_exec(index, (u64)(uintptr_t)block, process.nr_machines);
+}
 
-    h->blocks++;
-    for (u32 i = 0; i < process.nr_machines; i++)
-        work |= atomic_load_explicit(h->view[i].work, memory_order_relaxed);
-    if (unlikely((u64)(uintptr_t)block != h->code_page) || unlikely(work))
-        block_page(h, (u64)(uintptr_t)block, process.nr_machines);
+static qemu_plugin_vcpu_udata_cb_t choose_block(void)
+{
+    return process.nr_machines == 1 ? block_one : process.nr_machines == 2 ? block_two : block_many;
 }
 
 static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
@@ -215,8 +249,7 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         qemu_plugin_register_vcpu_mem_cb(insn, mem, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
     }
     first = (first & PAGE_MASK) | ((last ^ first) & PAGE_MASK ? BLOCK_CROSSES : 0);
-    qemu_plugin_register_vcpu_tb_exec_cb(tb, process.nr_machines == 1 ? block_one : block_many, QEMU_PLUGIN_CB_NO_REGS,
-                                         (void *)(uintptr_t)first);
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, choose_block(), QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)first);
 }
 
 /* -- vCPUs and system calls ---------------------------------------------------------------------------------------- */

@@ -29,9 +29,14 @@ void vcpu_set_hot(struct vcpu *v)
         const struct mmu *mmu = v->mmu[i];
 
         if (v->cpu[i])
-            h->view[i] = (struct tlb_view){mmu->tag, (char *)mmu->l1d.near, mmu->l1d.near_mask, &v->cpu[i]->work};
+            h->view[i] = (struct tlb_view){.tag = mmu->tag,
+                                           .near = (char *)mmu->l1d.near,
+                                           .near_mask = mmu->l1d.near_mask,
+                                           .code = (char *)mmu->l1i.near,
+                                           .code_mask = mmu->l1i.near_mask,
+                                           .work = &v->cpu[i]->work};
         else
-            h->view[i] = (struct tlb_view){0, (char *)no_tlb, 0, &no_work};
+            h->view[i] = (struct tlb_view){.near = (char *)no_tlb, .code = (char *)no_tlb, .work = &no_work};
     }
 }
 

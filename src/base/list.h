@@ -11,15 +11,15 @@ struct list_head {
 
 static inline void INIT_LIST_HEAD(struct list_head *l)
 {
-    l->next = l;
+    WRITE_ONCE(l->next, l);
     l->prev = l;
 }
 
 static inline void list_link_(struct list_head *n, struct list_head *prev, struct list_head *next)
 {
     n->prev = prev;
-    n->next = next;
-    prev->next = n;
+    WRITE_ONCE(n->next, next);
+    WRITE_ONCE(prev->next, n);
     next->prev = n;
 }
 
@@ -36,7 +36,7 @@ static inline void list_add_tail(struct list_head *n, struct list_head *head)
 /* The node's own links are left as they were. */
 static inline void list_del(struct list_head *n)
 {
-    n->prev->next = n->next;
+    WRITE_ONCE(n->prev->next, n->next);
     n->next->prev = n->prev;
 }
 

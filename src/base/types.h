@@ -88,8 +88,17 @@ static inline pgoff_t pgoff_add(pgoff_t p, u64 n)
 #define __cacheline_aligned __attribute__((aligned(64)))
 
 /* One whole, untorn load or store of a shared field; no ordering with others. */
-#define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
-#define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
+#define READ_ONCE(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, v) __atomic_store_n(&(x), v, __ATOMIC_RELAXED)
+
+/* ThreadSanitizer builds. */
+#if defined(__SANITIZE_THREAD__)
+#define QUIRE_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define QUIRE_TSAN 1
+#endif
+#endif
 
 static inline unsigned int ilog2(u64 n)
 {

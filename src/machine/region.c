@@ -30,15 +30,7 @@
 #include "machine/hw.h"
 #include "port/port.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define REGION_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define REGION_TSAN 1
-#endif
-#endif
-
-#ifdef REGION_TSAN
+#ifdef QUIRE_TSAN
 #define REGION_FIRST 0x1000000000ull
 #define REGION_SLOT 0x400000000ull
 #define REGION_END 0x8000000000ull

@@ -309,7 +309,7 @@ static inline bool PageTable(const struct page *p)
 
 static inline bool folio_test_anon(const struct folio *f)
 {
-    return (uintptr_t)f->page.mapping & PAGE_MAPPING_ANON;
+    return (uintptr_t)READ_ONCE(f->page.mapping) & PAGE_MAPPING_ANON;
 }
 
 static inline bool PageAnon(const struct page *p)

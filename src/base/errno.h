@@ -46,6 +46,7 @@
 #define ERR_PTR(err) ((void *)(intptr_t)(err))
 #define PTR_ERR(ptr) ((int)(intptr_t)(ptr))
 #define IS_ERR(ptr) ((uintptr_t)(ptr) >= (uintptr_t)-MAX_ERRNO)
+#define IS_ERR_OR_NULL(ptr) (!(ptr) || IS_ERR(ptr))
 #define IS_ERR_VALUE(x) ((u64)(x) >= (u64)-MAX_ERRNO)
 
 #endif

@@ -33,6 +33,9 @@ void blkdev_read(struct cpu *cpu, u64 pages);
 /* The folio at index, locked and with a reference;
  * made, if it is not there (then not up to date yet). ERR_PTR(-ENOMEM). */
 struct folio *filemap_grab_folio(struct cpu *cpu, struct address_space *mapping, pgoff_t index, u32 gfp);
+/* The same for a page within the file's size;
+ * NULL: there is none, because it lies beyond it. */
+struct folio *filemap_grab_folio_within(struct cpu *cpu, struct address_space *mapping, pgoff_t index, u32 gfp);
 /* Drop a locked folio from the cache (the caller's reference stays). */
 void filemap_remove_folio_locked(struct cpu *cpu, struct folio *f);
 

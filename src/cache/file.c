@@ -50,6 +50,7 @@ void inode_init(struct machine *m, struct inode *inode, enum a_ops_id a_ops, con
     mapping->gfp_mask = GFP_HIGHUSER_MOVABLE;
     xa_init(&mapping->i_pages, RANK_I_PAGES);
     mapping->i_mmap = INTERVAL_TREE_ROOT;
+    init_rwsem(&inode->i_rwsem, RANK_INODE);
     init_rwsem(&mapping->i_mmap_rwsem, RANK_I_MMAP);
     init_rwsem(&mapping->invalidate_lock, RANK_INVALIDATE);
 }

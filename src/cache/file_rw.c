@@ -38,10 +38,10 @@ s64 generic_file_read(struct cpu *cpu, struct file *file, u64 pos, u64 len)
         return 0;
     end = len > size - pos ? size : pos + len;
     for (u64 i = pos >> PAGE_SHIFT; i <= (end - 1) >> PAGE_SHIFT; i++) {
-        struct folio *f = filemap_grab_folio(cpu, mapping, PGOFF(i), 0);
+        struct folio *f = filemap_grab_folio_within(cpu, mapping, PGOFF(i), 0);
 
-        if (IS_ERR(f)) {
-            err = PTR_ERR(f);
+        if (IS_ERR_OR_NULL(f)) { /* no memory, or truncated meanwhile */
+            err = f ? PTR_ERR(f) : 0;
             end = MAX(pos, i << PAGE_SHIFT);
             break;
         }
@@ -80,7 +80,7 @@ static void write_one_page(struct cpu *cpu, struct address_space *mapping, struc
     folio_mark_dirty(cpu, f);
 }
 
-s64 generic_file_write(struct cpu *cpu, struct file *file, u64 pos, u64 len)
+s64 generic_file_write(struct cpu *cpu, struct file *file, u64 pos, u64 len) NO_LOCK_ANALYSIS
 {
     struct address_space *mapping = file->f_mapping;
     u64 end = pos + len, done = pos;
@@ -88,6 +88,7 @@ s64 generic_file_write(struct cpu *cpu, struct file *file, u64 pos, u64 len)
 
     if (end < pos)
         return -EFBIG;
+    down_write(cpu, &mapping->host->i_rwsem);
     while (done < end) {
         u64 next = MIN(end, ALIGN_DOWN(done, PAGE_SIZE) + PAGE_SIZE);
         struct folio *f = filemap_grab_folio(cpu, mapping, PGOFF(done >> PAGE_SHIFT), __GFP_WRITE);
@@ -102,6 +103,7 @@ s64 generic_file_write(struct cpu *cpu, struct file *file, u64 pos, u64 len)
         folio_put(cpu, f);
         done = next;
     }
+    up_write(cpu, &mapping->host->i_rwsem);
     if (done == pos)
         return err;
     charge_n(cpu, COST_COPY_USER_KB, DIV_ROUND_UP(done - pos, 1024));

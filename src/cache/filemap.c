@@ -21,7 +21,8 @@
  * had the program in its cache.
  *
  * Locks. Insertion and removal hold the folio lock, and take i_pages' lock for the tree. Truncation locks each folio,
- * so a locked folio with ->mapping set stays in the cache. Order in base/lock_rank.h.
+ * so a locked folio with ->mapping set stays in the cache. A page within i_size is made under invalidate_lock (read),
+ * or by who may change the size (i_rwsem): truncation cannot miss it. Order in base/lock_rank.h.
  *
  * Invariants (cache_check)
  *   CA1 each folio of i_pages has ->mapping and ->index of its place.
@@ -172,6 +173,27 @@ struct folio *filemap_grab_folio(struct cpu *cpu, struct address_space *mapping,
     }
 }
 
+/* Reads and faults make pages by a size that truncation may change: it waits for them, or they see the new one. */
+struct folio *filemap_grab_folio_within(struct cpu *cpu, struct address_space *mapping, pgoff_t index,
+                                        u32 gfp) NO_LOCK_ANALYSIS
+{
+    struct folio *f = filemap_get_folio(cpu, mapping, index);
+
+    if (likely(f)) {
+        folio_lock(cpu, f);
+        if (likely(f->page.mapping == mapping))
+            return f;
+        folio_unlock(cpu, f);
+        folio_put(cpu, f);
+        f = NULL;
+    }
+    down_read(cpu, &mapping->invalidate_lock);
+    if (index.nr < mapping_nr_pages(mapping))
+        f = filemap_grab_folio(cpu, mapping, index, gfp);
+    up_read(cpu, &mapping->invalidate_lock);
+    return f;
+}
+
 /* -- files on disk ------------------------------------------------------------------------------------------------- */
 
 /* Bring the locked folio up to date; unlocks it. */
@@ -206,14 +228,14 @@ const struct address_space_operations disk_a_ops = {
 
 /*
  * The page at index, up to date, locked and with a reference, for a fault. *ret gets VM_FAULT_MAJOR if
- * a device was waited for.
+ * a device was waited for. NULL: it lies beyond the file's end.
  */
 static struct folio *read_missing(struct cpu *cpu, struct file *file, pgoff_t index, vm_fault_t *ret)
 {
     struct address_space *mapping = file->f_mapping;
-    struct folio *f = filemap_grab_folio(cpu, mapping, index, 0);
+    struct folio *f = filemap_grab_folio_within(cpu, mapping, index, 0);
 
-    if (IS_ERR(f) || folio_test_uptodate(f))
+    if (IS_ERR_OR_NULL(f) || folio_test_uptodate(f))
         return f;
     if (!cpu->m->config.page_cache_warm) {
         *ret |= VM_FAULT_MAJOR;
@@ -236,8 +258,8 @@ static vm_fault_t filemap_fault(struct cpu *cpu, struct vm_fault *vmf)
     if (unlikely(vmf->pgoff.nr >= mapping_nr_pages(mapping)))
         return VM_FAULT_SIGBUS;
     f = read_missing(cpu, file, vmf->pgoff, &ret);
-    if (IS_ERR(f))
-        return VM_FAULT_OOM;
+    if (IS_ERR_OR_NULL(f))
+        return f ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
     /* truncated while we waited for the lock? */
     if (unlikely(f->page.mapping != mapping || vmf->pgoff.nr >= mapping_nr_pages(mapping))) {
         bool gone = f->page.mapping != mapping;
@@ -261,8 +283,8 @@ static void warm_window(struct cpu *cpu, struct vm_fault *vmf, u64 start, u64 en
 
         if (xa_load(&mapping->i_pages, i))
             continue;
-        f = filemap_grab_folio(cpu, mapping, PGOFF(i), __GFP_NORETRY | __GFP_NOWARN);
-        if (IS_ERR(f))
+        f = filemap_grab_folio_within(cpu, mapping, PGOFF(i), __GFP_NORETRY | __GFP_NOWARN);
+        if (IS_ERR_OR_NULL(f))
             return;
         if (folio_test_uptodate(f))
             folio_unlock(cpu, f);

@@ -48,9 +48,9 @@ static vm_fault_t shmem_fault(struct cpu *cpu, struct vm_fault *vmf)
 
     if (unlikely(vmf->pgoff.nr >= DIV_ROUND_UP(inode_size(mapping->host), PAGE_SIZE)))
         return VM_FAULT_SIGBUS;
-    f = filemap_grab_folio(cpu, mapping, vmf->pgoff, 0);
-    if (IS_ERR(f))
-        return VM_FAULT_OOM;
+    f = filemap_grab_folio_within(cpu, mapping, vmf->pgoff, 0);
+    if (IS_ERR_OR_NULL(f))
+        return f ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
     if (!folio_test_uptodate(f)) {
         if (cpu->m->config.content == CONTENT_FULL)
             memset(page_address(cpu->m, &f->page), 0, PAGE_SIZE);

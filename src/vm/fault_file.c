@@ -164,7 +164,10 @@ vm_fault_t do_page_mkwrite(struct cpu *cpu, struct vm_fault *vmf, struct folio *
     vmf->page = &f->page;
     if (!ops || !ops->page_mkwrite) {
         folio_lock(cpu, f);
-        return VM_FAULT_LOCKED;
+        if (likely(f->page.mapping == vmf->vma->vm_file->f_mapping))
+            return VM_FAULT_LOCKED;
+        folio_unlock(cpu, f); /* truncated meanwhile */
+        return VM_FAULT_NOPAGE;
     }
     vmf->flags = FAULT_FLAG_WRITE | FAULT_FLAG_MKWRITE;
     ret = ops->page_mkwrite(cpu, vmf);

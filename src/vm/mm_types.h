@@ -74,7 +74,6 @@ struct mm {
     /* m: bumped whenever a VMA leaves the index or changes its range; values are never shared with another mm */
     u64 vmacache_seqnum;
     u32 map_count;       /* m */
-    u16 asid_hint;       /* not used: each CPU has ASIDs of its own, machine/mmu.c */
     u64 ctx_id;          /* c: unique, never reused, not 0: what a TLB tag means */
     _Atomic u64 tlb_gen; /* a: machine: flushes asked for so far */
 
@@ -177,10 +176,10 @@ struct address_space {
     struct xarray i_pages;            /* i: folios by page offset; tags: dirty, writeback, towrite */
     struct interval_tree_root i_mmap; /* r: VMAs that map it */
     struct rw_semaphore i_mmap_rwsem;
-    struct rw_semaphore invalidate_lock;
-    _Atomic s32 i_mmap_writable; /* VM_SHARED | VM_MAYWRITE mappings; < 0: denied */
-    u64 nrpages;                 /* i */
-    u32 a_ops;                   /* c: enum a_ops_id */
+    struct rw_semaphore invalidate_lock; /* held for reading to add a page within i_size, for writing to truncate */
+    _Atomic s32 i_mmap_writable;         /* VM_SHARED | VM_MAYWRITE mappings; < 0: denied */
+    u64 nrpages;                         /* i */
+    u32 a_ops;                           /* c: enum a_ops_id */
     u32 gfp_mask;
     u32 flags;
 };
@@ -189,7 +188,8 @@ struct address_space {
 struct inode {
     struct machine *m;
     u64 dev, ino;
-    u64 i_size; /* bytes; a file is also changed by others: refreshed by the front end */
+    struct rw_semaphore i_rwsem; /* RANK_INODE: who changes the size holds it for writing */
+    u64 i_size; /* i_rwsem; read at any time. Bytes; a file is also changed by others: refreshed by the front end */
     _Atomic s32 i_count;
     struct address_space i_data;
     struct list_head inodes; /* cache: all inodes */

@@ -146,8 +146,9 @@ struct mmu {
     struct asid_slot slot[MAX_ASIDS + 1]; /* o: by ASID; [0] unused */
 
     spinlock_t queue_lock;                   /* RANK_LEAF */
-    u32 nr_queued;                           /* q: more than FLUSH_QUEUE are dropped: the generation tells */
+    u32 nr_queued;                           /* q: more than FLUSH_QUEUE do not fit: everything goes */
     struct flush_request queue[FLUSH_QUEUE]; /* q */
+    struct flush_request lost;               /* q: the latest that did not fit */
     _Atomic u32 walk_seq;                    /* a: odd while the owner uses the tables: shoot-downs wait for it */
 
     u32 *walk_l1, *walk_l2, *walk_llc; /* o: tags of lines */

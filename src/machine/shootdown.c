@@ -14,7 +14,8 @@
  * Generations (as Linux's arch/x86 keeps them, described in the comments that document `tlb_gen`). mm->tlb_gen counts
  * flushes; a CPU's slot says up to which its entries are good. A request carries its generation: it may be done as a
  * range only if it is the very next one; any gap (the queue was full, CPU was idle) drops the whole address space. So
- * the queue is a hint: a lost request costs time, never correctness.
+ * the queue is a hint: a request that did not fit costs time (everything goes), never correctness. A receiver does not
+ * look at its mm: when the last task of a process exits on another CPU, that may be freed while it is loaded here.
  *
  * What the initiator waits for. Only for walks and copies in progress (mmu_begin_walk()): they are short and wait for
  * nobody, so two CPUs that shoot at each other cannot deadlock. A target in CPU_USER is not waited for: between two
@@ -45,8 +46,19 @@ static bool is_full(const struct cpu *cpu, const struct flush_request *q)
     return !q->end || range_pages(q) > cpu->m->config.tlb.flush_ceiling;
 }
 
-/* Owner of u, whose slot is that of q's address space. `latest`: that address space's generation now. */
-static void flush_local(struct mmu *u, const struct flush_request *q, u64 latest)
+/* Owner of u: everything of the loaded address space, which is good for generation `gen` at least from now on. */
+static void flush_all_local(struct mmu *u, u64 gen)
+{
+    struct asid_slot *s = &u->slot[u->asid];
+
+    mmu_flush_asid(u, u->asid);
+    count_vm_event(u->cpu, NR_TLB_LOCAL_FLUSH_ALL);
+    charge(u->cpu, COST_TLB_FLUSH_ALL);
+    s->tlb_gen = MAX(s->tlb_gen, gen);
+}
+
+/* Owner of u, whose slot is that of q's address space. */
+static void flush_local(struct mmu *u, const struct flush_request *q)
 {
     struct cpu *cpu = u->cpu;
     struct asid_slot *s = &u->slot[u->asid];
@@ -54,10 +66,7 @@ static void flush_local(struct mmu *u, const struct flush_request *q, u64 latest
     if (s->tlb_gen >= q->gen)
         return;
     if (is_full(cpu, q) || q->gen != s->tlb_gen + 1) {
-        mmu_flush_asid(u, u->asid);
-        count_vm_event(cpu, NR_TLB_LOCAL_FLUSH_ALL);
-        charge(cpu, COST_TLB_FLUSH_ALL);
-        s->tlb_gen = MAX(q->gen, latest);
+        flush_all_local(u, q->gen);
         return;
     }
     mmu_flush_range(u, u->asid, q->start, q->end, q->stride_shift, q->freed_tables);
@@ -68,15 +77,17 @@ static void flush_local(struct mmu *u, const struct flush_request *q, u64 latest
 
 /* -- receiver ------------------------------------------------------------------------------------------------------ */
 
-/* Copy the queue out; the number of requests, those that did not fit included. */
-static u32 dequeue(struct mmu *u, struct flush_request *list)
+/* Copy the queue out; the number of requests, those that did not fit included: *lost is the latest of them. */
+static u32 dequeue(struct mmu *u, struct flush_request *list, struct flush_request *lost)
 {
     u32 n;
 
     spin_lock(u->cpu, &u->queue_lock);
     n = u->nr_queued;
     memcpy(list, u->queue, MIN(n, FLUSH_QUEUE) * sizeof(list[0]));
+    *lost = u->lost;
     u->nr_queued = 0;
+    u->lost.ctx_id = 0;
     atomic_fetch_and(&u->cpu->work, ~(u32)CPU_WORK_TLB_FLUSH);
     spin_unlock(u->cpu, &u->queue_lock);
     return n;
@@ -85,23 +96,22 @@ static u32 dequeue(struct mmu *u, struct flush_request *list)
 void mmu_take_requests(struct mmu *u)
 {
     struct flush_request list[FLUSH_QUEUE];
+    struct flush_request lost;
     struct cpu *cpu = u->cpu;
-    u32 n = dequeue(u, list);
-    struct flush_request all = {0};
+    u32 n = dequeue(u, list, &lost);
+    u64 ctx_id = atomic_load_explicit(&u->ctx_id, memory_order_relaxed);
 
     if (!n)
         return;
     count_vm_event(cpu, NR_TLB_REMOTE_FLUSH_RECEIVED);
     charge(cpu, COST_IPI_RECEIVE);
-    if (!u->mm)
+    if (!ctx_id)
         return;
     for (u32 i = 0; i < MIN(n, FLUSH_QUEUE); i++)
-        if (list[i].ctx_id == u->mm->ctx_id)
-            flush_local(u, &list[i], list[i].gen);
-    if (n <= FLUSH_QUEUE)
-        return;
-    all.gen = atomic_load(&u->mm->tlb_gen);
-    flush_local(u, &all, all.gen);
+        if (list[i].ctx_id == ctx_id)
+            flush_local(u, &list[i]);
+    if (n > FLUSH_QUEUE)
+        flush_all_local(u, lost.ctx_id == ctx_id ? lost.gen : 0);
 }
 
 /* -- initiator ----------------------------------------------------------------------------------------------------- */
@@ -116,6 +126,8 @@ static bool enqueue(struct cpu *cpu, struct cpu *target, const struct flush_requ
     spin_lock(cpu, &u->queue_lock);
     if (u->nr_queued < FLUSH_QUEUE)
         u->queue[u->nr_queued] = *q;
+    else if (u->lost.ctx_id != q->ctx_id || u->lost.gen < q->gen)
+        u->lost = *q;
     u->nr_queued = MIN(u->nr_queued + 1, FLUSH_QUEUE + 1);
     cpu_post_work(cpu->m, target->id, CPU_WORK_TLB_FLUSH);
     spin_unlock(cpu, &u->queue_lock);
@@ -171,7 +183,7 @@ void tlb_flush(struct cpu *cpu, struct mm *mm, va_t start, va_t end, u32 stride_
 
     q.gen = atomic_fetch_add(&mm->tlb_gen, 1) + 1;
     if (atomic_load(&u->ctx_id) == mm->ctx_id)
-        flush_local(u, &q, q.gen);
+        flush_local(u, &q);
     for (u32 w = 0; w < DIV_ROUND_UP(cpu->m->nr_cpus, 64); w++)
         mask[w] = atomic_load(&mm->cpu_mask[w]);
     if (!tell_others(cpu, mask, &q))

@@ -6,6 +6,16 @@
 /* An owner for a moment that is no thread: only tests run core code on a CPU that nobody owns. */
 #define OWNER_NONE 0xffffffffu
 
+void cpu_set_free(struct cpu *cpu)
+{
+    struct machine *m = cpu->m;
+
+    atomic_store(&cpu->owner, 0);
+    atomic_fetch_add(&m->cpu_freed, 1);
+    if (atomic_load(&m->nr_waiting))
+        port_futex_wake(&m->cpu_freed, 1);
+}
+
 void on_each_cpu_work(struct cpu *cpu, enum cpu_work work, void (*fn)(struct cpu *cpu, u32 id, void *arg), void *arg)
 {
     struct machine *m = cpu->m;
@@ -22,6 +32,6 @@ void on_each_cpu_work(struct cpu *cpu, enum cpu_work work, void (*fn)(struct cpu
             continue;
         }
         fn(cpu, id, arg);
-        atomic_store(&m->cpus[id].owner, 0);
+        cpu_set_free(&m->cpus[id]);
     }
 }

@@ -49,6 +49,8 @@ struct machine {
     struct machine_config config; /* c, but for the sysctls, which are changed one word at a time */
     u32 nr_cpus;                  /* c */
     struct cpu *cpus;             /* c: array */
+    _Atomic u32 cpu_freed;        /* a: futex word, bumped when a CPU becomes free */
+    _Atomic u32 nr_waiting;       /* a: threads that wait for a CPU */
 
     struct phys *phys;   /* src/phys/phys.h */
     struct kmem *kmem;   /* src/kmem/kmem.h */
@@ -85,13 +87,18 @@ static inline void *machine_hw_alloc(struct machine *m, size_t bytes, size_t ali
 static inline bool should_fail(struct machine *m)
 {
     struct fail_inject *f = &m->fail;
+    u64 n;
 
     if (likely(!atomic_load_explicit(&f->countdown, memory_order_relaxed)))
         return false;
     atomic_fetch_add_explicit(&f->asked, 1, memory_order_relaxed);
-    if (atomic_fetch_sub(&f->countdown, 1) != 1)
+    n = atomic_load(&f->countdown);
+    do
+        if (!n)
+            return false;
+    while (!atomic_compare_exchange_weak(&f->countdown, &n, n == 1 ? f->interval : n - 1));
+    if (n != 1)
         return false;
-    atomic_store(&f->countdown, f->interval);
     atomic_fetch_add(&f->failed, 1);
     return true;
 }
@@ -124,6 +131,9 @@ static inline void cpu_post_work(struct machine *m, u32 target, u32 work)
 {
     atomic_fetch_or(&m->cpus[target].work, work);
 }
+
+/* The CPU is nobody's from now on: wakes one who waits for it. base/cpu.c */
+void cpu_set_free(struct cpu *cpu);
 
 /*
  * Do fn(cpu, id, arg) for this CPU, and at once for every CPU that nobody owns: the caller owns it

@@ -173,21 +173,20 @@ static struct cpu *acquire_free(struct machine *m, const struct task *task, u32 
 
 static struct cpu *wait_for_cpu(struct machine *m, const struct task *task, u32 host_tid)
 {
-    struct hw *hw = m->hw;
     struct cpu *cpu;
 
-    atomic_fetch_add(&hw->nr_waiting, 1);
+    atomic_fetch_add(&m->nr_waiting, 1);
     for (;;) {
-        u32 seen = atomic_load(&hw->cpu_freed);
+        u32 seen = atomic_load(&m->cpu_freed);
 
         cpu = acquire_free(m, task, host_tid);
         if (cpu)
             break;
         for (u32 id = 0; id < m->nr_cpus; id++)
             cpu_post_work(m, id, CPU_WORK_RESCHED);
-        port_futex_wait(&hw->cpu_freed, seen, WAIT_NS);
+        port_futex_wait(&m->cpu_freed, seen, WAIT_NS);
     }
-    atomic_fetch_sub(&hw->nr_waiting, 1);
+    atomic_fetch_sub(&m->nr_waiting, 1);
     return cpu;
 }
 
@@ -217,16 +216,11 @@ struct cpu *cpu_acquire(struct machine *m, struct task *task, u32 host_tid)
 
 static void give_back(struct cpu *cpu)
 {
-    struct hw *hw = cpu->m->hw;
-
     cpu->current = NULL;
     mmu_load(cpu_mmu(cpu), NULL);
     cpu->code = NULL;
     atomic_store(&cpu->state, CPU_IDLE);
-    atomic_store(&cpu->owner, 0);
-    atomic_fetch_add(&hw->cpu_freed, 1);
-    if (atomic_load(&hw->nr_waiting))
-        port_futex_wake(&hw->cpu_freed, 1);
+    cpu_set_free(cpu);
 }
 
 void cpu_release(struct cpu *cpu)

@@ -48,7 +48,8 @@ static bool wp_can_reuse_anon_folio(struct cpu *cpu, struct folio *f, struct vm_
         return false;
     if (!folio_trylock(f))
         return false;
-    if (folio_ref_count(f) != 1) {
+    /* acquire: whoever dropped his reference has done reading what we are about to write */
+    if (atomic_load_explicit(&f->page._refcount, memory_order_acquire) != 1) {
         folio_unlock(cpu, f);
         return false;
     }

@@ -56,6 +56,29 @@ fail_unacct:
     return -ENOMEM;
 }
 
+/* oldmm is locked: its brk and its VMAs are of one moment. */
+static void copy_mm_layout(struct mm *mm, const struct mm *oldmm)
+{
+    mm->mmap_base = oldmm->mmap_base;
+    mm->mmap_legacy_base = oldmm->mmap_legacy_base;
+    mm->task_size = oldmm->task_size;
+    mm->topdown = oldmm->topdown;
+    mm->start_code = oldmm->start_code;
+    mm->end_code = oldmm->end_code;
+    mm->start_data = oldmm->start_data;
+    mm->end_data = oldmm->end_data;
+    mm->start_brk = oldmm->start_brk;
+    mm->brk = oldmm->brk;
+    mm->start_stack = oldmm->start_stack;
+    mm->arg_start = oldmm->arg_start;
+    mm->arg_end = oldmm->arg_end;
+    mm->env_start = oldmm->env_start;
+    mm->env_end = oldmm->env_end;
+    memcpy(mm->saved_auxv, oldmm->saved_auxv, sizeof(mm->saved_auxv));
+    mm->flags = oldmm->flags;
+    mm->def_flags = oldmm->def_flags & VM_NOHUGEPAGE; /* memory locks are not inherited: mlockall(2) */
+}
+
 static int dup_mmap(struct cpu *cpu, struct mm *mm, struct mm *oldmm) NO_LOCK_ANALYSIS
 {
     struct vm_area_struct *mpnt, *vma = NULL;
@@ -63,6 +86,7 @@ static int dup_mmap(struct cpu *cpu, struct mm *mm, struct mm *oldmm) NO_LOCK_AN
 
     down_write(cpu, &oldmm->mmap_lock);
     down_write_nested(cpu, &mm->mmap_lock, 1);
+    copy_mm_layout(mm, oldmm);
     mm->total_vm = oldmm->total_vm;
     mm->data_vm = oldmm->data_vm;
     mm->exec_vm = oldmm->exec_vm;
@@ -88,35 +112,12 @@ static int dup_mmap(struct cpu *cpu, struct mm *mm, struct mm *oldmm) NO_LOCK_AN
     return err;
 }
 
-static void copy_mm_layout(struct mm *mm, const struct mm *oldmm)
-{
-    mm->mmap_base = oldmm->mmap_base;
-    mm->mmap_legacy_base = oldmm->mmap_legacy_base;
-    mm->task_size = oldmm->task_size;
-    mm->topdown = oldmm->topdown;
-    mm->start_code = oldmm->start_code;
-    mm->end_code = oldmm->end_code;
-    mm->start_data = oldmm->start_data;
-    mm->end_data = oldmm->end_data;
-    mm->start_brk = oldmm->start_brk;
-    mm->brk = oldmm->brk;
-    mm->start_stack = oldmm->start_stack;
-    mm->arg_start = oldmm->arg_start;
-    mm->arg_end = oldmm->arg_end;
-    mm->env_start = oldmm->env_start;
-    mm->env_end = oldmm->env_end;
-    memcpy(mm->saved_auxv, oldmm->saved_auxv, sizeof(mm->saved_auxv));
-    mm->flags = oldmm->flags;
-    mm->def_flags = oldmm->def_flags & VM_NOHUGEPAGE; /* memory locks are not inherited: mlockall(2) */
-}
-
 static struct mm *dup_mm(struct cpu *cpu, struct mm *oldmm)
 {
     struct mm *mm = mm_alloc(cpu);
 
     if (!mm)
         return NULL;
-    copy_mm_layout(mm, oldmm);
     if (dup_mmap(cpu, mm, oldmm)) {
         mmput(cpu, mm);
         return NULL;
@@ -124,7 +125,7 @@ static struct mm *dup_mm(struct cpu *cpu, struct mm *oldmm)
     mm->exe_file = oldmm->exe_file;
     if (mm->exe_file)
         get_file(mm->exe_file);
-    mm->hiwater_rss = (u64)get_mm_rss(mm);
+    WRITE_ONCE(mm->hiwater_rss, (u64)get_mm_rss(mm)); /* truncation may find the child already */
     mm->hiwater_vm = mm->total_vm;
     return mm;
 }

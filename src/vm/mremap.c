@@ -60,8 +60,6 @@ static int check_params(const struct mremap_state *s)
         return -EINVAL;
     if (s->addr + s->old_len > s->new_addr && s->new_addr + s->new_len > s->addr)
         return -EINVAL;
-    if (s->mm->map_count + 2 >= s->mm->m->config.max_map_count - 3)
-        return -ENOMEM;
     return 0;
 }
 
@@ -410,7 +408,10 @@ s64 sys_mremap(struct cpu *cpu, va_t addr, u64 old_len, u64 new_len, u32 flags, 
     if (result)
         return result;
     down_write(cpu, &mm->mmap_lock);
-    result = do_mremap(cpu, &s);
+    if (implies_new_addr(&s) && mm->map_count + 2 >= mm->m->config.max_map_count - 3)
+        result = -ENOMEM;
+    else
+        result = do_mremap(cpu, &s);
     up_write(cpu, &mm->mmap_lock);
     if (!IS_ERR_VALUE(result) && s.populate_len)
         mm_populate(cpu, mm, s.populate, s.populate_len);

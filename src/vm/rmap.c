@@ -105,7 +105,7 @@ void folio_move_anon_rmap(struct folio *f, struct vm_area_struct *vma)
 
 void folio_mark_dirty(struct cpu *cpu, struct folio *f)
 {
-    struct address_space *mapping = folio_test_anon(f) ? NULL : f->page.mapping;
+    struct address_space *mapping = folio_test_anon(f) ? NULL : READ_ONCE(f->page.mapping);
 
     if (folio_test_dirty(f))
         return;
@@ -304,10 +304,14 @@ void unlink_file_vma(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYS
 {
     struct address_space *mapping;
 
-    if (!vma->vm_file || RB_EMPTY_NODE(&vma->shared.rb))
+    if (!vma->vm_file)
         return;
     mapping = vma->vm_file->f_mapping;
     down_write(cpu, &mapping->i_mmap_rwsem);
+    if (RB_EMPTY_NODE(&vma->shared.rb)) { /* asked under the lock: in the tree the node changes with its neighbours */
+        up_write(cpu, &mapping->i_mmap_rwsem);
+        return;
+    }
     if ((vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE))
         atomic_fetch_sub(&mapping->i_mmap_writable, 1);
     interval_tree_remove(&vma->shared, &mapping->i_mmap);

@@ -274,8 +274,9 @@ static inline void update_hiwater_rss(struct mm *mm)
 {
     u64 rss = (u64)get_mm_rss(mm);
 
-    if (mm->hiwater_rss < rss)
-        mm->hiwater_rss = rss;
+    /* two at once: the one that writes last wins, as in Linux; a peak may be missed, the value is never torn */
+    if (READ_ONCE(mm->hiwater_rss) < rss)
+        WRITE_ONCE(mm->hiwater_rss, rss);
 }
 
 #endif

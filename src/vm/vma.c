@@ -50,11 +50,14 @@ struct vm_area_struct *vm_area_alloc(struct cpu *cpu, struct mm *mm)
 
 struct vm_area_struct *vm_area_dup(struct cpu *cpu, const struct vm_area_struct *orig)
 {
+    const size_t behind = offsetof(struct vm_area_struct, shared) + sizeof(orig->shared);
     struct vm_area_struct *vma = kmem_cache_alloc(cpu, cpu->m->vm->vma_cachep, GFP_KERNEL_ACCOUNT);
 
     if (unlikely(!vma))
         return NULL;
-    *vma = *orig;
+    /* all but `shared`: others rebalance the file's tree at this moment */
+    memcpy(vma, orig, offsetof(struct vm_area_struct, shared));
+    memcpy((char *)vma + behind, (const char *)orig + behind, sizeof(*vma) - behind);
     vma->vm_next = vma->vm_prev = NULL;
     vma->shared = (struct interval_tree_node){0};
     INIT_LIST_HEAD(&vma->anon_vma_chain);

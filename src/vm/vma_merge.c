@@ -187,8 +187,8 @@ struct vm_area_struct *vma_modify(struct cpu *cpu, struct vm_area_struct *vma, v
         .anon_name = vma->anon_name,
     };
     struct vma_cuts cuts = {.first = vma, .last = vma, .start = start, .end = end};
-    struct vm_area_struct *merged = vma_merge_existing_range(cpu, &g);
     u32 nr_cuts = (u32)(start > vma->vm_start) + (u32)(end < vma->vm_end);
+    struct vm_area_struct *merged = vma_merge_existing_range(cpu, &g); /* frees vma, if it is merged away */
     int err;
 
     if (merged)

@@ -51,10 +51,11 @@ u64 truncate_inode_pages(struct cpu *cpu, struct address_space *mapping, u64 fro
 
 static void account_new_size(struct cpu *cpu, const struct inode *inode, u64 pages)
 {
-    u64 old_pages = shmem_accounted_pages(inode);
+    u64 old_pages;
 
     if (!(inode->i_data.flags & AS_SHMEM_ACCOUNT))
         return;
+    old_pages = shmem_accounted_pages(inode);
     /* What a follower cannot refuse any more is committed in any mode. */
     if (pages > old_pages)
         atomic_fetch_add(&cpu->m->vm->vm_committed_as, (s64)(pages - old_pages));

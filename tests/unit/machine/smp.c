@@ -8,7 +8,7 @@
  *   `area`, private anonymous      all tasks of an mm,    its own 64 bytes of every page: what it stored last,
  *                                  COW after each fork    in a forked child: what its parent had stored
  *   FILE_DISK, FILE_SHM, shared    everybody              its own 64 bytes of every page
- *   FILE_CUT, cut and grown        everybody              nothing but that the access ends
+ *   FILE_CUT*, cut and grown       everybody              nothing but that the access ends
  *   FILE_PRIV, mapped private      everybody              its own page: zero, or what it stored
  *   brk                            all tasks of an mm     nothing but that the call ends
  *
@@ -44,8 +44,8 @@
 #define FIRST_TID 1000u
 #define HEAP_START 0x20000000ul
 
-enum file_id { FILE_DISK, FILE_SHM, FILE_CUT, FILE_PRIV, NR_FILES };
-enum own_kind { OWN_ANON, OWN_DISK, OWN_SHM, OWN_CUT, OWN_PRIV, OWN_SHARED_ANON, NR_OWN_KINDS };
+enum file_id { FILE_DISK, FILE_SHM, FILE_CUT, FILE_CUT_SHM, FILE_PRIV, NR_FILES };
+enum own_kind { OWN_ANON, OWN_DISK, OWN_SHM, OWN_CUT, OWN_CUT_SHM, OWN_PRIV, OWN_SHARED_ANON, NR_OWN_KINDS };
 enum sharing { ONE_MM, MANY_MMS };
 enum host { THREADS, PROCESSES };
 
@@ -235,7 +235,7 @@ static struct own *some_own(struct worker *w)
 
 static bool op_mmap(struct worker *w)
 {
-    static const s8 file_of[NR_OWN_KINDS] = {-1, FILE_DISK, FILE_SHM, FILE_CUT, FILE_PRIV, -1};
+    static const s8 file_of[NR_OWN_KINDS] = {-1, FILE_DISK, FILE_SHM, FILE_CUT, FILE_CUT_SHM, FILE_PRIV, -1};
     struct own *o = &w->own[random_below(w, NR_OWN)];
     u32 kind = (u32)random_below(w, NR_OWN_KINDS), pages = 1 + (u32)random_below(w, OWN_PAGES);
     u32 first = (u32)random_below(w, FILE_PAGES - pages + 1), flags;
@@ -266,7 +266,8 @@ static void touch_own_page(struct worker *w, struct own *o, u32 page)
 
     if (o->prot[page] == NOT_MAPPED)
         return;
-    if (o->kind == OWN_CUT) { /* what others cut off is SIGBUS, and zero if they grow it again */
+    if (o->kind == OWN_CUT ||
+        o->kind == OWN_CUT_SHM) { /* what others cut off is SIGBUS, and zero if they grow it again */
         signo = write ? store(w, at, ~0ull) : load(w, at, &value);
         MUST(signo == 0 || signo == 7 || signo == 9 || (signo == 11 && !(o->prot[page] & right)));
     } else if (!(o->prot[page] & right)) {
@@ -525,7 +526,9 @@ static bool op_write(struct worker *w)
 
 static bool op_truncate(struct worker *w)
 {
-    inode_set_size(w->cpu, w->w->file[FILE_CUT]->f_inode, random_below(w, FILE_PAGES * PAGE_SIZE));
+    enum file_id which = random_below(w, 2) ? FILE_CUT : FILE_CUT_SHM;
+
+    inode_set_size(w->cpu, w->w->file[which]->f_inode, random_below(w, FILE_PAGES * PAGE_SIZE));
     return true;
 }
 
@@ -623,11 +626,12 @@ static void *work(void *arg)
 
 static void open_files(struct cpu *cpu, struct world *w)
 {
-    static const char *const name[NR_FILES] = {"disk", "shm", "cut", "priv"};
+    static const char *const name[NR_FILES] = {"disk", "shm", "cut", "memfd", "priv"};
 
     for (u32 i = 0; i < NR_FILES; i++) {
-        w->file[i] = i == FILE_SHM
-                         ? shmem_file_setup(cpu, name[i], FILE_PAGES * PAGE_SIZE)
+        w->file[i] = i == FILE_SHM ? shmem_file_setup(cpu, name[i], FILE_PAGES * PAGE_SIZE)
+                     : i == FILE_CUT_SHM
+                         ? shmem_file_setup(cpu, name[i], 0) /* committed page by page */
                          : file_open(cpu, 8, i + 1, FILE_PAGES * PAGE_SIZE, FMODE_READ | FMODE_WRITE, name[i]);
         assert_false(IS_ERR(w->file[i]));
     }

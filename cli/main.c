@@ -198,6 +198,17 @@ static enum guest_arch program_arch(const char *name)
     return program_resolve(path, "", &p) == PROGRAM_OK || p.e_machine ? p.arch : GUEST_X86_64;
 }
 
+static bool sizes_memory(const struct settings *s)
+{
+    static const char *const prefix[] = {"mem", "e820."}; /* mem, mem_limit, memmap */
+
+    for (u32 k = 0; k < s->nr; k++)
+        for (size_t i = 0; i < ARRAY_SIZE(prefix); i++)
+            if (strncmp(s->assignment[k], prefix[i], strlen(prefix[i])) == 0)
+                return true;
+    return false;
+}
+
 static int cmd_run(char **arg)
 {
     static struct run_options o;
@@ -211,6 +222,8 @@ static int cmd_run(char **arg)
         if (!o.config[0])
             usage_error("no memory");
         host_config(o.config[0], program_arch(o.argv[0]));
+        if (sizes_memory(&sets))
+            o.config[0]->min_free_kbytes = 0; /* the host's follows from the host's memory */
         o.nr_machines = 1;
     }
     apply_sets(&o, &sets);

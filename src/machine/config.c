@@ -73,26 +73,56 @@ static const struct config_key *find_key(struct span key, u32 *number)
     return NULL;
 }
 
-/* Insertions, deletions and replacements that make b of a. */
+/* Insertions, deletions, replacements and swaps of neighbours that make b of a (optimal string alignment). */
 static u32 edit_distance(struct span a, const char *b)
 {
-    u32 row[MAX_KEY + 1];
+    u32 rows[3][MAX_KEY + 1];
     size_t nb = text_len(b);
 
     for (size_t j = 0; j <= nb; j++)
-        row[j] = (u32)j;
+        rows[0][j] = (u32)j;
     for (size_t i = 1; i <= a.n; i++) {
-        u32 diagonal = row[0];
+        u32 *row = rows[i % 3], *above = rows[(i + 2) % 3];
 
         row[0] = (u32)i;
         for (size_t j = 1; j <= nb; j++) {
-            u32 replace = diagonal + (a.s[i - 1] != b[j - 1]);
+            u32 replace = above[j - 1] + (a.s[i - 1] != b[j - 1]);
 
-            diagonal = row[j];
-            row[j] = MIN(replace, MIN(row[j - 1], row[j]) + 1);
+            row[j] = MIN(replace, MIN(row[j - 1], above[j]) + 1);
+            if (i > 1 && j > 1 && a.s[i - 1] == b[j - 2] && a.s[i - 2] == b[j - 1])
+                row[j] = MIN(row[j], rows[(i + 1) % 3][j - 2] + 1);
         }
     }
-    return row[nb];
+    return rows[a.n % 3][nb];
+}
+
+/* Keys that the kernel has and this model not yet: said so, lest they look like a slip of the pen. */
+static const char *planned_key(struct span key)
+{
+    static const struct {
+        const char *prefix, *needs;
+    } planned[] = {
+        {"vm.swappiness", "reclaim and swap"},
+        {"vm.dirty_", "writeback"},
+        {"vm.vfs_cache_pressure", "shrinkers"},
+        {"vm.zone_reclaim_mode", "reclaim"},
+        {"vm.numa_balancing", "NUMA balancing"},
+        {"swap.", "swap"},
+        {"zswap.", "swap"},
+        {"cgroup.", "control groups"},
+        {"transparent_hugepage.", "huge pages"},
+        {"hugepages", "huge pages"},
+        {"ksm.", "KSM"},
+        {"lru_gen.", "reclaim"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(planned); i++) {
+        size_t n = text_len(planned[i].prefix);
+
+        if (key.n >= n && !memcmp(key.s, planned[i].prefix, n))
+            return planned[i].needs;
+    }
+    return NULL;
 }
 
 static const char *nearest_key(struct span key)
@@ -114,12 +144,16 @@ static const char *nearest_key(struct span key)
 
 static int fail_unknown(struct span key, struct text *err)
 {
-    const char *near = nearest_key(key);
+    const char *near = nearest_key(key), *needs = planned_key(key);
 
     text_str(err, "unknown key '");
     text_strn(err, key.s, key.n);
     text_char(err, '\'');
-    if (near) {
+    if (needs) {
+        text_str(err, ": this version does not model ");
+        text_str(err, needs);
+        text_str(err, " yet");
+    } else if (near) {
         text_str(err, ": did you mean '");
         text_str(err, near);
         text_str(err, "'?");

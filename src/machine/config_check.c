@@ -92,6 +92,14 @@ static int check_memory(const struct machine_config *c, struct text *err)
         ram = c->mem_bytes;
     if (c->mem_limit && c->mem_limit < ram)
         ram = c->mem_limit;
+    if (c->min_free_kbytes > ram / 1024 / 2) {
+        text_str(err, "vm.min_free_kbytes keeps ");
+        text_bytes(err, c->min_free_kbytes * 1024);
+        text_str(err, " of ");
+        text_bytes(err, ram);
+        text_str(err, " free: nothing could be allocated; at most half is allowed, 0 lets it be computed");
+        return -EINVAL;
+    }
     if (ram >= c->nr_nodes * MIN_NODE_BYTES)
         return 0;
     text_bytes(err, ram);

@@ -20,6 +20,9 @@ static void test_errors(void **state)
         {"vm.swapiness = 3", "m.conf:1: unknown key 'vm.swapiness'"},
         {"vm.max_mapcount = 3", "m.conf:1: unknown key 'vm.max_mapcount': did you mean 'vm.max_map_count'?"},
         {"cpu = 3", "m.conf:1: unknown key 'cpu': did you mean 'cpus'?"},
+        {"mme = 4G", "m.conf:1: unknown key 'mme': did you mean 'mem'?"},
+        {"vm.swappiness = 60",
+         "m.conf:1: unknown key 'vm.swappiness': this version does not model reclaim and swap yet"},
         {"hello", "m.conf:1: expected 'key = value'"},
         {"= 4", "m.conf:1: expected 'key = value'"},
         {"cpus = 0", "m.conf:1: cpus: bad value '0': expected a number from 1 to 512"},
@@ -113,6 +116,9 @@ static void test_impossible(void **state)
         {"arch = x86_32", "the memory map ends at 0x140000000, but this arch has physical addresses below 0x100000000"},
         {"memmap = 1G@0\ne820.1 = 2G-3G usable node=4", "a memory range is on node 4, but numa.nodes is 1"},
         {"fault_around_bytes = 12K", "fault_around_bytes must be a power of two"},
+        {"mem = 64M\nvm.min_free_kbytes = 65536",
+         "vm.min_free_kbytes keeps 64M of 64M free: nothing could be allocated; at "
+         "most half is allowed, 0 lets it be computed"},
         {"memmap = 8M@0", "8M of memory is too small for 1 node: it needs 16M"},
     };
 

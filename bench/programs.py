@@ -5,6 +5,7 @@ lackey; what a second machine costs; how two guest threads scale. Runs are inter
 absolute times depend on the machine.
 
 Usage: bench/programs.py [--quire PATH] [--rounds N] [--only NAME[,NAME]] [--valgrind] [--json FILE]
+--valgrind: short inputs, one round, for every tool: lackey needs minutes for what takes a native program 0.1 s.
 """
 import argparse
 import json
@@ -34,26 +35,30 @@ def measure(argv, cwd):
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
 
-def prepare(folder):
+SIZES = {"python": 200000, "sort": 50_000_000, "sqlite3": 100000, "matrix": 400, "cc1": 250}
+SHORT = {"python": 12000, "sort": 1_000_000, "sqlite3": 4000, "matrix": 120, "cc1": 6}
+
+
+def prepare(folder, sizes):
     """Inputs of the programs, made once; returns {name: argv}."""
     rng = random.Random(1)
     text = os.path.join(folder, "lines.txt")
     with open(text, "w") as f:
         size = 0
-        while size < 50_000_000:
+        while size < sizes["sort"]:
             line = "%016x %d\n" % (rng.getrandbits(64), size)
             f.write(line)
             size += len(line)
     sql = os.path.join(folder, "table.sql")
     with open(sql, "w") as f:
         f.write("create table t(a integer primary key, b text, c integer);\n"
-                "with recursive n(x) as (select 1 union all select x + 1 from n where x < 100000)\n"
-                "insert into t select x, 'row' || (x * 7919 % 300007), x * 31 % 1009 from n;\n"
+                "with recursive n(x) as (select 1 union all select x + 1 from n where x < %d)\n"
+                "insert into t select x, 'row' || (x * 7919 %% 300007), x * 31 %% 1009 from n;\n"
                 "create index i on t(b);\n"
-                "select c, count(*), max(b) from t group by c order by 2 desc limit 5;\n")
+                "select c, count(*), max(b) from t group by c order by 2 desc limit 5;\n" % sizes["sqlite3"])
     source = os.path.join(folder, "large.c")
     with open(source, "w") as f:
-        for n in range(250):
+        for n in range(sizes["cc1"]):
             f.write("int f%d(int a, int b) { int s = 0; for (int i = a; i < b; i++) { s += i * %d; if (s %% %d == 3) s ^= b; }"
                     " return s; }\n" % (n, n + 3, n + 7))
     for name in ("matrix", "threads"):
@@ -61,10 +66,10 @@ def prepare(folder):
                        check=True)
     cc1 = subprocess.run(["gcc", "-print-prog-name=cc1"], capture_output=True, text=True, check=True).stdout.strip()
     return {
-        "python": [shutil.which("python3"), os.path.join(HERE, "programs", "objects.py"), "200000"],
+        "python": [shutil.which("python3"), os.path.join(HERE, "programs", "objects.py"), str(sizes["python"])],
         "sort": [shutil.which("sort"), "--parallel=1", "-S", "200M", text],
         "sqlite3": [shutil.which("sqlite3"), ":memory:", ".read " + sql],
-        "matrix": [os.path.join(folder, "matrix"), "400"],
+        "matrix": [os.path.join(folder, "matrix"), str(sizes["matrix"])],
         "cc1": [cc1, "-quiet", "-O2", source, "-o", os.path.join(folder, "large.s")],
     }
 
@@ -83,13 +88,14 @@ def main():
     parser.add_argument("--quire", default=os.path.join(HERE, "..", "build", "cli", "quire"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="")
-    parser.add_argument("--valgrind", action="store_true", help="cachegrind and lackey too (slow)")
+    parser.add_argument("--valgrind", action="store_true", help="cachegrind and lackey too, on short inputs")
     parser.add_argument("--json", help="write the figures to this file")
     args = parser.parse_args()
     quire = os.path.abspath(args.quire)
     results = {}
     with tempfile.TemporaryDirectory(prefix="quire-bench-") as folder:
-        programs = prepare(folder)
+        programs = prepare(folder, SHORT if args.valgrind else SIZES)
+        rounds = 1 if args.valgrind else args.rounds
         programs["python"][0] = real_python()
         chosen = [n for n in args.only.split(",") if n] or list(programs)
         report = os.path.join(folder, "report.json")
@@ -107,7 +113,7 @@ def main():
             }
             times = {tool: [] for tool in tools}
             walls = []
-            for _ in range(args.rounds):
+            for _ in range(rounds):
                 for tool, command in tools.items():
                     cpu, wall = measure(command, folder)
                     times[tool].append(cpu)
@@ -127,7 +133,7 @@ def main():
                   + (f" {row['cachegrind']:10.2f} {row['lackey']:8.2f}" if args.valgrind else ""), flush=True)
         if len(chosen) > 1:
             print(f"geometric mean of quire/qemu: {geomean([r['quire'] / r['qemu'] for r in results.values()]):.2f}x")
-        if not args.only:
+        if not args.only and not args.valgrind:
             threads = os.path.join(folder, "threads")
             base = [quire, "run", "--report", table, "--set", "cpus=2", "--"]
             one = statistics.median(measure(base + [threads, "1", "300"], folder)[1] for _ in range(args.rounds))

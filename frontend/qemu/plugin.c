@@ -66,7 +66,7 @@ static inline void access_ways(struct vcpu_hot *h, u32 i, va_t va, qemu_plugin_m
     } else if (v && v->cpu[i]) {
         u32 size = info_size(info);
 
-        if (crosses_page(va, size) || !mmu_hit(v->mmu[i], va, info_kind(info)))
+        if (crosses_page(va, size) || !mmu_tlb_hit(v->mmu[i], va, info_kind(info)))
             vcpu_access_slow(v, i, va, size, info_kind(info));
     }
 }

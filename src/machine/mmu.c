@@ -93,7 +93,7 @@ static enum l1_answer l1_lookup_all(struct mmu *u, va_t va, enum mmu_access_kind
 
     for (u32 size = TLB_2M; u->huge_seen && size < NR_TLB_SIZES && a == L1_MISS; size++) {
         a = l1_lookup(u, va, kind, (enum tlb_size)size);
-        if (a == L1_MISS)
+        if (a != L1_HIT)
             continue;
         if (kind == MMU_EXEC)
             u->count.l1i_2m_hit++;
@@ -145,19 +145,35 @@ static bool l2_lookup(struct mmu *u, va_t va, enum mmu_access_kind kind, enum tl
     return true;
 }
 
+static void count_l1_miss(struct mmu *u, enum mmu_access_kind kind)
+{
+    if (kind == MMU_EXEC)
+        u->count.l1i_miss++;
+    else
+        u->count.l1d_miss++;
+}
+
+/* The first level has missed. A hit counts both. */
 static bool l2_hit(struct mmu *u, va_t va, enum mmu_access_kind kind)
 {
     u64 word;
 
     for (u32 size = TLB_4K; size == TLB_4K || (u->huge_seen && size < NR_TLB_SIZES); size++)
         if (l2_lookup(u, va, kind, (enum tlb_size)size, &word)) {
+            count_l1_miss(u, kind);
             (&u->count.l2_hit_4k)[size]++;
             charge(u->cpu, COST_STLB_HIT);
             l1_fill(u, va, kind, (enum tlb_size)size, word);
             return true;
         }
-    u->count.l2_miss++;
     return false;
+}
+
+bool mmu_tlb_hit(struct mmu *u, va_t va, enum mmu_access_kind kind)
+{
+    enum l1_answer a = l1_lookup_all(u, va, kind);
+
+    return a == L1_HIT || (a == L1_MISS && l2_hit(u, va, kind));
 }
 
 static void l2_fill(struct mmu *u, va_t va, enum tlb_size size, u64 rights)
@@ -204,11 +220,11 @@ static bool translate(struct mmu *u, va_t va, enum mmu_access_kind kind)
         u->count.l1_store_clean++;
         return walk_and_fill(u, va, kind);
     }
-    if (kind == MMU_EXEC)
-        u->count.l1i_miss++;
-    else
-        u->count.l1d_miss++;
-    return l2_hit(u, va, kind) || walk_and_fill(u, va, kind);
+    if (l2_hit(u, va, kind))
+        return true;
+    count_l1_miss(u, kind);
+    u->count.l2_miss++;
+    return walk_and_fill(u, va, kind);
 }
 
 int mmu_access_slow(struct cpu *cpu, va_t va, enum mmu_access_kind kind, struct fault_info *fi)

@@ -205,6 +205,12 @@ static inline bool mmu_hit(struct mmu *mmu, va_t va, enum mmu_access_kind kind)
 }
 
 /*
+ * True: the TLBs alone grant the access, all ways, page sizes and both levels; counted as mmu_access_slow() counts it. False: nothing has
+ * changed and nothing was counted. Like mmu_hit() it touches the CPU's own state only. The access must not cross a page.
+ */
+bool mmu_tlb_hit(struct mmu *mmu, va_t va, enum mmu_access_kind kind);
+
+/*
  * Everything that mmu_hit() did not decide: further ways, other page sizes, second level, walk, fault, retry. CPU in
  * state CPU_USER, and again on return. 0: done; else the signal that the access raises (fi says more).
  */

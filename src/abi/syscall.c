@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* The door: call numbers, the table of handlers, bytes behind pointers. */
+#include "abi/abi.h"
+
+#include "abi/abi_priv.h"
+
+const char *const abi_name[NR_ABI_CALLS] = {
+#define X(name, x86_64, generic) [ABI_##name] = #name,
+    ABI_CALLS(X)
+#undef X
+};
+
+static const s16 x86_64_nr[NR_ABI_CALLS] = {
+#define X(name, x86_64, generic) [ABI_##name] = (x86_64),
+    ABI_CALLS(X)
+#undef X
+};
+
+static const s16 generic_nr[NR_ABI_CALLS] = {
+#define X(name, x86_64, generic) [ABI_##name] = (generic),
+    ABI_CALLS(X)
+#undef X
+};
+
+static enum abi_nr find_nr(const s16 *table, s64 nr)
+{
+    for (u32 i = 0; i < NR_ABI_CALLS; i++)
+        if (nr >= 0 && table[i] == nr)
+            return (enum abi_nr)i;
+    return NR_ABI_CALLS;
+}
+
+enum abi_nr abi_of_x86_64(s64 nr)
+{
+    return find_nr(x86_64_nr, nr);
+}
+
+enum abi_nr abi_of_generic(s64 nr)
+{
+    return find_nr(generic_nr, nr);
+}
+
+static s64 abi_mmap(struct cpu *cpu, struct abi_call *c)
+{
+    if (!((u32)c->arg[3] & MAP_ANONYMOUS_) && !c->file)
+        return -EBADF;
+    return sys_mmap(cpu, c->arg[0], c->arg[1], (u32)c->arg[2], (u32)c->arg[3],
+                    (u32)c->arg[3] & MAP_ANONYMOUS_ ? NULL : c->file, c->arg[5]);
+}
+
+static s64 abi_munmap(struct cpu *cpu, struct abi_call *c)
+{
+    return sys_munmap(cpu, c->arg[0], c->arg[1]);
+}
+
+static s64 abi_mremap(struct cpu *cpu, struct abi_call *c)
+{
+    return sys_mremap(cpu, c->arg[0], c->arg[1], c->arg[2], (u32)c->arg[3], c->arg[4]);
+}
+
+static s64 abi_mprotect(struct cpu *cpu, struct abi_call *c)
+{
+    return sys_mprotect(cpu, c->arg[0], c->arg[1], (u32)c->arg[2]);
+}
+
+static s64 abi_brk(struct cpu *cpu, struct abi_call *c)
+{
+    return sys_brk(cpu, c->arg[0]);
+}
+
+static s64 abi_madvise(struct cpu *cpu, struct abi_call *c)
+{
+    return sys_madvise(cpu, c->arg[0], c->arg[1], (int)c->arg[2]);
+}
+
+/* One line a call; what has none is not modelled. */
+static const abi_handler_fn handler[NR_ABI_CALLS] = {
+    [ABI_mmap] = abi_mmap,         [ABI_munmap] = abi_munmap, [ABI_mremap] = abi_mremap,
+    [ABI_mprotect] = abi_mprotect, [ABI_brk] = abi_brk,       [ABI_madvise] = abi_madvise,
+};
+
+bool abi_is_modelled(enum abi_nr nr)
+{
+    return nr < NR_ABI_CALLS && handler[nr];
+}
+
+s64 abi_syscall(struct cpu *cpu, struct abi_call *call)
+{
+    if (!abi_is_modelled(call->nr))
+        return -ENOSYS;
+    return handler[call->nr](cpu, call);
+}
+
+int abi_copy_from_user(struct cpu *cpu, const struct abi_call *call, u32 n, u64 offset, void *dst, u64 len)
+{
+    const struct abi_buf *b = &call->in[n];
+    struct fault_info fi;
+
+    if (!b->p)
+        return mmu_copy_from_user(cpu, dst, call->arg[n] + offset, len, &fi) ? -EFAULT : 0;
+    if (offset > b->len || len > b->len - offset)
+        return -EFAULT;
+    memcpy(dst, (const char *)b->p + offset, len);
+    return 0;
+}
+
+int abi_copy_to_user(struct cpu *cpu, const struct abi_call *call, u32 n, u64 offset, const void *src, u64 len)
+{
+    const struct abi_buf *b = &call->out[n];
+    struct fault_info fi;
+
+    if (!b->p)
+        return mmu_copy_to_user(cpu, call->arg[n] + offset, src, len, &fi) ? -EFAULT : 0;
+    if (offset < b->len)
+        memcpy((char *)b->p + offset, src, MIN(len, b->len - offset));
+    return 0;
+}

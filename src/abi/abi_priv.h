@@ -7,4 +7,8 @@
 
 typedef s64 (*abi_handler_fn)(struct cpu *cpu, struct abi_call *call);
 
+s64 abi_getrlimit(struct cpu *cpu, struct abi_call *c); /* rlimit.c */
+s64 abi_setrlimit(struct cpu *cpu, struct abi_call *c);
+s64 abi_prlimit64(struct cpu *cpu, struct abi_call *c);
+
 #endif

@@ -75,8 +75,15 @@ static s64 abi_madvise(struct cpu *cpu, struct abi_call *c)
 
 /* One line a call; what has none is not modelled. */
 static const abi_handler_fn handler[NR_ABI_CALLS] = {
-    [ABI_mmap] = abi_mmap,         [ABI_munmap] = abi_munmap, [ABI_mremap] = abi_mremap,
-    [ABI_mprotect] = abi_mprotect, [ABI_brk] = abi_brk,       [ABI_madvise] = abi_madvise,
+    [ABI_mmap] = abi_mmap,
+    [ABI_munmap] = abi_munmap,
+    [ABI_mremap] = abi_mremap,
+    [ABI_mprotect] = abi_mprotect,
+    [ABI_brk] = abi_brk,
+    [ABI_madvise] = abi_madvise,
+    [ABI_getrlimit] = abi_getrlimit,
+    [ABI_setrlimit] = abi_setrlimit,
+    [ABI_prlimit64] = abi_prlimit64,
 };
 
 bool abi_is_modelled(enum abi_nr nr)

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* struct task: what Linux keeps per thread for the memory manager's purposes. */
+/*
+ * struct task: what Linux keeps per thread for the memory manager's purposes; struct signal_struct: what the threads of
+ * a process share. fork copies the latter, a thread (CLONE_THREAD) shares its creator's, execve keeps it.
+ *
+ * Field keys: c constant after creation · v vm->lock · o the task itself · w one word at a time, by READ_ONCE and
+ * WRITE_ONCE (another process may set limits: prlimit(2)).
+ */
 #ifndef QUIRE_BASE_TASK_H
 #define QUIRE_BASE_TASK_H
 
@@ -17,8 +23,27 @@ struct mm;
 #define PF_MEMALLOC_PIN 0x10000000u
 
 /* Resource limits, setrlimit(2): indices of the generic ABI. */
-enum { RLIMIT_DATA_ = 2, RLIMIT_STACK_ = 3, RLIMIT_MEMLOCK_ = 8, RLIMIT_AS_ = 9, NR_RLIMITS = 16 };
+enum { RLIMIT_DATA_ = 2, RLIMIT_STACK_ = 3, RLIMIT_NOFILE_ = 7, RLIMIT_MEMLOCK_ = 8, RLIMIT_AS_ = 9, NR_RLIMITS = 16 };
 #define RLIM_INFINITY_ (~(u64)0)
+
+/* Bits of cap_effective, numbers of capabilities(7): those that the memory calls ask for. */
+enum {
+    CAP_IPC_LOCK_ = 14,
+    CAP_IPC_OWNER_ = 15,
+    CAP_SYS_RAWIO_ = 17,
+    CAP_SYS_PTRACE_ = 19,
+    CAP_SYS_ADMIN_ = 21,
+    CAP_SYS_NICE_ = 23,
+    CAP_SYS_RESOURCE_ = 24,
+    CAP_CHECKPOINT_RESTORE_ = 40,
+};
+#define CAP_FULL_SET (((u64)1 << 41) - 1)
+
+/* Bits of task->personality: personality(2). */
+#define ADDR_NO_RANDOMIZE_ 0x0040000u
+#define ADDR_COMPAT_LAYOUT_ 0x0200000u
+#define READ_IMPLIES_EXEC_ 0x0400000u
+#define ADDR_LIMIT_3GB_ 0x8000000u
 
 struct rlimit_pair {
     u64 cur, max;
@@ -30,15 +55,23 @@ struct vmacache_entry {
     struct vm_area_struct *vma;
 };
 
+struct signal_struct {
+    u32 nr_threads;                      /* v: tasks that point here */
+    u32 found;                           /* scratch of vm_check() */
+    u64 cap_effective;                   /* w: 1 << CAP_* */
+    u32 uid, gid;                        /* w: effective user and group */
+    struct rlimit_pair rlim[NR_RLIMITS]; /* w */
+};
+
 struct task {
     s32 pid;  /* thread id */
     s32 tgid; /* process id */
     u32 flags;
     s32 cpu; /* the CPU it last ran on, -1: none yet */
     struct mm *mm;
-    bool oom_victim; /* tsk_is_oom_victim(): may use the reserves partly */
-    bool cap_ipc_lock;
-    struct rlimit_pair rlim[NR_RLIMITS];
+    bool oom_victim;              /* tsk_is_oom_victim(): may use the reserves partly */
+    u32 personality;              /* o */
+    struct signal_struct *signal; /* c */
     char comm[16];
     struct list_head tasks;  /* m->vm: all tasks */
     struct list_head thread; /* mm->threads */
@@ -49,7 +82,17 @@ struct task {
 
 static inline u64 rlimit(const struct task *t, unsigned int limit)
 {
-    return t->rlim[limit].cur;
+    return READ_ONCE(t->signal->rlim[limit].cur);
+}
+
+static inline u64 rlimit_max(const struct task *t, unsigned int limit)
+{
+    return READ_ONCE(t->signal->rlim[limit].max);
+}
+
+static inline bool task_capable(const struct task *t, u32 cap)
+{
+    return READ_ONCE(t->signal->cap_effective) >> cap & 1;
 }
 
 #endif

@@ -286,6 +286,18 @@ u64 vm_accounted_pages(const struct machine *m)
     return pages;
 }
 
+static void check_signals(const struct vm_check_ctx *c)
+{
+    const struct task *t;
+
+    list_for_each_entry (t, &c->m->vm->tasks, tasks)
+        t->signal->found = 0;
+    list_for_each_entry (t, &c->m->vm->tasks, tasks)
+        t->signal->found++;
+    list_for_each_entry (t, &c->m->vm->tasks, tasks)
+        CHECK_EQ(c->r, t->signal->nr_threads, t->signal->found, "MM4 signal_struct");
+}
+
 void vm_check(struct machine *m, struct check_report *r)
 {
     struct vm_check_ctx c = {.m = m, .r = r};
@@ -297,6 +309,7 @@ void vm_check(struct machine *m, struct check_report *r)
     visit_all(&c, compare_pte);
     tally_batches(&c, 0);
     check_anon_vmas(&c);
+    check_signals(&c);
     CHECK_EQ(r, global_node_page_state(m, NR_PAGETABLE), tables, "P3: NR_PAGETABLE");
     CHECK_EQ(r, global_node_page_state(m, NR_ANON_MAPPED), c.anon_mapped, "RM2: NR_ANON_MAPPED");
     CHECK_EQ(r, global_node_page_state(m, NR_FILE_MAPPED), c.file_mapped, "RM2: NR_FILE_MAPPED");

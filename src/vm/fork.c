@@ -7,7 +7,7 @@
  *                              VM_WIPEONFORK  copied without pages and without anon_vma: the child reads zeroes
  *                              else           copied, entered in the parent's anon_vmas and the file's tree, entries
  *                                             copied
- *                ─▶ task_create
+ *                ─▶ task_clone: limits and credentials shared by threads, copied otherwise
  *
  * Failure at any step: the child's mm is torn down like that of an exiting process, which undoes everything; the parent
  * keeps only write-protected entries, which its next write repairs.
@@ -143,14 +143,11 @@ struct task *kernel_clone(struct cpu *cpu, u64 clone_flags, s32 pid, s32 tgid)
         if (!mm)
             return ERR_PTR(-ENOMEM);
     }
-    t = task_create(cpu, pid, tgid, mm);
+    t = task_clone(cpu, parent, clone_flags & CLONE_THREAD_ ? TASK_THREAD : TASK_PROCESS, pid, tgid, mm);
     if (!t) {
         mmput(cpu, mm);
         return ERR_PTR(-ENOMEM);
     }
-    memcpy(t->rlim, parent->rlim, sizeof(t->rlim));
-    memcpy(t->comm, parent->comm, sizeof(t->comm));
-    t->cap_ipc_lock = parent->cap_ipc_lock;
     if (!(clone_flags & CLONE_THREAD_))
         count_vm_event(cpu, Q_FORK);
     return t;

@@ -10,12 +10,13 @@
  *   ────────────────▶ LIVE ────────────────────────▶ TORN DOWN ────────────────────────▶ freed
  *                     VMAs, tables                   roots only
  *
- * Locks. vm->lock guards the lists vm->mms and vm->tasks, and mm->threads and mm->owner of every mm.
+ * Locks. vm->lock guards the lists vm->mms and vm->tasks, mm->threads and mm->owner of every mm, and signal->nr_threads.
  *
  * Invariants (vm/check.c)
  *   MM1 mm_users = tasks whose ->mm it is + references of callers (none when the machine is quiet).
  *   MM2 mm_count >= 1 (while mm_users > 0) + CPUs that hold it.
  *   MM3 a torn-down mm has no VMA, no page-table page but its roots, and all rss counters 0.
+ *   MM4 signal->nr_threads = tasks that point to it.
  *
  * Follows Documentation/mm/active_mm.rst.
  */
@@ -29,6 +30,7 @@
 
 #define STACK_LIMIT_BYTES (8ul << 20)   /* the kernel's initial RLIMIT_STACK, _STK_LIM */
 #define MEMLOCK_LIMIT_BYTES (8ul << 20) /* MLOCK_LIMIT since 5.16 */
+#define OVERFLOW_ID 65534u              /* /proc/sys/kernel/overflowuid: nobody */
 
 static int vm_init_caches(struct cpu *cpu, struct vm *vm)
 {
@@ -39,6 +41,7 @@ static int vm_init_caches(struct cpu *cpu, struct vm *vm)
     } caches[] = {
         {&vm->mm_cachep, "mm_struct", sizeof(struct mm), 0, SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT},
         {&vm->vma_cachep, "vm_area_struct", sizeof(struct vm_area_struct), 0, SLAB_ACCOUNT},
+        {&vm->signal_cachep, "signal_cache", sizeof(struct signal_struct), 0, SLAB_ACCOUNT},
         {&vm->task_cachep, "task_struct", sizeof(struct task), 0, SLAB_ACCOUNT},
         {&vm->anon_vma_cachep, "anon_vma", sizeof(struct anon_vma), 0, SLAB_ACCOUNT},
         {&vm->anon_vma_chain_cachep, "anon_vma_chain", sizeof(struct anon_vma_chain), 0, SLAB_ACCOUNT},
@@ -182,7 +185,18 @@ struct mm *task_change_mm(struct cpu *cpu, struct task *t, struct mm *mm) NO_LOC
     return old;
 }
 
-struct task *task_create(struct cpu *cpu, s32 pid, s32 tgid, struct mm *mm) NO_LOCK_ANALYSIS
+static void signal_init(struct signal_struct *sig)
+{
+    *sig = (struct signal_struct){.uid = OVERFLOW_ID, .gid = OVERFLOW_ID};
+    for (u32 i = 0; i < NR_RLIMITS; i++)
+        sig->rlim[i] = (struct rlimit_pair){RLIM_INFINITY_, RLIM_INFINITY_};
+    sig->rlim[RLIMIT_STACK_].cur = STACK_LIMIT_BYTES;
+    sig->rlim[RLIMIT_MEMLOCK_] = (struct rlimit_pair){MEMLOCK_LIMIT_BYTES, MEMLOCK_LIMIT_BYTES};
+}
+
+/* `share`: the process that it becomes a thread of; NULL: a new one. Takes over the caller's mm reference. */
+static struct task *task_new(struct cpu *cpu, s32 pid, s32 tgid, struct mm *mm,
+                             struct signal_struct *share) NO_LOCK_ANALYSIS
 {
     struct vm *vm = cpu->m->vm;
     struct task *t = kmem_cache_alloc(cpu, vm->task_cachep, GFP_KERNEL);
@@ -193,12 +207,16 @@ struct task *task_create(struct cpu *cpu, s32 pid, s32 tgid, struct mm *mm) NO_L
     t->pid = pid;
     t->tgid = tgid;
     t->cpu = -1;
-    for (u32 i = 0; i < NR_RLIMITS; i++)
-        t->rlim[i] = (struct rlimit_pair){RLIM_INFINITY_, RLIM_INFINITY_};
-    t->rlim[RLIMIT_STACK_].cur = STACK_LIMIT_BYTES;
-    t->rlim[RLIMIT_MEMLOCK_] = (struct rlimit_pair){MEMLOCK_LIMIT_BYTES, MEMLOCK_LIMIT_BYTES};
+    t->signal = share ? share : kmem_cache_alloc(cpu, vm->signal_cachep, GFP_KERNEL);
+    if (!t->signal) {
+        kmem_cache_free(cpu, vm->task_cachep, t);
+        return NULL;
+    }
+    if (!share)
+        signal_init(t->signal);
     INIT_LIST_HEAD(&t->thread);
     spin_lock(cpu, &vm->lock);
+    t->signal->nr_threads++;
     list_add_tail(&t->tasks, &vm->tasks);
     task_attach_mm(t, mm);
     spin_unlock(cpu, &vm->lock);
@@ -206,10 +224,34 @@ struct task *task_create(struct cpu *cpu, s32 pid, s32 tgid, struct mm *mm) NO_L
     return t;
 }
 
+struct task *task_create(struct cpu *cpu, s32 pid, s32 tgid, struct mm *mm)
+{
+    return task_new(cpu, pid, tgid, mm, NULL);
+}
+
+struct task *task_clone(struct cpu *cpu, const struct task *parent, enum task_kind kind, s32 pid, s32 tgid,
+                        struct mm *mm)
+{
+    struct task *t = task_new(cpu, pid, tgid, mm, kind == TASK_THREAD ? parent->signal : NULL);
+
+    if (!t)
+        return NULL;
+    if (kind == TASK_PROCESS) {
+        u32 nr = t->signal->nr_threads;
+
+        *t->signal = *parent->signal;
+        t->signal->nr_threads = nr;
+    }
+    t->personality = parent->personality;
+    memcpy(t->comm, parent->comm, sizeof(t->comm));
+    return t;
+}
+
 void task_exit(struct cpu *cpu, struct task *t) NO_LOCK_ANALYSIS
 {
     struct vm *vm = cpu->m->vm;
     struct mm *mm;
+    bool last;
 
     t->flags |= PF_EXITING;
     charge(cpu, COST_EXIT);
@@ -220,9 +262,12 @@ void task_exit(struct cpu *cpu, struct task *t) NO_LOCK_ANALYSIS
         mmput(cpu, mm);
     spin_lock(cpu, &vm->lock);
     list_del(&t->tasks);
+    last = --t->signal->nr_threads == 0;
     spin_unlock(cpu, &vm->lock);
     if (cpu->current == t)
         cpu->current = NULL;
+    if (last)
+        kmem_cache_free(cpu, vm->signal_cachep, t->signal);
     kmem_cache_free(cpu, vm->task_cachep, t);
 }
 

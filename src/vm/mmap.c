@@ -294,7 +294,7 @@ static int mmap_address(struct cpu *cpu, struct mmap_state *s)
 
 static bool can_do_mlock(const struct cpu *cpu)
 {
-    return !cpu->current || cpu->current->cap_ipc_lock || rlimit(cpu->current, RLIMIT_MEMLOCK_);
+    return !cpu->current || task_capable(cpu->current, CAP_IPC_LOCK_) || rlimit(cpu->current, RLIMIT_MEMLOCK_);
 }
 
 static int do_mmap(struct cpu *cpu, struct mmap_state *s)

@@ -24,6 +24,7 @@ struct vm {
     struct page *zero_page;      /* what a read of untouched anonymous memory maps */
     struct mm *init_mm;          /* the kernel's */
     struct kmem_cache *mm_cachep, *vma_cachep, *task_cachep, *anon_vma_cachep, *anon_vma_chain_cachep, *vma_node_cachep;
+    struct kmem_cache *signal_cachep;
 };
 
 int vm_init(struct cpu *cpu); /* boot: caches, zero page */
@@ -108,8 +109,10 @@ void mmget(struct mm *mm);
 void mmput(struct cpu *cpu, struct mm *mm); /* last user: exit_mmap() */
 void mmgrab(struct mm *mm);
 void mmdrop(struct cpu *cpu, struct mm *mm);
-struct task *task_create(struct cpu *cpu, s32 pid, s32 tgid, struct mm *mm); /* takes over the caller's mm reference */
-void task_exit(struct cpu *cpu, struct task *t);                             /* drops its mm, frees it */
+/* A process of its own: unprivileged, with the limits that Linux's first process has.
+ * Takes over the caller's mm reference; NULL: no memory. */
+struct task *task_create(struct cpu *cpu, s32 pid, s32 tgid, struct mm *mm);
+void task_exit(struct cpu *cpu, struct task *t); /* drops its mm, frees it */
 struct task *task_find(struct cpu *cpu, s32 pid);
 
 #define CLONE_VM_ 0x100u

@@ -29,7 +29,7 @@ bool may_expand_vm(struct cpu *cpu, const struct mm *mm, vm_flags_t flags, u64 n
     if (!is_data_mapping(flags) || !t || mm->data_vm + npages <= rlimit(t, RLIMIT_DATA_) >> PAGE_SHIFT)
         return true;
     /* A soft limit of 0 counts as the hard one: programs that emulate brk() set it so. */
-    return !rlimit(t, RLIMIT_DATA_) && mm->data_vm + npages <= t->rlim[RLIMIT_DATA_].max >> PAGE_SHIFT;
+    return !rlimit(t, RLIMIT_DATA_) && mm->data_vm + npages <= rlimit_max(t, RLIMIT_DATA_) >> PAGE_SHIFT;
 }
 
 void vm_stat_account(struct mm *mm, vm_flags_t flags, s64 npages)
@@ -84,7 +84,7 @@ void vm_unacct_memory(struct machine *m, u64 pages)
 
 bool mlock_future_ok(struct cpu *cpu, const struct mm *mm, vm_flags_t flags, u64 bytes)
 {
-    if (likely(!(flags & VM_LOCKED)) || !cpu->current || cpu->current->cap_ipc_lock)
+    if (likely(!(flags & VM_LOCKED)) || !cpu->current || task_capable(cpu->current, CAP_IPC_LOCK_))
         return true;
     return (bytes >> PAGE_SHIFT) + mm->locked_vm <= task_rlimit_of(cpu, RLIMIT_MEMLOCK_) >> PAGE_SHIFT;
 }

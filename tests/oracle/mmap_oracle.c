@@ -482,7 +482,8 @@ static void start_model(struct run *r)
     r->m = test_machine_full(&c);
     r->cpu = test_cpu(r->m);
     r->task = test_task(r->cpu, 1);
-    r->task->cap_ipc_lock = geteuid() == 0;
+    if (!geteuid())
+        r->task->signal->cap_effective = (u64)1 << CAP_IPC_LOCK_;
     for (int i = FILE_RW; i < NR_FILES; i++) {
         r->files[i] = file_open(r->cpu, 1, 1, FILE_PAGES * PAGE_SIZE, modes[i], "oracle");
         assert_false(IS_ERR(r->files[i]));

@@ -230,8 +230,38 @@ static int cmd_run(char **arg)
     return run_program(&o);
 }
 
+/* -- record -------------------------------------------------------------------------------------------------------- */
+
+static int cmd_record(char **arg)
+{
+    struct record_native_options o = {0};
+    const char *value;
+    bool native = false;
+
+    for (; *arg && **arg == '-'; arg++) {
+        if (strcmp(*arg, "--") == 0) {
+            arg++;
+            break;
+        }
+        if (strcmp(*arg, "--native") == 0)
+            native = true;
+        else if ((value = option_value("-o", &arg)))
+            o.file = value;
+        else if ((value = option_value("--maps", &arg)) && strcmp(value, "all") == 0)
+            o.maps_all = true;
+        else
+            usage_error("record: %s: unknown option; `quire --help` lists them", *arg);
+    }
+    o.argv = arg;
+    if (!native || !o.file || !o.argv[0])
+        usage_error("record: usage: quire record --native -o FILE [--maps=all] -- PROGRAM [ARGUMENT]...");
+    return record_native(&o);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc >= 2 && strcmp(argv[1], "record") == 0)
+        return cmd_record(argv + 2);
     if (argc >= 2 && strcmp(argv[1], "run") == 0)
         return cmd_run(argv + 2);
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {

@@ -38,6 +38,15 @@ _Noreturn void usage_error(const char *format, ...) __printf_like(1, 2);
 /* run.c: returns the exit status, or does not return: the program died of a signal and so do we. */
 int run_program(struct run_options *o);
 
+struct record_native_options {
+    const char *file; /* -o */
+    bool maps_all;
+    char **argv; /* the program's */
+};
+
+/* record_native.c: the exit status, or does not return as above. */
+int record_native(const struct record_native_options *o);
+
 /* host.c */
 void host_config(struct machine_config *c, enum guest_arch arch); /* a machine like this host */
 void host_find_qemu(struct session *s);

@@ -108,32 +108,33 @@ void emit_host(struct tracer *tr)
 /* -- exec ---------------------------------------------------------------------------------------------------------- */
 
 /* Fields of /proc/PID/stat, numbered as in proc_pid_stat(5). */
+static const struct {
+    u32 field, at;
+} stat_fields[] = {
+    {26, offsetof(struct native_exec, start_code)},  {27, offsetof(struct native_exec, end_code)},
+    {28, offsetof(struct native_exec, start_stack)}, {45, offsetof(struct native_exec, start_data)},
+    {46, offsetof(struct native_exec, end_data)},    {47, offsetof(struct native_exec, start_brk)},
+    {48, offsetof(struct native_exec, arg_start)},   {49, offsetof(struct native_exec, arg_end)},
+    {50, offsetof(struct native_exec, env_start)},   {51, offsetof(struct native_exec, env_end)},
+};
+
+static void take_stat_field(struct native_exec *e, u32 field, u64 value)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(stat_fields); i++)
+        if (stat_fields[i].field == field)
+            memcpy((char *)e + stat_fields[i].at, &value, sizeof(value));
+}
+
 static void read_stat(s32 pid, struct native_exec *e)
 {
-    static const struct {
-        u32 field, at;
-    } wanted[] = {
-        {26, offsetof(struct native_exec, start_code)},  {27, offsetof(struct native_exec, end_code)},
-        {28, offsetof(struct native_exec, start_stack)}, {45, offsetof(struct native_exec, start_data)},
-        {46, offsetof(struct native_exec, end_data)},    {47, offsetof(struct native_exec, start_brk)},
-        {48, offsetof(struct native_exec, arg_start)},   {49, offsetof(struct native_exec, arg_end)},
-        {50, offsetof(struct native_exec, env_start)},   {51, offsetof(struct native_exec, env_end)},
-    };
-    char *text = NULL, *p;
+    char *text = NULL, *p = NULL;
     size_t room = 0;
-    u32 field = 2;
+    u32 field = 3;
 
-    if (tracee_text(pid, "stat", &text, &room) > 0 && (p = strrchr(text, ')'))) {
-        for (p = strchr(p, ' '); p; p = strchr(p + 1, ' ')) {
-            field++;
-            for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
-                if (wanted[i].field == field) {
-                    u64 v = strtoull(p, NULL, 10);
-
-                    memcpy((char *)e + wanted[i].at, &v, sizeof(v));
-                }
-        }
-    }
+    if (tracee_text(pid, "stat", &text, &room) > 0)
+        p = strrchr(text, ')'); /* the name before it may hold anything */
+    for (p = p ? strchr(p, ' ') : NULL; p; p = strchr(p + 1, ' '))
+        take_stat_field(e, field++, strtoull(p, NULL, 10));
     free(text);
 }
 

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the views share. */
+#ifndef QUIRE_ABI_PROC_PRIV_H
+#define QUIRE_ABI_PROC_PRIV_H
+
+#include "abi/seq.h"
+#include "phys/phys.h"
+
+#define KB(pages) ((unsigned long long)(pages) << (PAGE_SHIFT - 10))
+
+typedef int proc_show_fn(struct cpu *cpu, struct task *task, const struct proc_sink *sink);
+
+/* proc_maps.c */
+proc_show_fn proc_pid_maps;
+/* The line of a mapping in maps and smaps, with its end. */
+void proc_map_line(struct cpu *cpu, struct seq *s, const struct vm_area_struct *vma);
+bool vma_is_heap(const struct vm_area_struct *vma);
+bool vma_is_stack(const struct vm_area_struct *vma);
+
+/* proc_smaps.c */
+proc_show_fn proc_pid_smaps, proc_pid_smaps_rollup;
+
+/* proc_status.c */
+proc_show_fn proc_pid_status, proc_pid_statm, proc_pid_stat, proc_pid_comm, proc_pid_auxv, proc_pid_limits;
+
+/* proc_pages.c */
+proc_show_fn proc_pid_pagemap, proc_pid_pages, proc_pid_numa_maps;
+
+/* proc_sys.c */
+proc_show_fn proc_meminfo, proc_vmstat, proc_quire_events, proc_slabinfo, proc_iomem;
+
+/* proc_zone.c */
+proc_show_fn proc_buddyinfo, proc_pagetypeinfo, proc_zoneinfo;
+/* Has the architecture's kernel this zone type at all? */
+bool zone_is_configured(const struct machine *m, enum zone_type type);
+/* Free pages in blocks of at least a page block. */
+u64 zone_free_in_blocks(const struct zone_view *v);
+
+#endif

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Layout: the same lines, fields, units and widths as the running kernel's own /proc, numbers masked. On a kernel other
+ * than 6.18 there is nothing to compare with: skipped.
+ */
+#include "tests/unit/abi/proc_testing.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+static struct machine *start(struct cpu **cpu)
+{
+    struct machine_config c;
+    struct machine *m;
+
+    if (!host_is_6_18())
+        skip();
+    test_config_of(&c, PT_X86_64_4L, 6ul << 30, 1);
+    m = test_machine_full(&c);
+    *cpu = test_cpu(m);
+    memcpy(test_task(*cpu, 4711)->comm, "model", 6);
+    map_at(*cpu, BASE, 16, RW, ANON_PRIVATE, NULL, 0);
+    touch_range(*cpu, BASE, 8, ACCESS_WRITE);
+    map_at(*cpu, BASE + 64 * PG, 16, RW, ANON_SHARED, NULL, 0);
+    touch_range(*cpu, BASE + 64 * PG, 3, ACCESS_WRITE);
+    return m;
+}
+
+static void end(struct cpu *cpu)
+{
+    struct machine *m = cpu->m;
+
+    task_exit(cpu, cpu->current);
+    assert_books(vm_books, m);
+    test_machine_end(m);
+}
+
+/* Both texts, line by line. */
+static void compare_lines(const char *name, char *model, char *host)
+{
+    char *m = model, *h = host;
+
+    for (u32 line = 1; *m || *h; line++) {
+        size_t mlen = strcspn(m, "\n"), hlen = strcspn(h, "\n");
+
+        if (mlen != hlen || memcmp(m, h, mlen) != 0)
+            fail_msg("%s, line %u: \"%.*s\", the kernel has \"%.*s\"", name, line, (int)mlen, m, (int)hlen, h);
+        m += mlen + (m[mlen] == '\n');
+        h += hlen + (h[hlen] == '\n');
+    }
+}
+
+static void compare(struct cpu *cpu, const char *name, const char *path, enum mask_mode mode)
+{
+    char *model = read_view(cpu, name), *host = read_host(path);
+
+    assert_non_null(host);
+    mask(model, mode);
+    mask(host, mode);
+    compare_lines(name, model, host);
+    free(model);
+    free(host);
+}
+
+static void test_whole_files(void **state)
+{
+    struct cpu *cpu;
+
+    start(&cpu);
+    compare(cpu, "meminfo", "/proc/meminfo", MASK_WIDTHS);
+    compare(cpu, "vmstat", "/proc/vmstat", MASK_NUMBERS);
+    compare(cpu, "self/statm", "/proc/self/statm", MASK_NUMBERS);
+    end(cpu);
+}
+
+static void test_rollup(void **state)
+{
+    struct cpu *cpu;
+    char *model, *host, *m, *h;
+
+    start(&cpu);
+    model = read_view(cpu, "self/smaps_rollup");
+    host = read_host("/proc/self/smaps_rollup");
+    m = strchr(model, '\n');
+    h = strchr(host, '\n');
+    assert_int_equal(m - model, h - host);
+    assert_int_equal(strstr(model, "[rollup]") - model, strstr(host, "[rollup]") - host);
+    mask(m, MASK_WIDTHS);
+    mask(h, MASK_WIDTHS);
+    compare_lines("smaps_rollup", m, h);
+    free(model);
+    free(host);
+    end(cpu);
+}
+
+static void test_limits(void **state)
+{
+    struct cpu *cpu;
+    char *model, *host;
+
+    start(&cpu);
+    for (int i = 0; i < NR_RLIMITS; i++) {
+        struct rlimit r;
+
+        assert_int_equal(getrlimit(i, &r), 0);
+        cpu->current->signal->rlim[i] = (struct rlimit_pair){r.rlim_cur, r.rlim_max};
+    }
+    model = read_view(cpu, "self/limits");
+    host = read_host("/proc/self/limits");
+    compare_lines("limits", model, host);
+    free(model);
+    free(host);
+    end(cpu);
+}
+
+/* Zones differ with the sizes of memory: the lines of zone Normal, which both have. */
+static char *zone_normal(char *text)
+{
+    char *at = strstr(text, "zone   Normal"), *next;
+
+    assert_non_null(at);
+    while (at > text && at[-1] != '\n')
+        at--;
+    next = strstr(at + 20, "Node ");
+    if (next)
+        *next = 0;
+    return at;
+}
+
+static void compare_zone(struct cpu *cpu, const char *name, const char *path, enum mask_mode mode)
+{
+    char *model = read_view(cpu, name), *host = read_host(path), *m = zone_normal(model), *h = zone_normal(host);
+    char *cut_m = strstr(m, "    cpu: 1"), *cut_h = strstr(h, "    cpu: 1");
+
+    if (cut_m)
+        *cut_m = 0; /* another number of CPUs */
+    if (cut_h)
+        *cut_h = 0;
+    mask(m, mode);
+    mask(h, mode);
+    compare_lines(name, m, h);
+    free(model);
+    free(host);
+}
+
+/* Up to the first number of a line: headings. */
+static void compare_head(struct cpu *cpu, const char *name, const char *path, u32 lines)
+{
+    char *model = read_view(cpu, name), *host = read_host(path), *m = model, *h = host;
+
+    if (!host) {
+        free(model);
+        return; /* slabinfo and pagetypeinfo are root's */
+    }
+    for (u32 i = 0; i < lines; i++) {
+        m += strcspn(m, "\n") + 1;
+        h += strcspn(h, "\n") + 1;
+    }
+    *m = *h = 0;
+    compare_lines(name, model, host);
+    free(model);
+    free(host);
+}
+
+static void test_zones(void **state)
+{
+    struct cpu *cpu;
+
+    start(&cpu);
+    compare_zone(cpu, "buddyinfo", "/proc/buddyinfo", MASK_WIDTHS);
+    compare_zone(cpu, "zoneinfo", "/proc/zoneinfo", MASK_NUMBERS);
+    compare_head(cpu, "slabinfo", "/proc/slabinfo", 2);
+    compare_head(cpu, "pagetypeinfo", "/proc/pagetypeinfo", 4);
+    if (geteuid() == 0)
+        compare_zone(cpu, "pagetypeinfo", "/proc/pagetypeinfo", MASK_WIDTHS);
+    end(cpu);
+}
+
+/* Zones of the model in the order of the kernel's; the tail of pagetypeinfo. */
+static void test_zone_names(void **state)
+{
+    static const char *const files[] = {"buddyinfo", "zoneinfo"};
+    struct cpu *cpu;
+
+    start(&cpu);
+    for (u32 i = 0; i < 2; i++) {
+        char path[32], *model = read_view(cpu, files[i]), *host, *m = model, *h;
+
+        snprintf(path, sizeof(path), "/proc/%s", files[i]);
+        h = host = read_host(path);
+        while ((m = strstr(m, "zone ")) && (h = strstr(h, "zone "))) {
+            assert_memory_equal(m, h, strlen("zone   Normal"));
+            m++;
+            h++;
+        }
+        free(model);
+        free(host);
+    }
+    end(cpu);
+}
+
+/* One line each, whose numbers have no fixed width. */
+static void test_slab_line(void **state)
+{
+    char *model, *host = read_host("/proc/slabinfo"), *m, *h;
+    struct cpu *cpu;
+
+    if (!host || !host_is_6_18()) {
+        free(host);
+        skip();
+    }
+    start(&cpu);
+    model = read_view(cpu, "slabinfo");
+    m = strstr(model, "\nkmalloc-64 ");
+    h = strstr(host, "\nkmalloc-64 ");
+    assert_non_null(m);
+    assert_non_null(h);
+    *strchr(m + 1, '\n') = 0;
+    *strchr(h + 1, '\n') = 0;
+    mask(m, MASK_WIDTHS);
+    mask(h, MASK_WIDTHS);
+    assert_string_equal(m, h);
+    free(model);
+    free(host);
+    end(cpu);
+}
+
+/* Each line of the model's status is one of the kernel's, in its order. */
+static void test_status(void **state)
+{
+    struct cpu *cpu;
+    char *model, *host, *m, *h;
+
+    start(&cpu);
+    model = read_view(cpu, "4711/status");
+    host = read_host("/proc/self/status");
+    m = strchr(model, '\n') + 1; /* Name */
+    h = host;
+    assert_memory_equal(model, "Name:\tmodel\nState:\t", 19);
+    mask(m, MASK_WIDTHS);
+    mask(h, MASK_WIDTHS);
+    for (; *m; m += strcspn(m, "\n") + 1) {
+        size_t label = strcspn(m, "\t") + 1, len = strcspn(m, "\n");
+
+        for (; *h && strncmp(h, m, label) != 0; h += strcspn(h, "\n") + 1)
+            ;
+        if (!*h)
+            fail_msg("status: \"%.*s\" is no line of the kernel's, or stands in another place", (int)len, m);
+        if (memcmp(m, "Vm", 2) == 0 || memcmp(m, "Rss", 3) == 0 || memcmp(m, "Huge", 4) == 0)
+            assert_memory_equal(m, h, len + 1);
+    }
+    free(model);
+    free(host);
+    end(cpu);
+}
+
+/* Number of fields, and what is no number. */
+static void test_stat(void **state)
+{
+    struct cpu *cpu;
+    char *model, *host;
+    u32 fields = 1;
+
+    start(&cpu);
+    model = read_view(cpu, "4711/stat");
+    host = read_host("/proc/self/stat");
+    assert_memory_equal(model, "4711 (model) ", 13);
+    for (const char *p = strchr(model, ')'); *p; p++)
+        fields += *p == ' ';
+    assert_int_equal(fields, 51); /* behind the name */
+    for (const char *p = strchr(host, ')'); *p; p++)
+        fields -= *p == ' ';
+    assert_int_equal(fields, 1);
+    free(model);
+    free(host);
+    end(cpu);
+}
+
+static int refuse(void *arg, const char *bytes, size_t len)
+{
+    ++*(u32 *)arg;
+    return -ENOSPC;
+}
+
+static void test_names(void **state)
+{
+    struct cpu *cpu;
+    u32 calls = 0;
+    struct proc_sink sink = {refuse, &calls};
+
+    start(&cpu);
+    assert_int_equal(proc_read(cpu, "memo", &sink), -ENOENT);
+    assert_int_equal(proc_read(cpu, "", &sink), -ENOENT);
+    assert_int_equal(proc_read(cpu, "self/", &sink), -ENOENT);
+    assert_int_equal(proc_read(cpu, "self/meminfo", &sink), -ENOENT);
+    assert_int_equal(proc_read(cpu, "maps", &sink), -ENOENT);
+    assert_int_equal(proc_read(cpu, "4712/maps", &sink), -ESRCH);
+    assert_int_equal(proc_read(cpu, "nobody/maps", &sink), -ESRCH);
+    assert_int_equal(calls, 0);
+    assert_int_equal(proc_read(cpu, "meminfo", &sink), -ENOSPC); /* and it is not asked again */
+    assert_int_equal(calls, 1);
+    for (u32 i = 0; proc_file(i); i++) {
+        const struct proc_file *f = proc_file(i);
+        char name[64];
+
+        snprintf(name, sizeof(name), "%s%s", f->scope == PROC_PROCESS ? "model/" : "", f->name);
+        calls = 0;
+        assert_int_equal(proc_read(cpu, name, &sink), -ENOSPC);
+        assert_int_equal(calls, 1);
+    }
+    end(cpu);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole_files), cmocka_unit_test(test_rollup),     cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_zones),       cmocka_unit_test(test_zone_names), cmocka_unit_test(test_slab_line),
+        cmocka_unit_test(test_status),      cmocka_unit_test(test_stat),       cmocka_unit_test(test_names),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

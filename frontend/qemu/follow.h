@@ -2,12 +2,13 @@
 /*
  * What the plugin's files share: the followed process and its vCPUs.
  *
- *   plugin.c    install, callbacks of qemu; the access path
- *   image.c     what execve mapped
- *   vcpu.c      a guest thread: its task and CPU on each machine
- *   maps.c      /proc/self/maps; mappings nobody told us about
+ *   what the program does, and what the host says       how the machines follow: in a replay, too
+ *   plugin.c    install, callbacks of qemu; the          vcpu.c         a guest thread: its task and CPU on each machine
+ *               access path                              discover.c     mappings nobody told us about
+ *   image.c     what execve mapped                       image_map.c    execve
+ *   maps.c      /proc/self/maps, files                   tasks.c        tasks of processes and threads
  *   process.c   fork, threads, exec, exit, kill
- *   syscall.c   memory calls; buffers and file I/O by table
+ *   syscall.c   system calls; calls.c: their table       follow_call.c  system calls
  *
  * State of a vCPU (struct vcpu.state):
  *
@@ -27,6 +28,7 @@
 #include <pthread.h>
 
 #include "machine/mmu.h"
+#include "program.h"
 #include "session.h"
 
 #define MAX_VCPUS 4096
@@ -54,6 +56,13 @@ struct vcpu_hot {
     struct tlb_view view[SESSION_MACHINES];
 } __attribute__((aligned(64)));
 
+/* A regular file or a shared segment as the host has it. */
+struct host_file {
+    bool there;
+    u64 dev, ino, size;
+    char name[128]; /* "": told before */
+};
+
 struct vcpu {
     enum vcpu_state state;
     u32 index;
@@ -65,6 +74,7 @@ struct vcpu {
     s64 nr;
     u64 arg[6];
     bool ordered;                        /* holds process.order */
+    struct host_file file;               /* what its descriptor stands for, as far as that matters */
     u64 file_pos;                        /* position before a read or write of a regular file, NO_POS: not one */
     struct session_proc *child;          /* fork under way */
     struct session_thread *child_thread; /* thread creation or fork under way */
@@ -116,8 +126,29 @@ void vcpu_touch(struct vcpu *v, va_t va, u64 len, enum mmu_access_kind kind);
 u32 vcpu_core_begin(struct vcpu *v, u32 i);
 u32 vcpu_core_next(struct vcpu *v, u32 i);
 
+/* discover.c: tell machine i what is at va in the host; true if that may have helped. */
+bool discover(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kind);
+
 /* image.c: the address space that execve made, at the first block. */
 void image_load(struct vcpu *v, va_t first_block);
+
+/* image_map.c: the machines map it. No loads in exe: it is not known, the machines can follow no more. */
+struct image_part {
+    u32 nr_loads;
+    struct elf_load load[ELF_MAX_LOADS];
+    u64 bias;
+    struct host_file file;
+};
+struct image {
+    struct image_part exe, interp; /* interp without loads: static */
+    va_t stack_top, sp;
+};
+void image_follow(struct vcpu *v, const struct image *im, const char *comm);
+
+/* tasks.c */
+void fork_prepare(struct vcpu *v, u64 clone_flags); /* tasks for a child: v->child, v->child_thread */
+struct session_thread *tasks_first(struct vcpu *v); /* the program's first: the launcher has made the slot */
+void tasks_set_ids(struct session_thread *t, s32 tid, s32 pid);
 
 /* maps.c */
 struct host_map {
@@ -131,10 +162,10 @@ struct host_map {
 bool host_maps_each(bool (*visit)(const struct host_map *m, void *arg), void *arg);
 /* The mapping of this process that contains `va`. */
 bool host_map_find(va_t va, struct host_map *out);
-/* Tell machine i what is at va in the host; true if that may have helped. */
-bool discover(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kind);
-/* The file behind fd, on one machine; NULL if it is none. Counted reference. */
-struct file *file_of_fd(struct cpu *cpu, int fd);
+/* What fd stands for: f->there, the result, says that it is a regular file. */
+bool host_file(struct host_file *f, int fd);
+/* The file behind a mapping. */
+bool host_map_file(struct host_file *f, const struct host_map *m);
 
 /* process.c */
 void fork_before(struct vcpu *v, u64 clone_flags);
@@ -149,8 +180,19 @@ void kill_after(struct vcpu *v, s64 target, int sig, s64 ret);
 void order_lock(struct vcpu *v);
 void order_unlock(struct vcpu *v);
 
+/* follow_call.c: what the machines are told of a call; v->nr, arg and file say which. */
+void follow_return(struct vcpu *v); /* it has come back: CPUs again, time */
+void follow_address_space(struct vcpu *v, s64 ret);
+void follow_file_io(struct vcpu *v, const struct host_file *f, u64 pos, u64 len, enum mmu_access_kind kind);
+void follow_file_size(struct vcpu *v, const struct host_file *f);
+void follow_done(struct vcpu *v);
+/* The machine's file; NULL: none, or no memory. Counted reference. */
+struct file *file_of(struct cpu *cpu, const struct host_file *f);
+
+/* calls.c: fill in the numbers of all architectures; before any call. */
+void syscall_init(void);
+
 /* syscall.c */
-void syscall_init(enum guest_arch arch);
 void syscall_before(struct vcpu *v, s64 nr, const u64 arg[6]);
 void syscall_after(struct vcpu *v, s64 nr, s64 ret);
 

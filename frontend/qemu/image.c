@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The address space that execve made: built in every machine when the first block of the program is about to run, at
- * the addresses that qemu used.
+ * The address space that execve made: found when the first block of the program is about to run, at the addresses that
+ * qemu used; image_map.c builds it in every machine.
  *
  *    stack   [top - 128 KiB - arguments, top)   grows down; top is that of qemu's guest stack, where the arguments are
  *    loader  its segments                       load bias = first block - its entry point: the loader runs first
@@ -22,12 +22,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "cache/filemap.h"
 #include "command.h"
 #include "program.h"
 #include "qemu_plugin.h"
 
-struct image {
+struct host_image {
     struct elf_image exe, interp;
     int exe_fd, interp_fd; /* interp_fd -1: static */
     u64 exe_bias, interp_bias;
@@ -89,7 +88,7 @@ static u64 first_code_page(const struct elf_image *e)
     return first & PAGE_MASK;
 }
 
-static bool find_image(struct image *im, va_t first_block)
+static bool find_image(struct host_image *im, va_t first_block)
 {
     const char *path = qemu_plugin_path_to_binary();
     struct stack_search search = {0};
@@ -122,89 +121,6 @@ static bool find_image(struct image *im, va_t first_block)
     return true;
 }
 
-/* -- into one machine ---------------------------------------------------------------------------------------------- */
-
-static s64 map_segment(struct cpu *cpu, const struct elf_load *l, u64 bias, struct file *file)
-{
-    va_t start = (l->vaddr + bias) & PAGE_MASK;
-    va_t file_end = ALIGN_UP(l->vaddr + bias + l->filesz, PAGE_SIZE);
-    va_t end = ALIGN_UP(l->vaddr + bias + l->memsz, PAGE_SIZE);
-    s64 ret = 0;
-
-    if (l->filesz)
-        ret = sys_mmap(cpu, start, file_end - start, l->prot, MAP_PRIVATE_ | MAP_FIXED_, file, l->offset & PAGE_MASK);
-    else
-        file_end = start;
-    if (ret >= 0 && end > file_end)
-        ret = sys_mmap(cpu, file_end, end - file_end, l->prot, MAP_PRIVATE_ | MAP_FIXED_ | MAP_ANONYMOUS_, NULL, 0);
-    return ret < 0 ? ret : 0;
-}
-
-static s64 map_elf(struct cpu *cpu, const struct elf_image *e, u64 bias, int fd)
-{
-    struct file *file = file_of_fd(cpu, fd);
-    s64 err = file ? 0 : -ENOMEM;
-
-    for (u32 i = 0; i < e->nr_loads && !err; i++)
-        err = map_segment(cpu, &e->load[i], bias, file);
-    if (file)
-        fput(cpu, file);
-    return err;
-}
-
-/* start_code and its like; brk starts behind the program's last segment. */
-static void set_layout(struct mm *mm, const struct image *im)
-{
-    for (u32 i = 0; i < im->exe.nr_loads; i++) {
-        const struct elf_load *l = &im->exe.load[i];
-        va_t start = l->vaddr + im->exe_bias, end = start + l->filesz;
-
-        if (l->prot & PROT_EXEC) {
-            mm->start_code = start;
-            mm->end_code = end;
-        }
-        if (l->prot & PROT_WRITE) {
-            mm->start_data = start;
-            mm->end_data = end;
-        }
-        mm->start_brk = MAX(mm->start_brk, ALIGN_UP(start + l->memsz, PAGE_SIZE));
-    }
-    mm->brk = mm->start_brk;
-    mm->start_stack = im->sp;
-}
-
-static s64 load_on(struct cpu *cpu, const struct image *im, const char *comm)
-{
-    struct exec_layout layout = {.stack_top = im->stack_top, .stack_size = im->stack_top - im->sp};
-    s64 err;
-
-    layout.exe = file_of_fd(cpu, im->exe_fd);
-    snprintf(layout.comm, sizeof(layout.comm), "%s", comm);
-    err = exec_mmap(cpu, &layout);
-    if (layout.exe)
-        fput(cpu, layout.exe);
-    if (err)
-        return err;
-    switch_mm(cpu, cpu->current->mm);
-    err = map_elf(cpu, &im->exe, im->exe_bias, im->exe_fd);
-    if (!err && im->interp_fd >= 0)
-        err = map_elf(cpu, &im->interp, im->interp_bias, im->interp_fd);
-    if (!err)
-        set_layout(cpu->current->mm, im);
-    return err;
-}
-
-/* Linux clears the rest of the page behind a segment's file part: that is a write. */
-static void clear_bss_starts(struct vcpu *v, const struct elf_image *e, u64 bias)
-{
-    for (u32 i = 0; i < e->nr_loads; i++) {
-        va_t end = e->load[i].vaddr + bias + e->load[i].filesz;
-
-        if (e->load[i].memsz > e->load[i].filesz && e->load[i].prot & PROT_WRITE && end & ~PAGE_MASK)
-            vcpu_touch(v, end, PAGE_SIZE - (end & ~PAGE_MASK), MMU_WRITE);
-    }
-}
-
 static const char *base_name(const char *path)
 {
     const char *slash = path ? strrchr(path, '/') : NULL;
@@ -212,38 +128,36 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path ? path : "?";
 }
 
+static void part_of(struct image_part *p, const struct elf_image *e, u64 bias, int fd)
+{
+    p->nr_loads = e->nr_loads;
+    memcpy(p->load, e->load, sizeof(p->load));
+    p->bias = bias;
+    host_file(&p->file, fd);
+}
+
 void image_load(struct vcpu *v, va_t first_block)
 {
-    struct image im = {0};
     const char *comm = base_name(qemu_plugin_path_to_binary());
-    bool ok = find_image(&im, first_block);
+    struct host_image host = {0};
+    struct image im = {0};
+    bool ok = find_image(&host, first_block);
 
     process.loaded = true;
     if (!ok)
         session_notice(process.s, "process %d: the memory image of %s is not understood", process.pid, comm);
     else if (!realpath(qemu_plugin_path_to_binary(), process.exe))
         process.exe[0] = 0;
-    for_each_machine_in_core(v, i, cpu)
-    {
-        struct mm *old = cpu->current->mm;
-        s64 err;
-
-        if (ok && old->map_count && atomic_load(&old->mm_users) == 1)
-            session_record_mm(process.s, cpu, i, old, process.pid, process.slot->comm);
-        err = ok ? load_on(cpu, &im, comm) : -EINVAL;
-        if (err)
-            session_machine_dead(process.s, i, "out of memory: process %d cannot execute %s (error %d)", process.pid,
-                                 comm, (int)-err);
-    }
-    snprintf(process.slot->comm, sizeof(process.slot->comm), "%s", comm);
-    vfork_done(process.slot);
     if (ok) {
-        clear_bss_starts(v, &im.exe, im.exe_bias);
-        if (im.interp_fd >= 0)
-            clear_bss_starts(v, &im.interp, im.interp_bias);
+        im.stack_top = host.stack_top;
+        im.sp = host.sp;
+        part_of(&im.exe, &host.exe, host.exe_bias, host.exe_fd);
+        if (host.interp_fd >= 0)
+            part_of(&im.interp, &host.interp, host.interp_bias, host.interp_fd);
     }
-    if (im.exe_fd >= 0)
-        close(im.exe_fd);
-    if (im.interp_fd >= 0)
-        close(im.interp_fd);
+    image_follow(v, &im, comm);
+    if (host.exe_fd >= 0)
+        close(host.exe_fd);
+    if (host.interp_fd >= 0)
+        close(host.interp_fd);
 }

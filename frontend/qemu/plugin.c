@@ -24,8 +24,6 @@
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
-struct process process = {.order = PTHREAD_MUTEX_INITIALIZER};
-
 /* -- accesses ------------------------------------------------------------------------------------------------------ */
 
 /* qemu 7.2: bits 4.. of the info are the memory operation,
@@ -380,7 +378,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
         return 1;
     }
     redirect_messages();
-    syscall_init(process.arch);
+    syscall_init();
     qemu_plugin_register_vcpu_init_cb(id, vcpu_init);
     qemu_plugin_register_vcpu_exit_cb(id, vcpu_exit);
     qemu_plugin_register_vcpu_tb_trans_cb(id, translate);

@@ -65,60 +65,10 @@ void order_unlock(struct vcpu *v)
 
 /* -- new tasks ----------------------------------------------------------------------------------------------------- */
 
-static void clone_tasks(struct vcpu *v, struct session_thread *t, u64 flags)
-{
-    for_each_machine_in_core(v, i, cpu)
-    {
-        struct task *task = kernel_clone(cpu, flags, 0, 0);
-
-        cpu_publish_time(cpu);
-        if (IS_ERR(task))
-            session_machine_dead(process.s, i, "out of memory: process %d (%s), fork or thread creation (error %d)",
-                                 process.pid, process.slot->comm, -PTR_ERR(task));
-        else
-            t->task[i] = task;
-    }
-}
-
 void fork_before(struct vcpu *v, u64 flags)
 {
-    bool thread = flags & CLONE_VM_ && !(flags & CLONE_VFORK_);
-
-    v->child = NULL;
-    v->child_thread = NULL;
     order_lock(v);
-    if (!thread) {
-        v->child = session_proc_new(process.s, process.pid);
-        if (!v->child)
-            goto full;
-    }
-    v->child_thread = session_thread_new(process.s, thread ? process.slot : v->child);
-    if (!v->child_thread)
-        goto full;
-    if (v->child) {
-        v->child->main_thread = (u32)(v->child_thread - process.s->thread);
-        v->child->arch = process.arch;
-        memcpy(v->child->comm, process.slot->comm, sizeof(v->child->comm));
-        atomic_store(&v->child->vfork, flags & CLONE_VFORK_ ? 1 : 0);
-    }
-    clone_tasks(v, v->child_thread, flags & (CLONE_VM_ | CLONE_VFORK_ | CLONE_THREAD_));
-    return;
-full:
-    session_notice(process.s, "process %d: more processes or threads than a session holds; a child runs unfollowed",
-                   process.pid);
-    atomic_fetch_add(&process.s->unfollowed, 1);
-    if (v->child)
-        session_proc_free(v->child);
-    v->child = NULL;
-}
-
-static void set_task_ids(struct session_thread *t, s32 tid, s32 pid)
-{
-    for (u32 i = 0; i < process.nr_machines; i++)
-        if (t->task[i]) {
-            t->task[i]->pid = tid;
-            t->task[i]->tgid = pid;
-        }
+    fork_prepare(v, flags);
 }
 
 /* In the child: everything here is a copy of the parent's; nothing of the parent's may be given back. */
@@ -142,7 +92,7 @@ static void child_adopt(struct vcpu *v)
     v->tid = host_tid();
     v->thread = thread;
     atomic_store(&thread->tid, (s32)v->tid);
-    set_task_ids(thread, process.pid, process.pid);
+    tasks_set_ids(thread, process.pid, process.pid);
     atomic_store(&slot->pid, process.pid);
     atomic_store(&slot->state, PROC_LIVE);
     vcpu_acquire(v);
@@ -202,27 +152,6 @@ void thread_started(struct vcpu *parent, struct vcpu *child)
     atomic_fetch_add(&process.nr_threads, 1);
 }
 
-/* The program's first task: the launcher has made the slot, nobody a task. */
-static struct session_thread *first_thread(struct vcpu *v)
-{
-    struct session_thread *t = session_thread_new(process.s, process.slot);
-
-    for (u32 i = 0; t && i < process.nr_machines; i++) {
-        struct cpu *cpu;
-        struct mm *mm;
-
-        if (session_machine_is_dead(process.s, i))
-            continue;
-        cpu = cpu_acquire(process.machine[i], NULL, v->tid);
-        mm = mm_alloc(cpu);
-        t->task[i] = mm ? task_create(cpu, process.pid, process.pid, mm) : NULL;
-        cpu_release(cpu);
-        if (!t->task[i])
-            session_machine_dead(process.s, i, "out of memory: the first process");
-    }
-    return t;
-}
-
 /* The main thread after the launcher's or an execve's start of qemu. */
 static void start_process(struct vcpu *v)
 {
@@ -235,14 +164,14 @@ static void start_process(struct vcpu *v)
         session_release_dead_cpus(process.s, slot);
         session_drop_threads(process.s, slot, t, DROP_WAIT);
     } else {
-        t = first_thread(v);
+        t = tasks_first(v);
     }
     gate_thaw(slot);
     if (!t)
         return;
     v->thread = t;
     slot->main_thread = (u32)(t - process.s->thread);
-    set_task_ids(t, process.pid, process.pid);
+    tasks_set_ids(t, process.pid, process.pid);
     atomic_store(&slot->pid, process.pid);
     atomic_store(&slot->state, PROC_LIVE);
 }
@@ -253,7 +182,7 @@ void thread_first_block(struct vcpu *v)
     if (!process.loaded)
         start_process(v);
     else if (v->thread)
-        set_task_ids(v->thread, (s32)v->tid, process.pid);
+        tasks_set_ids(v->thread, (s32)v->tid, process.pid);
     if (v->thread)
         atomic_store(&v->thread->tid, (s32)v->tid);
     v->state = VCPU_USER;

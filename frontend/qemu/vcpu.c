@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <string.h>
 
+struct process process = {.order = PTHREAD_MUTEX_INITIALIZER};
 struct vcpu vcpus[MAX_VCPUS];
 struct vcpu_hot hot[MAX_VCPUS];
 

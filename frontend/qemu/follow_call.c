@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machines follow a call: they are told what the host answered. What the host knows (files, sizes of segments) was
+ * gathered in struct call by whoever calls: syscall.c, or a replay from its trace.
+ *
+ * A machine that cannot follow (its -ENOMEM where the host had memory) is out of memory: it is marked dead,
+ * with the call as the reason.
+ */
+#include "follow.h"
+
+#include "cache/filemap.h"
+#include "calls.h"
+
+#define SHM_RDONLY_ 010000 /* shmat(2) */
+
+struct file *file_of(struct cpu *cpu, const struct host_file *f)
+{
+    struct file *file;
+
+    if (!f->there)
+        return NULL;
+    file = file_open(cpu, f->dev, f->ino, f->size, FMODE_READ | FMODE_WRITE, f->name);
+    if (IS_ERR(file))
+        return NULL;
+    if (file->f_inode->i_size != f->size)
+        inode_set_size(cpu, file->f_inode, f->size);
+    return file;
+}
+
+/* -- the address space --------------------------------------------------------------------------------------------- */
+
+static s64 follow_mmap(struct vcpu *v, struct cpu *cpu, u64 addr)
+{
+    u32 flags = ((u32)v->arg[3] & (MAP_TYPE_ | MAP_ANONYMOUS_ | MAP_GROWSDOWN_ | MAP_LOCKED_ | MAP_NORESERVE_ |
+                                   MAP_POPULATE_ | MAP_STACK_)) |
+                MAP_FIXED_;
+    u32 prot = (u32)v->arg[2] & (PROT_READ_ | PROT_WRITE_ | PROT_EXEC_);
+    struct file *file = flags & MAP_ANONYMOUS_ ? NULL : file_of(cpu, &v->file);
+    s64 ret;
+
+    if ((flags & MAP_TYPE_) == MAP_SHARED_VALIDATE_)
+        flags = (flags & ~MAP_TYPE_) | MAP_SHARED_;
+    if (!file) /* a device: memory without a file */
+        flags |= MAP_ANONYMOUS_;
+    ret = sys_mmap(cpu, addr, v->arg[1], prot, flags, file, file ? v->arg[5] : 0);
+    if (file)
+        fput(cpu, file);
+    return ret;
+}
+
+static s64 follow_mremap(struct vcpu *v, struct cpu *cpu, u64 new_addr)
+{
+    u32 flags = (u32)v->arg[3];
+
+    if (new_addr == v->arg[0])
+        return sys_mremap(cpu, v->arg[0], v->arg[1], v->arg[2], 0, 0);
+    return sys_mremap(cpu, v->arg[0], v->arg[1], v->arg[2],
+                      MREMAP_MAYMOVE_ | MREMAP_FIXED_ | (flags & MREMAP_DONTUNMAP_), new_addr);
+}
+
+static s64 follow_shmat(struct vcpu *v, struct cpu *cpu, u64 addr)
+{
+    u32 prot = PROT_READ_ | (v->arg[2] & SHM_RDONLY_ ? 0 : PROT_WRITE_);
+    struct file *file;
+    s64 ret;
+
+    if (!v->file.there)
+        return 0;
+    file = file_of(cpu, &v->file);
+    if (!file)
+        return -ENOMEM;
+    ret = sys_mmap(cpu, addr, v->file.size, prot, MAP_SHARED_ | MAP_FIXED_, file, 0);
+    fput(cpu, file);
+    return ret;
+}
+
+/* The VMA that starts at addr is what shmat() had mapped. */
+static s64 follow_shmdt(struct cpu *cpu, u64 addr)
+{
+    struct mm *mm = cpu->current->mm;
+    struct vm_area_struct *vma;
+    u64 len;
+
+    down_read(cpu, &mm->mmap_lock);
+    vma = vma_lookup(cpu, mm, addr);
+    len = vma ? vma->vm_end - addr : 0;
+    up_read(cpu, &mm->mmap_lock);
+    return len ? sys_munmap(cpu, addr, len) : -EINVAL;
+}
+
+static s64 follow_on(struct vcpu *v, struct cpu *cpu, enum sys_id id, s64 ret)
+{
+    switch (id) {
+    case SYS_mmap:
+        return follow_mmap(v, cpu, (u64)ret);
+    case SYS_munmap:
+        return sys_munmap(cpu, v->arg[0], v->arg[1]);
+    case SYS_mprotect:
+        return sys_mprotect(cpu, v->arg[0], v->arg[1], (u32)v->arg[2] & (PROT_READ_ | PROT_WRITE_ | PROT_EXEC_));
+    case SYS_mremap:
+        return follow_mremap(v, cpu, (u64)ret);
+    case SYS_brk: {
+        s64 brk = cpu->current->mm->brk == (u64)ret ? ret : sys_brk(cpu, (u64)ret);
+
+        return brk == ret ? 0 : -ENOMEM;
+    }
+    case SYS_madvise:
+        return sys_madvise(cpu, v->arg[0], v->arg[1], (int)v->arg[2]) == -ENOMEM ? -ENOMEM : 0;
+    case SYS_shmat:
+        return follow_shmat(v, cpu, (u64)ret);
+    case SYS_shmdt:
+        return follow_shmdt(cpu, v->arg[0]);
+    default:
+        return 0;
+    }
+}
+
+void follow_address_space(struct vcpu *v, s64 ret)
+{
+    enum sys_id id = sys_id(process.arch, v->nr);
+
+    if (ret < 0 && ret > -4096)
+        return;
+    for_each_machine_in_core(v, i, cpu)
+    {
+        s64 err = follow_on(v, cpu, id, ret);
+        bool creates = id == SYS_mmap || id == SYS_mremap || id == SYS_brk || id == SYS_shmat;
+
+        if (err >= 0 || !IS_ERR_VALUE((u64)err))
+            continue;
+        if (err == -ENOMEM && creates) {
+            session_machine_dead(process.s, i, "out of memory: process %d (%s), %s(0x%llx, 0x%llx)", process.pid,
+                                 process.slot->comm, sys_name(id), (unsigned long long)v->arg[0],
+                                 (unsigned long long)v->arg[1]);
+            continue;
+        }
+        atomic_fetch_add(&process.s->disagreements, 1);
+        session_notice(process.s,
+                       "process %d (%s): %s(0x%llx, 0x%llx, 0x%llx) gives error %d on machine %u, %lld on the host",
+                       process.pid, process.slot->comm, sys_name(id), (unsigned long long)v->arg[0],
+                       (unsigned long long)v->arg[1], (unsigned long long)v->arg[2], (int)-err, i, (long long)ret);
+    }
+}
+
+/* -- around it ----------------------------------------------------------------------------------------------------- */
+
+void follow_return(struct vcpu *v)
+{
+    vcpu_acquire(v);
+    atomic_fetch_add_explicit(&process.s->events, 1, memory_order_relaxed);
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (v->cpu[i])
+            charge(v->cpu[i], COST_SYSCALL);
+}
+
+void follow_file_io(struct vcpu *v, const struct host_file *f, u64 pos, u64 len, enum mmu_access_kind kind)
+{
+    for_each_machine_in_core(v, i, cpu)
+    {
+        struct file *file = file_of(cpu, f);
+
+        if (!file)
+            continue;
+        if (kind == MMU_WRITE) /* of memory: the file is read */
+            generic_file_read(cpu, file, pos, len);
+        else
+            generic_file_write(cpu, file, pos, len);
+        fput(cpu, file);
+    }
+}
+
+void follow_file_size(struct vcpu *v, const struct host_file *f)
+{
+    for_each_machine_in_core(v, i, cpu)
+    {
+        struct file *file = file_of(cpu, f);
+
+        if (file)
+            fput(cpu, file);
+    }
+}
+
+void follow_done(struct vcpu *v)
+{
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (v->cpu[i] && session_machine_is_dead(process.s, i))
+            vcpu_machine_dead(v, i);
+    vcpu_hot(v)->code_page = NO_CODE_PAGE;
+}

@@ -10,5 +10,9 @@ typedef s64 (*abi_handler_fn)(struct cpu *cpu, struct abi_call *call);
 s64 abi_getrlimit(struct cpu *cpu, struct abi_call *c); /* rlimit.c */
 s64 abi_setrlimit(struct cpu *cpu, struct abi_call *c);
 s64 abi_prlimit64(struct cpu *cpu, struct abi_call *c);
+s64 abi_memfd_create(struct cpu *cpu, struct abi_call *c); /* files.c */
+s64 abi_fcntl(struct cpu *cpu, struct abi_call *c);
+s64 abi_ftruncate(struct cpu *cpu, struct abi_call *c);
+s64 abi_fallocate(struct cpu *cpu, struct abi_call *c);
 
 #endif

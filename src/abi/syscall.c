@@ -84,6 +84,10 @@ static const abi_handler_fn handler[NR_ABI_CALLS] = {
     [ABI_getrlimit] = abi_getrlimit,
     [ABI_setrlimit] = abi_setrlimit,
     [ABI_prlimit64] = abi_prlimit64,
+    [ABI_memfd_create] = abi_memfd_create,
+    [ABI_fcntl] = abi_fcntl,
+    [ABI_ftruncate] = abi_ftruncate,
+    [ABI_fallocate] = abi_fallocate,
 };
 
 bool abi_is_modelled(enum abi_nr nr)

@@ -85,6 +85,8 @@ struct machine_config {
     u64 admin_reserve_kbytes;
     u64 user_reserve_kbytes;
     u32 max_map_count;
+    u32 memfd_noexec;           /* 0 executable by default, 1 not, 2 never */
+    u64 shmmax, shmall, shmmni; /* SysV segments: bytes, pages in all, number */
     u64 mmap_min_addr;
     u32 stack_guard_gap; /* pages */
     u64 fault_around_bytes;

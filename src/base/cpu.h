@@ -56,8 +56,9 @@ struct core_code {
     struct xa_node *(*xa_node_alloc)(struct cpu *, u32 gfp); /* zeroed; NULL: no memory */
     void (*xa_node_free)(struct cpu *, struct xa_node *);
     /* src/cache's, for VMAs: a new shared-memory object of `size` bytes,
-     * or ERR_PTR(-ENOMEM); drop a reference to a file. */
-    struct file *(*shmem_file_setup)(struct cpu *, const char *name, u64 size);
+     * or ERR_PTR(-ENOMEM), VM_NORESERVE: committed page by page; drop a reference to a file. */
+    struct file *(*shmem_file_setup)(struct cpu *, const char *name, u64 size, u64 vm_flags);
+    s64 (*fallocate)(struct cpu *, struct file *, u32 mode, s64 offset, s64 len); /* fallocate(2): MADV_REMOVE */
     void (*fput)(struct cpu *, struct file *);
 };
 

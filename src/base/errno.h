@@ -29,11 +29,13 @@
 #define EMFILE 24
 #define EFBIG 27
 #define ENOSPC 28
+#define ESPIPE 29
 #define EROFS 30
 #define ERANGE 34
 #define EDEADLK 35
 #define ENAMETOOLONG 36
 #define ENOSYS 38
+#define EIDRM 43
 #define ENODATA 61
 #define EOVERFLOW 75
 #define EOPNOTSUPP 95

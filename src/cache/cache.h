@@ -8,14 +8,14 @@
 
 /* Field keys: c constant after creation · l cache->lock · a atomic. */
 struct cache {
-    spinlock_t lock;                               /* RANK_FILES */
-    struct rb_root files;                          /* l: inodes of disk files by (dev, ino) */
-    struct list_head inodes;                       /* l: every inode, shared-memory objects too */
-    u64 nr_inodes;                                 /* l */
-    u64 next_shmem_ino;                            /* l */
-    struct kmem_cache *inode_cachep, *filp_cachep; /* c */
-    _Atomic u64 nr_files;                          /* a: struct file in existence */
-    _Atomic u64 device_reads, device_read_pages;   /* a: requests, and pages they brought */
+    spinlock_t lock;                                              /* RANK_FILES */
+    struct rb_root files;                                         /* l: inodes of disk files by (dev, ino) */
+    struct list_head inodes;                                      /* l: every inode, shared-memory objects too */
+    u64 nr_inodes;                                                /* l */
+    u64 next_shmem_ino;                                           /* l */
+    struct kmem_cache *inode_cachep, *filp_cachep, *block_cachep; /* c */
+    _Atomic u64 nr_files;                                         /* a: struct file in existence */
+    _Atomic u64 device_reads, device_read_pages;                  /* a: requests, and pages they brought */
 };
 
 /* address_space.flags */
@@ -39,7 +39,22 @@ struct folio *filemap_grab_folio_within(struct cpu *cpu, struct address_space *m
 /* Drop a locked folio from the cache (the caller's reference stays). */
 void filemap_remove_folio_locked(struct cpu *cpu, struct folio *f);
 
+/* disk_store.c: the bytes on the disk, with content=full (nothing without). */
+/* The block's bytes into a page; zeroes where nothing was written. */
+void disk_load(struct cpu *cpu, struct inode *inode, u64 index, void *page);
+int disk_store(struct cpu *cpu, struct inode *inode, u64 index, const void *page); /* 0 or -ENOMEM */
+void disk_discard(struct cpu *cpu, struct inode *inode, u64 start, u64 end); /* bytes [start, end) read as zeroes */
+
 /* truncate.c */
+/* Bytes of the last page behind the size, up to `to`, become zero: a file on disk is about to grow. i_rwsem held. */
+void inode_zero_tail(struct cpu *cpu, struct inode *inode, u64 to);
+/* Bytes [start, end) become zero, whole pages leave the cache. i_rwsem held for writing. */
+void punch_hole(struct cpu *cpu, struct inode *inode, u64 start, u64 end);
+/* Pages [first, end) that fallocate(2) has made but not yet given bytes. */
+void truncate_fresh_pages(struct cpu *cpu, struct address_space *mapping, u64 first, u64 end);
+/* May the file become so large? 0 or -EFBIG. */
+int inode_newsize_ok(struct cpu *cpu, const struct inode *inode, u64 size);
+u64 inode_max_bytes(const struct inode *inode);
 /* Drop what is clean and neither mapped nor used from the cache (drop_caches); pages dropped. */
 u64 drop_pagecache(struct cpu *cpu);
 
@@ -51,6 +66,14 @@ static inline u64 inode_size(const struct inode *inode)
     return READ_ONCE(inode->i_size);
 }
 
+static inline bool inode_is_regular(const struct inode *inode)
+{
+    return !(inode->i_flags & (INODE_DEVICE | INODE_PIPE));
+}
+
+/* shmem.c */
+void shmem_clear_folio(struct cpu *cpu, struct folio *f); /* a locked folio that has no bytes yet: zeroes */
+int shmem_fallocate(struct cpu *cpu, struct inode *inode, u32 mode, u64 offset, u64 end);
 /* shmem.c: pages that a shared-memory object has committed (Committed_AS). */
 u64 shmem_accounted_pages(const struct inode *inode);
 int shmem_commit(struct cpu *cpu, u64 pages); /* 0 or -ENOMEM */

@@ -29,7 +29,7 @@ static void check_folio(struct cache_check_ctx *c, struct inode *inode, u64 inde
                    folio_mapcount(f));
     if (folio_test_swapbacked(f) == disk)
         check_fail(c->r, "CA4: %s: folio at %llu: swapbacked %d", inode->name, at, !disk);
-    if (index >= DIV_ROUND_UP(inode_size(inode), PAGE_SIZE))
+    if (disk && index >= DIV_ROUND_UP(inode_size(inode), PAGE_SIZE))
         check_fail(c->r, "CA6: %s: folio at %llu lies beyond the size %llu", inode->name, at,
                    (unsigned long long)inode_size(inode));
     if (folio_test_locked(f))
@@ -53,7 +53,10 @@ static void check_i_mmap(struct cache_check_ctx *c, struct inode *inode)
         CHECK_EQ(c->r, n->start, vma->vm_pgoff.nr, "CA5 VMA in i_mmap");
         CHECK_EQ(c->r, n->last, vma->vm_pgoff.nr + vma_pages(vma) - 1, "CA5 VMA in i_mmap");
     }
-    CHECK_EQ(c->r, atomic_load(&mapping->i_mmap_writable), writable, "CA5 mapping");
+    CHECK_EQ(c->r, atomic_load(&mapping->i_mmap_writable), inode->seals & F_SEAL_WRITE_ ? -1 : writable,
+             "CA5 MF1 mapping");
+    if ((inode->seals & F_SEAL_WRITE_) && writable)
+        check_fail(c->r, "MF1: %s: sealed against writing, %d mappings may write", inode->name, writable);
     interval_tree_check(&mapping->i_mmap, c->r);
 }
 

@@ -5,10 +5,12 @@
  *   struct file ──▶ struct inode (dev, ino) ── i_data: the pages           several files share an inode
  *   f_count: who has it open or mapped          i_count: files
  *
- * An inode of a disk file stays when its last file is closed, and its pages with it, as the page cache does: the next
- * open of the same (dev, ino) finds them. A shared-memory object goes with its last file.
+ * An inode with a name (on disk, on tmpfs) stays when its last file is closed, and its pages with it, as the page cache
+ * does: the next open of the same (dev, ino) finds them. One without a name (INODE_UNLINKED: memfd, SysV segments,
+ * shared anonymous memory) goes with its last file.
  *
- * Locks. cache->lock guards the table and the list; it is a spinlock: an inode to insert is made before it is taken.
+ * Locks. cache->lock guards the table and the list, and the step of i_count from 1 to 0; it is a spinlock: an inode to
+ * insert is made before it is taken.
  */
 #include "cache/cache.h"
 
@@ -30,7 +32,8 @@ int cache_init(struct cpu *cpu)
     c->filp_cachep =
         kmem_cache_create(cpu, "filp", sizeof(struct file), 0, SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT, SLAB_CTOR_NONE);
     cpu->m->cache = c;
-    return c->inode_cachep && c->filp_cachep ? 0 : -ENOMEM;
+    c->block_cachep = kmem_cache_create(cpu, "disk_block", PAGE_SIZE, 0, 0, SLAB_CTOR_NONE);
+    return c->inode_cachep && c->filp_cachep && c->block_cachep ? 0 : -ENOMEM;
 }
 
 /* -- inodes -------------------------------------------------------------------------------------------------------- */
@@ -49,6 +52,7 @@ void inode_init(struct machine *m, struct inode *inode, enum a_ops_id a_ops, con
     mapping->a_ops = a_ops;
     mapping->gfp_mask = GFP_HIGHUSER_MOVABLE;
     xa_init(&mapping->i_pages, RANK_I_PAGES);
+    xa_init(&inode->i_disk, RANK_I_PAGES);
     mapping->i_mmap = INTERVAL_TREE_ROOT;
     init_rwsem(&inode->i_rwsem, RANK_INODE);
     init_rwsem(&mapping->i_mmap_rwsem, RANK_I_MMAP);
@@ -84,6 +88,7 @@ static struct inode *inode_get_or_insert(struct cpu *cpu, u64 dev, u64 ino, stru
     i = inode_search(c, dev, ino, &parent, &link);
     if (!i && fresh) {
         i = fresh;
+        i->i_flags |= INODE_HASHED;
         rb_link_node(&i->node, parent, link);
         rb_insert_color(&i->node, &c->files);
         list_add_tail(&i->inodes, &c->inodes);
@@ -95,7 +100,7 @@ static struct inode *inode_get_or_insert(struct cpu *cpu, u64 dev, u64 ino, stru
     return i;
 }
 
-static struct inode *inode_open(struct cpu *cpu, u64 dev, u64 ino, u64 size, const char *name)
+static struct inode *inode_open(struct cpu *cpu, u64 dev, u64 ino, const struct inode *model)
 {
     struct inode *i = inode_get_or_insert(cpu, dev, ino, NULL), *fresh;
 
@@ -104,48 +109,83 @@ static struct inode *inode_open(struct cpu *cpu, u64 dev, u64 ino, u64 size, con
     fresh = kmem_cache_alloc(cpu, cpu->m->cache->inode_cachep, GFP_KERNEL);
     if (!fresh)
         return NULL;
-    inode_init(cpu->m, fresh, A_OPS_DISK, name);
+    inode_init(cpu->m, fresh, (enum a_ops_id)model->i_data.a_ops, model->name);
     fresh->dev = dev;
     fresh->ino = ino;
-    fresh->i_size = size;
+    fresh->i_size = model->i_size;
+    fresh->i_flags = model->i_flags;
+    fresh->seals = model->seals;
     i = inode_get_or_insert(cpu, dev, ino, fresh);
     if (i != fresh)
         kmem_cache_free(cpu, cpu->m->cache->inode_cachep, fresh);
     return i;
 }
 
-static void shmem_evict_inode(struct cpu *cpu, struct inode *inode) NO_LOCK_ANALYSIS
+/* The last file is gone: true, and the inode is in no list, if it has no name. */
+static bool inode_put_final(struct cpu *cpu, struct inode *inode) NO_LOCK_ANALYSIS
 {
     struct cache *c = cpu->m->cache;
+    bool last;
 
+    spin_lock(cpu, &c->lock);
+    last = atomic_fetch_sub(&inode->i_count, 1) == 1 && (READ_ONCE(inode->i_flags) & INODE_UNLINKED);
+    if (last) {
+        if (inode->i_flags & INODE_HASHED)
+            rb_erase(&inode->node, &c->files);
+        list_del(&inode->inodes);
+        c->nr_inodes--;
+    }
+    spin_unlock(cpu, &c->lock);
+    return last;
+}
+
+static void iput(struct cpu *cpu, struct inode *inode)
+{
+    s32 n = atomic_load(&inode->i_count);
+
+    while (n > 1)
+        if (atomic_compare_exchange_weak(&inode->i_count, &n, n - 1))
+            return;
+    if (!inode_put_final(cpu, inode))
+        return;
     if (inode->i_data.flags & AS_SHMEM_ACCOUNT)
         shmem_uncommit(cpu, shmem_accounted_pages(inode));
     truncate_inode_pages(cpu, &inode->i_data, 0);
-    spin_lock(cpu, &c->lock);
-    list_del(&inode->inodes);
-    c->nr_inodes--;
-    spin_unlock(cpu, &c->lock);
+    disk_discard(cpu, inode, 0, ~(u64)0);
     ASSERT(inode->i_data.nrpages == 0 && interval_tree_empty(&inode->i_data.i_mmap));
-    kmem_cache_free(cpu, c->inode_cachep, inode);
+    kmem_cache_free(cpu, cpu->m->cache->inode_cachep, inode);
+}
+
+void inode_set_linked(struct cpu *cpu, struct inode *inode, enum inode_link link) NO_LOCK_ANALYSIS
+{
+    struct cache *c = cpu->m->cache;
+
+    spin_lock(cpu, &c->lock);
+    WRITE_ONCE(inode->i_flags,
+               link == INODE_HAS_NAME ? inode->i_flags & ~INODE_UNLINKED : inode->i_flags | INODE_UNLINKED);
+    spin_unlock(cpu, &c->lock);
 }
 
 /* -- files --------------------------------------------------------------------------------------------------------- */
 
 static void file_init(struct cpu *cpu, struct file *file, struct inode *inode, u32 f_mode)
 {
-    *file = (struct file){.f_inode = inode, .f_mapping = &inode->i_data, .f_mode = f_mode};
+    static const u32 vm_ops[NR_A_OPS] = {[A_OPS_DISK] = VM_OPS_FILE, [A_OPS_SHMEM] = VM_OPS_SHMEM};
+
+    *file = (struct file){
+        .f_inode = inode, .f_mapping = &inode->i_data, .f_mode = f_mode, .vm_ops = vm_ops[inode->i_data.a_ops]};
     atomic_init(&file->f_count, 1);
     atomic_fetch_add_explicit(&cpu->m->cache->nr_files, 1, memory_order_relaxed);
 }
 
-struct file *file_open(struct cpu *cpu, u64 dev, u64 ino, u64 size, u32 f_mode, const char *name)
+static struct file *file_open_like(struct cpu *cpu, u64 dev, u64 ino, u32 f_mode, const struct inode *model)
 {
     struct file *file = kmem_cache_alloc(cpu, cpu->m->cache->filp_cachep, GFP_KERNEL);
     struct inode *inode;
 
     if (!file)
         return ERR_PTR(-ENOMEM);
-    inode = inode_open(cpu, dev, ino, size, name);
+    inode = inode_open(cpu, dev, ino, model);
     if (!inode) {
         kmem_cache_free(cpu, cpu->m->cache->filp_cachep, file);
         return ERR_PTR(-ENOMEM);
@@ -154,21 +194,56 @@ struct file *file_open(struct cpu *cpu, u64 dev, u64 ino, u64 size, u32 f_mode, 
     return file;
 }
 
-static struct inode *shmem_new_inode(struct cpu *cpu, const char *name, u64 size) NO_LOCK_ANALYSIS
+static void set_name(struct inode *inode, const char *name)
+{
+    for (u32 i = 0; name && name[i] && i < sizeof(inode->name) - 1; i++)
+        inode->name[i] = name[i];
+}
+
+struct file *file_open(struct cpu *cpu, u64 dev, u64 ino, u64 size, u32 f_mode, const char *name)
+{
+    struct inode model = {.i_size = size, .i_data.a_ops = A_OPS_DISK};
+
+    set_name(&model, name);
+    return file_open_like(cpu, dev, ino, f_mode, &model);
+}
+
+struct file *tmpfs_open(struct cpu *cpu, u64 dev, u64 ino, u64 size, u32 f_mode, const char *name)
+{
+    struct inode model = {.i_size = size, .i_data.a_ops = A_OPS_SHMEM, .i_flags = INODE_SEALS, .seals = F_SEAL_SEAL_};
+
+    set_name(&model, name);
+    return file_open_like(cpu, dev, ino, f_mode, &model);
+}
+
+struct file *file_reopen(struct cpu *cpu, const struct file *file, u32 f_mode)
+{
+    struct file *again = kmem_cache_alloc(cpu, cpu->m->cache->filp_cachep, GFP_KERNEL);
+
+    if (!again)
+        return ERR_PTR(-ENOMEM);
+    file_init(cpu, again, file->f_inode, f_mode);
+    atomic_fetch_add(&file->f_inode->i_count, 1);
+    return again;
+}
+
+static struct inode *shmem_new_inode(struct cpu *cpu, const char *name, u64 size, u64 vm_flags) NO_LOCK_ANALYSIS
 {
     struct cache *c = cpu->m->cache;
     struct inode *inode = kmem_cache_alloc(cpu, c->inode_cachep, GFP_KERNEL);
+    bool account = size && !(vm_flags & VM_NORESERVE);
 
     if (!inode)
         return NULL;
-    if (shmem_commit(cpu, DIV_ROUND_UP(size, PAGE_SIZE))) {
+    if (account && shmem_commit(cpu, DIV_ROUND_UP(size, PAGE_SIZE))) {
         kmem_cache_free(cpu, c->inode_cachep, inode);
         return NULL;
     }
     inode_init(cpu->m, inode, A_OPS_SHMEM, name);
     inode->dev = SHMEM_DEV;
     inode->i_size = size;
-    inode->i_data.flags = size ? AS_SHMEM_ACCOUNT : 0;
+    inode->i_flags = INODE_UNLINKED;
+    inode->i_data.flags = account ? AS_SHMEM_ACCOUNT : 0;
     atomic_store(&inode->i_count, 1);
     spin_lock(cpu, &c->lock);
     inode->ino = c->next_shmem_ino++;
@@ -178,7 +253,7 @@ static struct inode *shmem_new_inode(struct cpu *cpu, const char *name, u64 size
     return inode;
 }
 
-struct file *shmem_file_setup(struct cpu *cpu, const char *name, u64 size)
+struct file *shmem_file_setup(struct cpu *cpu, const char *name, u64 size, u64 vm_flags)
 {
     struct cache *c = cpu->m->cache;
     struct file *file = kmem_cache_alloc(cpu, c->filp_cachep, GFP_KERNEL);
@@ -186,7 +261,7 @@ struct file *shmem_file_setup(struct cpu *cpu, const char *name, u64 size)
 
     if (!file)
         return ERR_PTR(-ENOMEM);
-    inode = shmem_new_inode(cpu, name, size);
+    inode = shmem_new_inode(cpu, name, size, vm_flags);
     if (!inode) {
         kmem_cache_free(cpu, c->filp_cachep, file);
         return ERR_PTR(-ENOMEM);
@@ -203,6 +278,5 @@ void fput(struct cpu *cpu, struct file *file)
         return;
     kmem_cache_free(cpu, cpu->m->cache->filp_cachep, file);
     atomic_fetch_sub_explicit(&cpu->m->cache->nr_files, 1, memory_order_relaxed);
-    if (atomic_fetch_sub(&inode->i_count, 1) == 1 && inode->i_data.a_ops == A_OPS_SHMEM)
-        shmem_evict_inode(cpu, inode);
+    iput(cpu, inode);
 }

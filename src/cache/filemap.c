@@ -31,7 +31,8 @@
  *   CA4 a folio of the cache has _refcount >= 1 and is not anonymous; on disk files
  *       PG_swapbacked is clear, on shmem set.
  *   CA5 i_mmap holds exactly the VMAs whose vm_file is this file's; i_mmap_writable counts the shared, writable ones.
- *   CA6 no folio lies at or beyond i_size, and no folio is locked when the machine is quiet.
+ *   CA6 no folio of a file on disk lies at or beyond i_size (shmem: fallocate), and none is locked when the machine is
+ *       quiet.
  *
  * Rejected: a hash of (mapping, index) as older kernels had (no range search, no marks).
  * Follows Documentation/core-api/mm-api.rst (page cache), filesystems/locking.rst; mmap read-around and readahead come
@@ -136,7 +137,7 @@ static struct folio *filemap_new_folio(struct cpu *cpu, struct address_space *ma
     int err = -ENOMEM;
 
     if (shmem_commit(cpu, commit))
-        return ERR_PTR(-ENOMEM);
+        return ERR_PTR(-ENOSPC);
     f = folio_alloc(cpu, mapping->gfp_mask | gfp, 0);
     if (!f)
         goto fail;
@@ -201,8 +202,7 @@ static int disk_read_folio(struct cpu *cpu, struct file *file, struct folio *f)
 {
     if (!cpu->m->config.page_cache_warm)
         blkdev_read(cpu, 1);
-    if (cpu->m->config.content == CONTENT_FULL)
-        memset(page_address(cpu->m, &f->page), 0, PAGE_SIZE); /* a front end that knows the bytes fills them in */
+    disk_load(cpu, f->page.mapping->host, f->page.index, page_address(cpu->m, &f->page));
     folio_set_uptodate(f);
     folio_unlock(cpu, f);
     return 0;

@@ -44,6 +44,7 @@ const struct core_code quire_code = {
     .xa_node_alloc = kmem_xa_node_alloc,
     .xa_node_free = kmem_xa_node_free,
     .shmem_file_setup = shmem_file_setup,
+    .fallocate = vfs_fallocate,
     .fput = fput,
 };
 

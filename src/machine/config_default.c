@@ -115,6 +115,8 @@ static void default_sysctls(struct machine_config *c)
     c->admin_reserve_kbytes = 8192;
     c->user_reserve_kbytes = 131072;
     c->max_map_count = 65530;
+    c->shmmax = c->shmall = ~0ull - (1ul << 24);
+    c->shmmni = 4096;
     c->mmap_min_addr = 65536;
     c->stack_guard_gap = 256;
     c->fault_around_bytes = 65536;

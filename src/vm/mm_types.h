@@ -108,6 +108,7 @@ enum vm_ops_id {
     VM_OPS_FILE,    /* generic file mapping: cache/filemap.c */
     VM_OPS_SHMEM,   /* shared anonymous memory, tmpfs, memfd */
     VM_OPS_SPECIAL, /* vdso, vvar */
+    VM_OPS_SHM,     /* a SysV segment: VM_OPS_SHMEM that counts attaches: cache/sysv_shm.c */
     NR_VM_OPS
 };
 
@@ -177,25 +178,47 @@ struct address_space {
     struct interval_tree_root i_mmap; /* r: VMAs that map it */
     struct rw_semaphore i_mmap_rwsem;
     struct rw_semaphore invalidate_lock; /* held for reading to add a page within i_size, for writing to truncate */
-    _Atomic s32 i_mmap_writable;         /* VM_SHARED | VM_MAYWRITE mappings; < 0: denied */
+    _Atomic s32 i_mmap_writable;         /* VM_SHARED | VM_MAYWRITE mappings; < 0: denied (F_SEAL_WRITE) */
     u64 nrpages;                         /* i */
     u32 a_ops;                           /* c: enum a_ops_id */
     u32 gfp_mask;
     u32 flags;
 };
 
-/* A file as the memory manager knows it: identity and size. Contents come from the front end, if at all. */
+/* A file as the memory manager knows it: identity and size, and with content=full its bytes. */
 struct inode {
     struct machine *m;
     u64 dev, ino;
+    u32 i_flags;                 /* cache->lock to change: INODE_* */
+    u32 seals;                   /* i_rwsem for writing; F_SEAL_*; only where INODE_SEALS */
+    u32 i_huge_shift;            /* c */
     struct rw_semaphore i_rwsem; /* RANK_INODE: who changes the size holds it for writing */
     u64 i_size; /* i_rwsem; read at any time. Bytes; a file is also changed by others: refreshed by the front end */
     _Atomic s32 i_count;
     struct address_space i_data;
+    struct xarray i_disk;    /* i: content=full: blocks on the disk by page offset: cache/disk_store.c */
     struct list_head inodes; /* cache: all inodes */
     struct rb_node node;     /* cache: by (dev, ino) */
     char name[128];          /* last path, for reports */
 };
+
+/* inode.i_flags */
+#define INODE_SEALS 1u    /* memfd, tmpfs: seals exist */
+#define INODE_EXEC 2u     /* a memfd with execute permission */
+#define INODE_HUGETLB 4u  /* memfd_create(MFD_HUGETLB): i_huge_shift */
+#define INODE_UNLINKED 8u /* has no name: goes with its last file */
+#define INODE_DEVICE 16u  /* a character device */
+#define INODE_HASHED 64u  /* found by (dev, ino) */
+#define INODE_PIPE 32u    /* a pipe or socket */
+
+/* Seals, fcntl(2). */
+#define F_SEAL_SEAL_ 0x1u
+#define F_SEAL_SHRINK_ 0x2u
+#define F_SEAL_GROW_ 0x4u
+#define F_SEAL_WRITE_ 0x8u
+#define F_SEAL_FUTURE_WRITE_ 0x10u
+#define F_SEAL_EXEC_ 0x20u
+#define F_ALL_SEALS_ 0x3fu
 
 struct file {
     struct inode *f_inode;
@@ -203,10 +226,38 @@ struct file {
     _Atomic s32 f_count;
     u32 f_mode; /* FMODE_READ | FMODE_WRITE | FMODE_EXEC */
     u64 f_pos;
+    u32 vm_ops; /* c: enum vm_ops_id: what its mappings do */
+    s32 shm_id; /* c: VM_OPS_SHM: the segment's id */
 };
 #define FMODE_READ 1u
 #define FMODE_WRITE 2u
 #define FMODE_EXEC 4u
+
+/* Count a shared, writable mapping that is about to be made; false: writing is denied for good (sealed). */
+static inline bool mapping_map_writable(struct address_space *mapping)
+{
+    s32 n = atomic_load(&mapping->i_mmap_writable);
+
+    do
+        if (n < 0)
+            return false;
+    while (!atomic_compare_exchange_weak(&mapping->i_mmap_writable, &n, n + 1));
+    return true;
+}
+
+static inline void mapping_unmap_writable(struct address_space *mapping)
+{
+    atomic_fetch_sub(&mapping->i_mmap_writable, 1);
+}
+
+/* No shared, writable mapping from now on; false: there is one. */
+static inline bool mapping_deny_writable(struct address_space *mapping)
+{
+    s32 n = 0;
+
+    return atomic_load(&mapping->i_mmap_writable) < 0 ||
+           atomic_compare_exchange_strong(&mapping->i_mmap_writable, &n, -1);
+}
 
 /* Results of a fault, names and values as in 6.x. */
 typedef u32 vm_fault_t;
@@ -248,6 +299,8 @@ struct vm_fault {
 
 /* What a mapping's object does; found by vma->vm_ops through cpu->code->vm_ops. */
 struct vm_operations_struct {
+    /* mmap(2) made this VMA, which is not linked yet: set flags, map pages. An error: nothing is mapped. */
+    int (*mmap)(struct cpu *, struct vm_area_struct *);
     void (*open)(struct cpu *, struct vm_area_struct *); /* the VMA was duplicated or split */
     void (*close)(struct cpu *, struct vm_area_struct *);
     int (*may_split)(struct cpu *, struct vm_area_struct *, va_t addr);

@@ -33,9 +33,10 @@ struct mmap_state {
     pgoff_t pgoff;
     vm_flags_t vm_flags;
     u32 vm_ops;
-    struct unmap_plan old;      /* what lies in the way */
-    struct vm_area_struct *vma; /* prepared, where a failure would come too late */
-    u64 charged;                /* pages committed for it */
+    struct unmap_plan old;        /* what lies in the way */
+    struct vm_area_struct *vma;   /* prepared, where a failure would come too late */
+    u64 charged;                  /* pages committed for it */
+    struct address_space *writer; /* counted in its i_mmap_writable until the mapping is linked, which counts itself */
 };
 
 static vm_flags_t calc_vm_prot_bits(u32 prot)
@@ -59,6 +60,28 @@ static int check_shared_file(struct mmap_state *s)
     s->vm_flags |= VM_SHARED | VM_MAYSHARE;
     if (!(mode & FMODE_WRITE))
         s->vm_flags &= ~(VM_MAYWRITE | VM_SHARED);
+    return 0;
+}
+
+/* Seals of a memfd: what they forbid for good is taken from the mapping's rights, so that mprotect() cannot get it. */
+static int memfd_check_seals_mmap(struct mmap_state *s)
+{
+    if (!(READ_ONCE(s->file->f_inode->seals) & (F_SEAL_WRITE_ | F_SEAL_FUTURE_WRITE_)) || !(s->vm_flags & VM_SHARED))
+        return 0;
+    if (s->vm_flags & VM_WRITE)
+        return -EPERM;
+    s->vm_flags &= ~VM_MAYWRITE;
+    return 0;
+}
+
+/* A mapping that may write is counted from now on: F_SEAL_WRITE is refused while do_mmap() links it. */
+static int claim_writable(struct mmap_state *s)
+{
+    if ((s->vm_flags & (VM_SHARED | VM_MAYWRITE)) != (VM_SHARED | VM_MAYWRITE))
+        return 0;
+    if (!mapping_map_writable(s->file->f_mapping))
+        return -EPERM;
+    s->writer = s->file->f_mapping;
     return 0;
 }
 
@@ -92,11 +115,14 @@ static int check_file(struct mmap_state *s)
         return -ENODEV;
     if (s->vm_flags & VM_GROWSDOWN)
         return -EINVAL;
-    s->vm_ops = s->file->f_mapping->a_ops == A_OPS_SHMEM ? VM_OPS_SHMEM : VM_OPS_FILE;
+    s->vm_ops = s->file->vm_ops;
+    if (s->file->f_inode->i_flags & INODE_HUGETLB) /* no machine has a pool of huge pages yet */
+        return (s->pgoff.nr << PAGE_SHIFT) & (((u64)1 << s->file->f_inode->i_huge_shift) - 1) ? -EINVAL : -ENOMEM;
     /* MAP_SYNC needs a file system on persistent memory (DAX), as file systems on disks say. */
     if (s->vm_ops == VM_OPS_FILE && (s->vm_flags & VM_SYNC))
         return -EOPNOTSUPP;
-    return 0;
+    err = memfd_check_seals_mmap(s);
+    return err ? err : claim_writable(s);
 }
 
 static int check_anonymous(struct mmap_state *s)
@@ -156,7 +182,7 @@ static struct vm_area_struct *alloc_mapping(struct cpu *cpu, struct mmap_state *
     if (s->file)
         get_file(s->file);
     else if (s->vm_ops == VM_OPS_SHMEM)
-        vma->vm_file = cpu->code->shmem_file_setup(cpu, "dev/zero", s->len);
+        vma->vm_file = cpu->code->shmem_file_setup(cpu, "dev/zero", s->len, s->vm_flags);
     if (IS_ERR(vma->vm_file)) {
         vm_area_free(cpu, vma);
         return NULL;
@@ -317,7 +343,10 @@ static int do_mmap(struct cpu *cpu, struct mmap_state *s)
         return err;
     if ((s->flags & MAP_NORESERVE_) && s->mm->m->config.overcommit_memory != 2)
         s->vm_flags |= VM_NORESERVE;
-    return mmap_region(cpu, s);
+    err = mmap_region(cpu, s);
+    if (s->writer)
+        mapping_unmap_writable(s->writer);
+    return err;
 }
 
 /* No machine has a pool of huge pages yet: a size that exists finds none free. */

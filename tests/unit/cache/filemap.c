@@ -153,7 +153,7 @@ static void test_shmem_object(void **state)
     struct env v;
 
     env_init(&v);
-    f = shmem_file_setup(v.cpu, "memfd:x", 0);
+    f = shmem_file_setup(v.cpu, "memfd:x", 0, VM_NORESERVE);
     inode_set_size(v.cpu, f->f_inode, 8 * PG);
     assert_int_equal(atomic_load(&v.m->vm->vm_committed_as), 0);
     map_at(v.cpu, BASE, 8, RW, MAP_SHARED_ | MAP_FIXED_, f, 0);

@@ -536,7 +536,7 @@ static bool op_open_close(struct worker *w)
 {
     u64 ino = random_below(w, 2) ? 10 + random_below(w, 3) : FILE_DISK + 1;
     struct file *f = random_below(w, 2) ? file_open(w->cpu, 8, ino, FILE_PAGES * PAGE_SIZE, FMODE_READ, "opened")
-                                        : shmem_file_setup(w->cpu, "passing", 3 * PAGE_SIZE);
+                                        : shmem_file_setup(w->cpu, "passing", 3 * PAGE_SIZE, 0);
     s64 at;
 
     if (IS_ERR(f)) {
@@ -629,9 +629,9 @@ static void open_files(struct cpu *cpu, struct world *w)
     static const char *const name[NR_FILES] = {"disk", "shm", "cut", "memfd", "priv"};
 
     for (u32 i = 0; i < NR_FILES; i++) {
-        w->file[i] = i == FILE_SHM ? shmem_file_setup(cpu, name[i], FILE_PAGES * PAGE_SIZE)
+        w->file[i] = i == FILE_SHM ? shmem_file_setup(cpu, name[i], FILE_PAGES * PAGE_SIZE, 0)
                      : i == FILE_CUT_SHM
-                         ? shmem_file_setup(cpu, name[i], 0) /* committed page by page */
+                         ? shmem_file_setup(cpu, name[i], 0, VM_NORESERVE) /* committed page by page */
                          : file_open(cpu, 8, i + 1, FILE_PAGES * PAGE_SIZE, FMODE_READ | FMODE_WRITE, name[i]);
         assert_false(IS_ERR(w->file[i]));
     }

@@ -340,7 +340,7 @@ static void run(u64 seed, u32 steps)
 
     v.cpu = test_cpu(v.m);
     v.task[0] = test_task(v.cpu, 100);
-    v.object = shmem_file_setup(v.cpu, "memfd:object", 0);
+    v.object = shmem_file_setup(v.cpu, "memfd:object", 0, VM_NORESERVE);
     assert_false(IS_ERR(v.object));
     inode_set_size(v.cpu, v.object->f_inode, OBJECT_PAGES * PG);
     for (u32 step = 0; step < steps; step++) {

@@ -23,7 +23,15 @@ struct mm;
 #define PF_MEMALLOC_PIN 0x10000000u
 
 /* Resource limits, setrlimit(2): indices of the generic ABI. */
-enum { RLIMIT_FSIZE_ = 1, RLIMIT_DATA_ = 2, RLIMIT_STACK_ = 3, RLIMIT_NOFILE_ = 7, RLIMIT_MEMLOCK_ = 8, RLIMIT_AS_ = 9, NR_RLIMITS = 16 };
+enum {
+    RLIMIT_FSIZE_ = 1,
+    RLIMIT_DATA_ = 2,
+    RLIMIT_STACK_ = 3,
+    RLIMIT_NOFILE_ = 7,
+    RLIMIT_MEMLOCK_ = 8,
+    RLIMIT_AS_ = 9,
+    NR_RLIMITS = 16
+};
 #define RLIM_INFINITY_ (~(u64)0)
 
 /* Bits of cap_effective, numbers of capabilities(7): those that the memory calls ask for. */

@@ -73,6 +73,31 @@ static s64 abi_madvise(struct cpu *cpu, struct abi_call *c)
     return sys_madvise(cpu, c->arg[0], c->arg[1], (int)c->arg[2]);
 }
 
+static s64 abi_mlock(struct cpu *cpu, struct abi_call *c)
+{
+    return sys_mlock(cpu, c->arg[0], c->arg[1]);
+}
+
+static s64 abi_mlock2(struct cpu *cpu, struct abi_call *c)
+{
+    return sys_mlock2(cpu, c->arg[0], c->arg[1], (u32)c->arg[2]);
+}
+
+static s64 abi_munlock(struct cpu *cpu, struct abi_call *c)
+{
+    return sys_munlock(cpu, c->arg[0], c->arg[1]);
+}
+
+static s64 abi_mlockall(struct cpu *cpu, struct abi_call *c)
+{
+    return sys_mlockall(cpu, (u32)c->arg[0]);
+}
+
+static s64 abi_munlockall(struct cpu *cpu, struct abi_call *c)
+{
+    return sys_munlockall(cpu);
+}
+
 /* One line a call; what has none is not modelled. */
 static const abi_handler_fn handler[NR_ABI_CALLS] = {
     [ABI_mmap] = abi_mmap,
@@ -88,6 +113,11 @@ static const abi_handler_fn handler[NR_ABI_CALLS] = {
     [ABI_fcntl] = abi_fcntl,
     [ABI_ftruncate] = abi_ftruncate,
     [ABI_fallocate] = abi_fallocate,
+    [ABI_mlock] = abi_mlock,
+    [ABI_mlock2] = abi_mlock2,
+    [ABI_munlock] = abi_munlock,
+    [ABI_mlockall] = abi_mlockall,
+    [ABI_munlockall] = abi_munlockall,
 };
 
 bool abi_is_modelled(enum abi_nr nr)

@@ -41,6 +41,12 @@
     X(NUMA_LOCAL, "numa_local")                                                                                        \
     X(NUMA_OTHER, "numa_other")                                                                                        \
     X(UNEVICTABLE_PGCULLED, "unevictable_pgs_culled")                                                                  \
+    X(UNEVICTABLE_PGSCANNED, "unevictable_pgs_scanned")                                                                \
+    X(UNEVICTABLE_PGRESCUED, "unevictable_pgs_rescued")                                                                \
+    X(UNEVICTABLE_PGMLOCKED, "unevictable_pgs_mlocked")                                                                \
+    X(UNEVICTABLE_PGMUNLOCKED, "unevictable_pgs_munlocked")                                                            \
+    X(UNEVICTABLE_PGCLEARED, "unevictable_pgs_cleared")                                                                \
+    X(UNEVICTABLE_PGSTRANDED, "unevictable_pgs_stranded")                                                              \
     X(THP_SPLIT_PMD, "thp_split_pmd")                                                                                  \
     X(NR_TLB_REMOTE_FLUSH, "nr_tlb_remote_flush")                                                                      \
     X(NR_TLB_REMOTE_FLUSH_RECEIVED, "nr_tlb_remote_flush_received")                                                    \

@@ -14,6 +14,7 @@
  *   F3  a folio is mapped as often as _mapcount says (struct page, R2);
  *   F4  _refcount is mappings + (in the page cache ? its pages : 0) + references of batches (struct page, R4);
  *   F5  a file's folio stands in its mapping at its index.
+ *   PN1 pins (get_user_pages) found in the reference counts = acquired - released.
  *
  * Notes are kept in page->memcg_data, which no control group uses yet; a machine has no other room of that size.
  */
@@ -22,7 +23,8 @@
 #include "base/xarray.h"
 #include "kmem/kmem.h"
 #include "phys/phys.h"
-#include "vm/vm.h"
+#include "phys/vmstat.h"
+#include "vm/gup.h"
 
 #define NOTE_MAP 1ull
 #define NOTE_REF (1ull << 32)
@@ -35,6 +37,7 @@ struct frame_check {
     struct machine *m;
     struct check_report *r;
     const struct pt_format *f;
+    u64 pins;
 };
 
 /* -- 1: tables ----------------------------------------------------------------------------------------------------- */
@@ -130,6 +133,12 @@ static void check_user_frame(struct frame_check *c, struct folio *f, u64 note)
     if ((u32)folio_mapcount(f) != maps)
         check_fail(c->r, "F3: frame %llx (index %llx): mapcount is %d, the tables map it %u times",
                    (unsigned long long)pfn, (unsigned long long)f->page.index, folio_mapcount(f), maps);
+    if (!folio_test_large(f) && (u32)folio_ref_count(f) > refs) { /* the rest are pins, each of many references */
+        u32 pins = ((u32)folio_ref_count(f) - refs) / GUP_PIN_COUNTING_BIAS;
+
+        c->pins += pins;
+        refs += pins * GUP_PIN_COUNTING_BIAS;
+    }
     if ((u32)folio_ref_count(f) != refs)
         check_fail(c->r, "F4: frame %llx (index %llx): refcount is %d, found %u (%u mappings, %u in batches)",
                    (unsigned long long)pfn, (unsigned long long)f->page.index, folio_ref_count(f), refs, maps,
@@ -146,8 +155,9 @@ static void check_frame(struct machine *m, struct page *page, u64 nr_frames, voi
         check_table_frame(c, page, note);
     else if (PageSlab(page) || page_has_type(page, PGTY_large_kmalloc) || page == m->vm->zero_page ||
              is_kmem_boot(m, page))
-        return;                                /* kmem_check(), vm_check() */
-    else if (page->mapping || NOTE_REFS(note)) /* cut off from its file, a batch may have it still */
+        return; /* kmem_check(), vm_check() */
+    /* cut off from its file, a batch or a pin may have it still */
+    else if (page->mapping || NOTE_REFS(note) || folio_maybe_dma_pinned((struct folio *)page))
         check_user_frame(c, (struct folio *)page, note);
     else
         check_fail(c->r, "F1: frame %llx, %llu frames, refcount %d: belongs to nobody",
@@ -162,9 +172,10 @@ void frame_check(struct machine *m, struct check_report *r)
     note_mm(&c, m->vm->init_mm);
     list_for_each_entry (mm, &m->vm->mms, mmlist)
         note_mm(&c, mm);
-    for (u32 id = 0; id < m->nr_cpus; id++) {
-        note_batch(&m->phys->lru_batches[id].add);
-        note_batch(&m->phys->lru_batches[id].activate);
-    }
+    for (u32 id = 0; id < m->nr_cpus; id++)
+        for (u32 k = 0; k < NR_LRU_BATCHES; k++)
+            note_batch(&m->phys->lru_batches[id].batch[k]);
     phys_for_each_used_page(m, check_frame, &c);
+    CHECK_EQ(r, global_node_page_state(m, NR_FOLL_PIN_ACQUIRED) - global_node_page_state(m, NR_FOLL_PIN_RELEASED),
+             c.pins, "PN1: pins acquired and not released");
 }

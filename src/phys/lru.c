@@ -14,77 +14,29 @@
  *   L2  which list follows from PG_unevictable, PG_active, PG_swapbacked (anonymous and shared memory; else file)
  *   L3  node and zone counters NR_[ZONE_]INACTIVE_ANON + list count the pages on each list
  *   L4  a folio in a batch has a reference for it
+ *   L5  PG_unevictable folios are counted, but on no list: nothing ever scans them (lru_mlock.c)
  *
  * Lock: lruvec->lru_lock for lists and PG_active/PG_unevictable changes of folios on them. Batches: the CPU's owner.
  * Follows mm/swap.c's interface and Documentation/mm/unevictable-lru.rst.
  */
-#include "phys/phys_priv.h"
-
-static enum lru_list folio_lru_list(const struct folio *f)
-{
-    enum lru_list lru;
-
-    if (folio_test_unevictable(f))
-        return LRU_UNEVICTABLE;
-    lru = folio_test_swapbacked(f) ? LRU_INACTIVE_ANON : LRU_INACTIVE_FILE;
-    return folio_test_active(f) ? (enum lru_list)(lru + 1) : lru;
-}
-
-static void update_lru_size(struct cpu *cpu, struct folio *f, enum lru_list lru, s64 pages)
-{
-    struct zone *zone = page_zone(cpu->m, &f->page);
-
-    mod_node_page_state(cpu, zone->zone_pgdat, (enum node_stat_item)(NR_INACTIVE_ANON + lru), pages);
-    mod_zone_page_state(cpu, zone, (enum zone_stat_item)(NR_ZONE_INACTIVE_ANON + lru), pages);
-}
-
-static void lruvec_add_folio(struct cpu *cpu, struct lruvec *v, struct folio *f)
-{
-    enum lru_list lru = folio_lru_list(f);
-
-    update_lru_size(cpu, f, lru, (s64)folio_nr_pages(f));
-    list_add(&f->page.lru, &v->lists[lru]);
-}
-
-static void lruvec_del_folio(struct cpu *cpu, struct lruvec *v, struct folio *f)
-{
-    list_del(&f->page.lru);
-    update_lru_size(cpu, f, folio_lru_list(f), -(s64)folio_nr_pages(f));
-}
-
-static struct lruvec *folio_lruvec(const struct machine *m, const struct folio *f)
-{
-    return &NODE_DATA(m, page_to_nid(&f->page))->lruvec;
-}
-
-static void unlock_lruvec(struct cpu *cpu, struct lruvec *held) NO_LOCK_ANALYSIS
-{
-    if (held)
-        spin_unlock(cpu, &held->lru_lock);
-}
-
-/* Hold f's lruvec instead of `held` (NULL: none); to be let go by unlock_lruvec(). */
-static struct lruvec *relock_lruvec(struct cpu *cpu, struct folio *f, struct lruvec *held) NO_LOCK_ANALYSIS
-{
-    struct lruvec *v = folio_lruvec(cpu->m, f);
-
-    if (v == held)
-        return v;
-    unlock_lruvec(cpu, held);
-    spin_lock(cpu, &v->lru_lock);
-    return v;
-}
+#include "phys/lru_priv.h"
 
 /* -- batches ------------------------------------------------------------------------------------------------------- */
 
 static void lru_add_one(struct cpu *cpu, struct lruvec *v, struct folio *f)
 {
-    if (folio_test_mlocked(f)) {
+    bool was_unevictable = folio_test_unevictable(f);
+
+    if (folio_evictable(f)) {
+        folio_clear_unevictable(f);
+        if (unlikely(was_unevictable))
+            count_vm_events(cpu, UNEVICTABLE_PGRESCUED, folio_nr_pages(f));
+    } else {
         folio_clear_active(f);
         folio_set_unevictable(f);
-        count_vm_events(cpu, UNEVICTABLE_PGCULLED, folio_nr_pages(f));
-    } else {
-        folio_clear_unevictable(f);
+        f->page.mlock_count = 0; /* the lock that is under way adds itself */
+        if (!was_unevictable)
+            count_vm_events(cpu, UNEVICTABLE_PGCULLED, folio_nr_pages(f));
     }
     lruvec_add_folio(cpu, v, f);
     folio_set_lru(f);
@@ -100,54 +52,110 @@ static void lru_activate_one(struct cpu *cpu, struct lruvec *v, struct folio *f)
     count_vm_events(cpu, PGACTIVATE, folio_nr_pages(f));
 }
 
-enum batch_kind { BATCH_ADD, BATCH_ACTIVATE };
+static void lru_deactivate_one(struct cpu *cpu, struct lruvec *v, struct folio *f)
+{
+    if (!folio_test_active(f) || folio_test_unevictable(f))
+        return;
+    lruvec_del_folio(cpu, v, f);
+    folio_clear_active(f);
+    folio_clear_referenced(f);
+    lruvec_add_folio(cpu, v, f);
+    count_vm_events(cpu, PGDEACTIVATE, folio_nr_pages(f));
+}
+
+static bool can_be_lazyfree(const struct folio *f)
+{
+    return folio_test_anon(f) && folio_test_swapbacked(f) && !folio_test_swapcache(f) && !folio_test_unevictable(f);
+}
+
+static void lru_lazyfree_one(struct cpu *cpu, struct lruvec *v, struct folio *f)
+{
+    if (!can_be_lazyfree(f))
+        return;
+    lruvec_del_folio(cpu, v, f);
+    folio_clear_active(f);
+    folio_clear_referenced(f);
+    folio_clear_swapbacked(f); /* on the file list from here on */
+    lruvec_add_folio(cpu, v, f);
+    count_vm_events(cpu, PGLAZYFREE, folio_nr_pages(f));
+}
+
+static void move_one(struct cpu *cpu, struct lruvec *v, struct folio *f, enum lru_batch kind)
+{
+    switch (kind) {
+    case LRU_BATCH_ADD:
+        lru_add_one(cpu, v, f);
+        return;
+    case LRU_BATCH_ACTIVATE:
+        lru_activate_one(cpu, v, f);
+        break;
+    case LRU_BATCH_DEACTIVATE:
+        lru_deactivate_one(cpu, v, f);
+        break;
+    default:
+        lru_lazyfree_one(cpu, v, f);
+    }
+    folio_set_lru(f);
+}
 
 /* Move the batch's folios and drop its references. */
-static void flush_batch(struct cpu *cpu, struct folio_batch *batch, enum batch_kind kind)
+static void flush_batch(struct cpu *cpu, struct lru_batches *b, enum lru_batch kind)
 {
+    struct folio_batch *batch = &b->batch[kind];
     struct lruvec *v = NULL;
     u32 nr = batch->nr;
 
     for (u32 i = 0; i < nr; i++) {
         struct folio *f = batch->folios[i];
 
-        if (kind == BATCH_ACTIVATE && !folio_test_clear_lru(f))
+        if (kind != LRU_BATCH_ADD && !folio_test_clear_lru(f))
             continue; /* somebody has isolated it */
         v = relock_lruvec(cpu, f, v);
-        if (kind == BATCH_ADD) {
-            lru_add_one(cpu, v, f);
-        } else {
-            lru_activate_one(cpu, v, f);
-            folio_set_lru(f);
-        }
+        move_one(cpu, v, f, kind);
     }
     unlock_lruvec(cpu, v);
     batch->nr = 0;
     folios_put(cpu, batch->folios, nr);
 }
 
-static void batch_add(struct cpu *cpu, struct folio_batch *batch, struct folio *f, enum batch_kind kind)
+static void batch_add(struct cpu *cpu, struct folio *f, enum lru_batch kind)
 {
+    struct lru_batches *b = &cpu->m->phys->lru_batches[cpu->id];
+    struct folio_batch *batch = &b->batch[kind];
+
     folio_get(f);
     batch->folios[batch->nr++] = f;
     if (unlikely(batch->nr == PAGEVEC_SIZE || folio_test_large(f)))
-        flush_batch(cpu, batch, kind);
+        flush_batch(cpu, b, kind);
 }
 
 void folio_add_lru(struct cpu *cpu, struct folio *f)
 {
     DEBUG_ASSERT(!folio_test_lru(f));
-    batch_add(cpu, &cpu->m->phys->lru_batches[cpu->id].add, f, BATCH_ADD);
+    batch_add(cpu, f, LRU_BATCH_ADD);
+}
+
+void folio_deactivate(struct cpu *cpu, struct folio *f)
+{
+    if (folio_test_lru(f) && folio_test_active(f) && !folio_test_unevictable(f))
+        batch_add(cpu, f, LRU_BATCH_DEACTIVATE);
+}
+
+void folio_mark_lazyfree(struct cpu *cpu, struct folio *f)
+{
+    if (folio_test_lru(f) && can_be_lazyfree(f))
+        batch_add(cpu, f, LRU_BATCH_LAZYFREE);
 }
 
 static void drain_batches(struct cpu *cpu, u32 id)
 {
     struct lru_batches *b = &cpu->m->phys->lru_batches[id];
 
-    if (b->add.nr)
-        flush_batch(cpu, &b->add, BATCH_ADD);
-    if (b->activate.nr)
-        flush_batch(cpu, &b->activate, BATCH_ACTIVATE);
+    for (u32 kind = 0; kind < LRU_BATCH_MLOCK; kind++)
+        if (b->batch[kind].nr)
+            flush_batch(cpu, b, (enum lru_batch)kind);
+    if (b->batch[LRU_BATCH_MLOCK].nr)
+        mlock_flush_batch(cpu, b);
 }
 
 void lru_add_drain(struct cpu *cpu)
@@ -155,12 +163,15 @@ void lru_add_drain(struct cpu *cpu)
     drain_batches(cpu, cpu->id);
 }
 
+void lru_drain_mlock(struct cpu *cpu)
+{
+    if (unlikely(cpu->m->phys->lru_batches[cpu->id].batch[LRU_BATCH_MLOCK].nr))
+        lru_add_drain(cpu);
+}
+
 static void drain_cpu(struct cpu *cpu, u32 id, void *unused)
 {
-    struct lru_batches *b = &cpu->m->phys->lru_batches[id];
-
-    if (b->add.nr || b->activate.nr)
-        drain_batches(cpu, id);
+    drain_batches(cpu, id);
     atomic_fetch_and(&cpu->m->cpus[id].work, ~(u32)CPU_WORK_DRAIN_LRU);
 }
 
@@ -175,7 +186,7 @@ void lru_add_drain_all(struct cpu *cpu)
 /* Accessed a second time while still in the add batch: it will be added as active. */
 static void activate_in_batch(struct cpu *cpu, struct folio *f)
 {
-    struct folio_batch *add = &cpu->m->phys->lru_batches[cpu->id].add;
+    struct folio_batch *add = &cpu->m->phys->lru_batches[cpu->id].batch[LRU_BATCH_ADD];
 
     for (u32 i = add->nr; i-- > 0;) {
         if (add->folios[i] == f) {
@@ -191,7 +202,7 @@ void folio_mark_accessed(struct cpu *cpu, struct folio *f)
         folio_set_referenced(f);
     } else if (!folio_test_unevictable(f) && !folio_test_active(f)) {
         if (folio_test_lru(f))
-            batch_add(cpu, &cpu->m->phys->lru_batches[cpu->id].activate, f, BATCH_ACTIVATE);
+            batch_add(cpu, f, LRU_BATCH_ACTIVATE);
         else
             activate_in_batch(cpu, f);
         folio_clear_referenced(f);
@@ -230,6 +241,14 @@ static void take_off_for_free(struct cpu *cpu, struct lruvec *v, struct folio *f
     __folio_clear_unevictable(f);
 }
 
+/* Truncation overtook an munlock(). Rare, and no harm. */
+static __cold void clear_mlocked(struct cpu *cpu, struct folio *f)
+{
+    mod_zone_page_state(cpu, page_zone(cpu->m, &f->page), NR_MLOCK, -(s64)folio_nr_pages(f));
+    count_vm_events(cpu, UNEVICTABLE_PGCLEARED, folio_nr_pages(f));
+    __folio_clear_mlocked(f);
+}
+
 /* Pages on no list may still be marked for one. */
 static void clear_list_marks(struct folio *f)
 {
@@ -249,6 +268,8 @@ void __folio_put(struct cpu *cpu, struct folio *f)
     } else {
         clear_list_marks(f);
     }
+    if (unlikely(folio_test_mlocked(f)))
+        clear_mlocked(cpu, f);
     free_unref_page(cpu, &f->page, folio_order(f));
 }
 
@@ -269,6 +290,8 @@ void folios_put(struct cpu *cpu, struct folio **folios, u32 nr)
         } else {
             clear_list_marks(f);
         }
+        if (unlikely(folio_test_mlocked(f)))
+            clear_mlocked(cpu, f);
         folios[dead++] = f;
     }
     unlock_lruvec(cpu, v);

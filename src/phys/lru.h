@@ -12,6 +12,10 @@ enum lru_list { LRU_INACTIVE_ANON, LRU_ACTIVE_ANON, LRU_INACTIVE_FILE, LRU_ACTIV
 
 /* Queue a new folio for its LRU list; takes a reference for as long as it waits in the batch. */
 void folio_add_lru(struct cpu *cpu, struct folio *f);
+/* An active folio goes to the inactive list; a private anonymous one to the inactive file list, to be freed unwritten
+ * if it stays clean (MADV_FREE). Nothing happens to folios on no list, or unevictable. */
+void folio_deactivate(struct cpu *cpu, struct folio *f);
+void folio_mark_lazyfree(struct cpu *cpu, struct folio *f);
 /* inactive,unreferenced -> inactive,referenced -> active,unreferenced -> active,referenced */
 void folio_mark_accessed(struct cpu *cpu, struct folio *f);
 void lru_add_drain(struct cpu *cpu);
@@ -21,5 +25,11 @@ bool folio_isolate_lru(struct cpu *cpu, struct folio *f);
 void folio_putback_lru(struct cpu *cpu, struct folio *f);
 /* Drop one reference of each, freeing in one go those that were the last ones; folios[] is used as scratch space. */
 void folios_put(struct cpu *cpu, struct folio **folios, u32 nr);
+
+/* -- lru_mlock.c: a folio is mapped by a VM_LOCKED VMA, or not any more -------------------------------------------- */
+void mlock_folio(struct cpu *cpu, struct folio *f);
+void mlock_new_folio(struct cpu *cpu, struct folio *f); /* instead of folio_add_lru() */
+void munlock_folio(struct cpu *cpu, struct folio *f);
+void lru_drain_mlock(struct cpu *cpu); /* lru_add_drain(), if anything waits to be locked or unlocked */
 
 #endif

@@ -95,8 +95,14 @@ enum page_type {
 struct page {
     _Atomic u64 flags;
     union {
-        struct {                           /* anonymous, page cache, free */
-            struct list_head lru;          /* LRU list; buddy free list; per-cpu list; caller's list */
+        struct { /* anonymous, page cache, free */
+            union {
+                struct list_head lru; /* LRU list; buddy free list; per-cpu list; caller's list */
+                struct {              /* unevictable and PG_lru: no list is kept (phys/lru_mlock.c) */
+                    void *unlisted_;
+                    u32 mlock_count; /* lru_lock: VM_LOCKED mappings that were counted */
+                };
+            };
             struct address_space *mapping; /* or anon_vma | PAGE_MAPPING_ANON */
             u64 index;                     /* page offset in mapping (pgoff); free: migrate type on a per-cpu list */
             u64 private;                   /* free in the buddy: order; swap cache: entry; fs data */

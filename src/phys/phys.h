@@ -28,9 +28,20 @@ struct folio_batch {
     struct folio *folios[PAGEVEC_SIZE];
 };
 
-/* Folios on their way to an LRU list: one reference each. */
+/* In the order of draining. */
+enum lru_batch {
+    LRU_BATCH_ADD,
+    LRU_BATCH_DEACTIVATE,
+    LRU_BATCH_LAZYFREE,
+    LRU_BATCH_ACTIVATE,
+    LRU_BATCH_MLOCK, /* with mlock_op[] */
+    NR_LRU_BATCHES
+};
+
+/* Folios on their way to another LRU list: one reference each. */
 struct lru_batches {
-    struct folio_batch add, activate; /* o */
+    struct folio_batch batch[NR_LRU_BATCHES]; /* o */
+    u8 mlock_op[PAGEVEC_SIZE];                /* o: enum mlock_op, for LRU_BATCH_MLOCK */
 } __cacheline_aligned;
 
 struct phys {

@@ -17,6 +17,7 @@
 struct memmap_count {
     u64 buddy, pcp, used, reserved;
     u64 lru[NR_LRU_LISTS];
+    u64 mlocked;
 };
 
 struct check_ctx {
@@ -137,6 +138,8 @@ static void count_block(struct check_ctx *c, struct page *page, u64 n, struct me
     if (folio_ref_count((struct folio *)page) <= 0 || PageTail(page))
         PAGE_FAIL(c, page, "R1 neither free nor used");
     check_tails(c, page, n);
+    if (page_test_flag(page, PG_mlocked))
+        count->mlocked += n;
     if (page_test_flag(page, PG_lru))
         count->lru[expected_list((struct folio *)page)] += n;
 }
@@ -329,6 +332,7 @@ static void check_zone(struct check_ctx *c, u64 lowmem_pages, u64 *node_lru)
     EXPECT(c, "P1 frames on per-cpu lists", pcp, count.pcp);
     EXPECT(c, "M3 managed_pages", zone->managed_pages, memblock_free_pages(c->m, zone));
     EXPECT(c, "managed_pages", zone->managed_pages, count.buddy + count.pcp + count.used + deferred);
+    EXPECT(c, "ML NR_MLOCK", zone_page_state_exact(c->m, zone, NR_MLOCK), count.mlocked);
     for (u32 l = 0; l < NR_LRU_LISTS; l++) {
         EXPECT(c, "L3 zone LRU counter",
                zone_page_state_exact(c->m, zone, (enum zone_stat_item)(NR_ZONE_INACTIVE_ANON + l)), count.lru[l]);
@@ -344,6 +348,10 @@ static void check_lruvec(struct check_ctx *c, struct pglist_data *pgdat, const u
             counter = (u64)node_page_state(c->m, pgdat->node_id, (enum node_stat_item)(NR_INACTIVE_ANON + l));
         struct page *page;
 
+        if (l == LRU_UNEVICTABLE) { /* counted, not listed */
+            EXPECT(c, "L3 node unevictable counter", counter, found[l]);
+            continue;
+        }
         list_for_each_entry (page, &pgdat->lruvec.lists[l], lru) {
             if (pages > counter)
                 break;

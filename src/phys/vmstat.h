@@ -36,6 +36,8 @@
     X(NR_ANON_THPS, "nr_anon_transparent_hugepages")                                                                   \
     X(NR_DIRTIED, "nr_dirtied")                                                                                        \
     X(NR_WRITTEN, "nr_written")                                                                                        \
+    X(NR_FOLL_PIN_ACQUIRED, "nr_foll_pin_acquired")                                                                    \
+    X(NR_FOLL_PIN_RELEASED, "nr_foll_pin_released")                                                                    \
     X(NR_KERNEL_STACK_KB, "nr_kernel_stack")                                                                           \
     X(NR_PAGETABLE, "nr_page_table_pages")                                                                             \
     X(NR_SECONDARY_PAGETABLE, "nr_sec_page_table_pages")

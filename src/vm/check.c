@@ -2,20 +2,20 @@
 /*
  * The floor's books: every mm, its VMAs, tables and pages, and the anon_vmas, counted again from the entries.
  *
- * Each page is counted in its own struct page: memcg_data, which nothing uses yet, is 0 outside of a check. Low half:
- * entries that map it; high half: LRU batches it waits in.
+ * Each page is counted in its own struct page: memcg_data, which nothing uses yet, is 0 outside of a check.
  *
  *   1 tally     every entry of every mm adds to its page; every batch, too; rss, rights and rmap
  *               of each entry are checked
  *   2 compare   every entry's page, once: _mapcount, _refcount, exclusiveness; then its tally is cleared
  *
  * The machine is quiet: nobody changes anything, so no locks are taken. Invariant numbers are those of the files that
- * keep them: MM mm.c, AV anon_vma.c, RM rmap.c, FA fault_anon.c.
+ * keep them: MM mm.c, AV anon_vma.c, RM rmap.c, FA fault_anon.c, ML phys/lru_mlock.c, PN gup.c.
  */
 #include "vm/check.h"
 
 #include "phys/phys.h"
 #include "phys/vmstat.h"
+#include "vm/gup.h"
 #include "vm/pgtable.h"
 #include "vm/rmap.h"
 #include "vm/vma.h"
@@ -28,7 +28,13 @@ struct vm_check_ctx {
     u64 anon_mapped, file_mapped, accounted;
 };
 
-#define TALLY_BATCH (1ull << 32)
+/* Parts of the tally in a page: entries, batches, entries of VM_LOCKED VMAs. */
+#define TALLY_MAP 1ull
+#define TALLY_BATCH (1ull << 24)
+#define TALLY_LOCKED (1ull << 40)
+#define TALLY_MAPS(n) ((n) & (TALLY_BATCH - 1))
+#define TALLY_BATCHES(n) ((n) >> 24 & 0xffff)
+#define TALLY_LOCKS(n) ((n) >> 40)
 
 /* -- every entry of a VMA ------------------------------------------------------------------------------------------ */
 
@@ -115,29 +121,47 @@ static void tally_pte(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t a
                        (unsigned long long)pte.v);
         return;
     }
-    page->memcg_data++;
+    page->memcg_data += TALLY_MAP + (vma_counts_mlock(vma) ? TALLY_LOCKED : 0);
     c->rss[mm_counter(page_folio(page))]++;
     check_pte_page(c, vma, addr, pte, page);
+}
+
+/* ML2, and that what is locked is known to be. A page in a batch may be on its way to either. */
+static void check_mlocked(struct vm_check_ctx *c, struct page *page, u64 tally)
+{
+    struct folio *f = page_folio(page);
+    unsigned long long pfn = page_to_pfn_nr(c->m, page);
+
+    if (folio_test_mlocked(f) != (TALLY_LOCKS(tally) != 0) && !TALLY_BATCHES(tally))
+        check_fail(c->r, "ML1: page %llx: PG_mlocked is %d, VM_LOCKED VMAs map it %llu times", pfn,
+                   folio_test_mlocked(f), (unsigned long long)TALLY_LOCKS(tally));
+    if (folio_test_lru(f) && folio_test_unevictable(f) && page->mlock_count > TALLY_LOCKS(tally) + TALLY_BATCHES(tally))
+        check_fail(c->r, "ML2: page %llx: mlock_count is %u, VM_LOCKED VMAs map it %llu times", pfn, page->mlock_count,
+                   (unsigned long long)TALLY_LOCKS(tally));
+    if (PageAnon(page) && folio_maybe_dma_pinned(f) && !PageAnonExclusive(page))
+        check_fail(c->r, "PN2: page %llx is pinned, but not exclusive", pfn);
 }
 
 /* Each page once: its tally is cleared on the first visit. */
 static void compare_pte(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t addr, pte_t pte)
 {
     struct page *page = vm_normal_page(vma, addr, pte);
-    u64 maps, refs;
+    u64 maps, refs, tally;
     bool anon;
 
     if (!page || !page->memcg_data)
         return;
     anon = PageAnon(page);
-    maps = (u32)page->memcg_data;
-    refs = maps + (page->memcg_data >> 32) + !anon;
+    tally = page->memcg_data;
+    maps = TALLY_MAPS(tally);
+    refs = maps + TALLY_BATCHES(tally) + !anon;
     page->memcg_data = 0;
+    check_mlocked(c, page, tally);
     if ((u64)(atomic_load(&page->_mapcount) + 1) != maps)
         check_fail(c->r, "RM1: page %llx at %llx: mapcount %d, %llu entries map it",
                    (unsigned long long)page_to_pfn_nr(c->m, page), (unsigned long long)addr,
                    atomic_load(&page->_mapcount) + 1, (unsigned long long)maps);
-    if ((u64)page_count(page) != refs)
+    if ((u64)page_count(page) % GUP_PIN_COUNTING_BIAS != refs % GUP_PIN_COUNTING_BIAS || (u64)page_count(page) < refs)
         check_fail(c->r, "R4: page %llx at %llx: refcount %d, %llu references found",
                    (unsigned long long)page_to_pfn_nr(c->m, page), (unsigned long long)addr, page_count(page),
                    (unsigned long long)refs);
@@ -151,12 +175,11 @@ static void compare_pte(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t
 static void tally_batches(struct vm_check_ctx *c, s64 add)
 {
     for (u32 cpu = 0; cpu < c->m->nr_cpus; cpu++) {
-        struct lru_batches *b = &c->m->phys->lru_batches[cpu];
-        struct folio_batch *batches[] = {&b->add, &b->activate};
+        struct folio_batch *batches = c->m->phys->lru_batches[cpu].batch;
 
-        for (u32 k = 0; k < ARRAY_SIZE(batches); k++)
-            for (u32 i = 0; i < batches[k]->nr; i++) {
-                struct page *page = &batches[k]->folios[i]->page;
+        for (u32 k = 0; k < NR_LRU_BATCHES; k++)
+            for (u32 i = 0; i < batches[k].nr; i++) {
+                struct page *page = &batches[k].folios[i]->page;
 
                 page->memcg_data = add ? page->memcg_data + TALLY_BATCH : 0;
             }

@@ -11,8 +11,8 @@
  *       PG_anon_exclusive, PG_swapbacked.
  */
 #include "vm/fault.h"
+#include "vm/rmap.h"
 
-#include "phys/lru.h"
 #include "phys/page_alloc.h"
 
 struct folio *alloc_zeroed_user_folio(struct cpu *cpu)
@@ -73,7 +73,7 @@ vm_fault_t do_anonymous_page(struct cpu *cpu, struct vm_fault *vmf)
     }
     add_mm_counter(vma->vm_mm, MM_ANONPAGES, 1);
     folio_add_new_anon_rmap(cpu, f, vma, vmf->address);
-    folio_add_lru(cpu, f);
+    folio_add_lru_vma(cpu, f, vma);
     set_pte_at(fmt, vmf->pte, pte);
     vmf_unlock_pte(cpu, vmf);
     count_vm_event(cpu, Q_FAULT_ANON);

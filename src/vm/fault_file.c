@@ -74,7 +74,7 @@ static bool finish_fault(struct cpu *cpu, struct vm_fault *vmf)
     if (vmf->cow_page) {
         add_mm_counter(vma->vm_mm, MM_ANONPAGES, 1);
         folio_add_new_anon_rmap(cpu, f, vma, vmf->address);
-        folio_add_lru(cpu, f);
+        folio_add_lru_vma(cpu, f, vma);
     } else {
         folio_get(f);
         add_mm_counter(vma->vm_mm, mm_counter_file(f), 1);

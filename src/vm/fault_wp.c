@@ -8,6 +8,7 @@
  *     file page           ─▶ a copy
  *     anonymous, ours     ─▶ kept: PG_anon_exclusive, or no reference but this entry's (the fork's other side is gone)
  *     anonymous, shared   ─▶ a copy
+ *   a page to be pinned for reading (FAULT_FLAG_UNSHARE) is treated as if written to, but its entry stays read-only
  *
  * Why references and not _mapcount decide "ours": a reference without a mapping (a get_user_pages() user, a page cache,
  * an LRU batch) may be somebody who must keep seeing this very page, or only bookkeeping. Where a reference may be the
@@ -28,8 +29,10 @@
 static void wp_page_reuse(struct cpu *cpu, struct vm_fault *vmf)
 {
     const struct pt_format *fmt = pt_format_of(cpu->m);
-    pte_t pte = pte_mkwrite(fmt, pte_mkdirty(fmt, pte_mkyoung(fmt, vmf->orig_pte)));
+    pte_t pte = pte_mkdirty(fmt, pte_mkyoung(fmt, vmf->orig_pte));
 
+    if (likely(vmf->vma->vm_flags & VM_WRITE)) /* else a forced write (gup.c): the entry stays as it is */
+        pte = pte_mkwrite(fmt, pte);
     ptep_set_access_flags(fmt, vmf->pte, pte);
     vmf_unlock_pte(cpu, vmf);
     count_vm_event(cpu, PGREUSE);
@@ -74,8 +77,8 @@ static void wp_replace_page(struct cpu *cpu, struct vm_fault *vmf, struct folio 
     ptep_get_and_clear(fmt, vmf->pte);
     flush_tlb_page(cpu, mm, vmf->address);
     folio_add_new_anon_rmap(cpu, new, vma, vmf->address);
-    folio_add_lru(cpu, new);
-    set_pte_at(fmt, vmf->pte, vma_mk_pte(fmt, vma, page_to_pfn(cpu->m, &new->page), true));
+    folio_add_lru_vma(cpu, new, vma);
+    set_pte_at(fmt, vmf->pte, vma_mk_pte(fmt, vma, page_to_pfn(cpu->m, &new->page), vmf->flags & FAULT_FLAG_WRITE));
     if (old)
         folio_remove_rmap_pte(cpu, old, &old->page, vma);
 }
@@ -156,7 +159,10 @@ vm_fault_t do_wp_page(struct cpu *cpu, struct vm_fault *vmf)
     }
     if (f && folio_test_anon(f) && (PageAnonExclusive(page) || wp_can_reuse_anon_folio(cpu, f, vma))) {
         charge(cpu, COST_FAULT_WP);
-        wp_page_reuse(cpu, vmf);
+        if (vmf->flags & FAULT_FLAG_UNSHARE)
+            vmf_unlock_pte(cpu, vmf); /* exclusive now: that was all */
+        else
+            wp_page_reuse(cpu, vmf);
         return 0;
     }
     if (f)

@@ -75,7 +75,7 @@ static void copy_mm_layout(struct mm *mm, const struct mm *oldmm)
     mm->env_start = oldmm->env_start;
     mm->env_end = oldmm->env_end;
     memcpy(mm->saved_auxv, oldmm->saved_auxv, sizeof(mm->saved_auxv));
-    mm->flags = oldmm->flags;
+    mm->flags = oldmm->flags & MMF_INIT_MASK;
     mm->def_flags = oldmm->def_flags & VM_NOHUGEPAGE; /* memory locks are not inherited: mlockall(2) */
 }
 

@@ -21,6 +21,10 @@
  */
 #include "vm/fork.h"
 
+#include "vm/fault.h"
+#include "vm/gup.h"
+#include "vm/rmap.h"
+
 #include "base/errno.h"
 
 static bool is_cow_mapping(vm_flags_t flags)
@@ -40,8 +44,10 @@ struct copy_ctx {
     bool cow;    /* entries lose the right to write */
     bool shared; /* the child's entries start clean */
     bool alone;  /* no other CPU walks the parent's tables */
+    bool pinned; /* pages of the parent have been pinned */
     s64 rss[NR_MM_COUNTERS];
     u64 copied;
+    struct folio *spare; /* for the child's copy of a pinned page */
 };
 
 /*
@@ -59,6 +65,35 @@ static void folio_dup_mapping(struct folio *f, struct page *page)
     }
     folio_get(f);
     atomic_fetch_add_explicit(&page->_mapcount, 1, memory_order_relaxed);
+}
+
+/*
+ * A pinned page stays the parent's own, writable as it was: who pinned it and the parent must go on seeing one page. The
+ * child gets the spare page, a copy. False: there is no spare page yet.
+ */
+static bool copy_present_page(struct copy_ctx *c, struct pt_entry d, struct page *page, pte_t pte, va_t addr)
+{
+    const struct pt_format *fmt = c->fmt;
+    struct folio *new = c->spare;
+
+    if (!new)
+        return false;
+    c->spare = NULL;
+    copy_user_page(c->cpu, &new->page, page);
+    __folio_set_uptodate(new);
+    folio_add_new_anon_rmap(c->cpu, new, c->dst, addr);
+    folio_add_lru_vma(c->cpu, new, c->dst);
+    c->rss[MM_ANONPAGES]++;
+    pte = pte_mkdirty(fmt, mk_pte(fmt, 1, page_to_pfn(c->cpu->m, &new->page), c->dst->vm_page_prot));
+    set_pte_at(fmt, d, c->dst->vm_flags & VM_WRITE ? pte_mkwrite(fmt, pte) : pte);
+    return true;
+}
+
+static bool needs_copy_now(const struct copy_ctx *c, va_t addr, pte_t pte)
+{
+    struct page *page = vm_normal_page(c->src, addr, pte);
+
+    return page && PageAnon(page) && PageAnonExclusive(page) && page_needs_cow_for_dma(c->src->vm_mm, page_folio(page));
 }
 
 static inline void copy_present_pte(struct copy_ctx *c, struct pt_entry d, struct pt_entry s, pte_t pte, va_t addr)
@@ -90,16 +125,13 @@ static inline void copy_present_pte(struct copy_ctx *c, struct pt_entry d, struc
     set_pte_at(fmt, d, pte_mkold(fmt, pte));
 }
 
-/* One table's part: [addr, end). */
-static int copy_pte_range(struct copy_ctx *c, va_t addr, va_t end) NO_LOCK_ANALYSIS
+/* One table's part: [addr, end). Returns where it stopped: end, or at a page that needs c->spare. */
+static va_t copy_ptes(struct copy_ctx *c, va_t addr, va_t end) NO_LOCK_ANALYSIS
 {
     const struct pt_format *fmt = c->fmt;
     struct pt_entry s, d;
     spinlock_t *dst_ptl, *src_ptl;
-    u32 leaf = 0;
 
-    if (!pt_alloc_entry(c->cpu, c->dst->vm_mm, addr, 1, &leaf).slot)
-        return -ENOMEM;
     d = pte_offset_map_lock(c->cpu, c->dst->vm_mm, addr, &dst_ptl);
     s = pt_find_entry(c->src->vm_mm, addr, 1);
     src_ptl = pt_lockptr(c->src->vm_mm, s);
@@ -110,12 +142,35 @@ static int copy_pte_range(struct copy_ctx *c, va_t addr, va_t end) NO_LOCK_ANALY
         if (pte_none(fmt, pte))
             continue;
         ASSERT(pte_present(fmt, pte)); /* swap and migration entries: with those rows */
-        copy_present_pte(c, d, s, pte, addr);
+        if (unlikely(c->pinned) && needs_copy_now(c, addr, pte)) {
+            if (!copy_present_page(c, d, vm_normal_page(c->src, addr, pte), pte, addr))
+                break;
+        } else {
+            copy_present_pte(c, d, s, pte, addr);
+        }
         c->copied++;
     }
     spin_unlock(c->cpu, src_ptl);
     pte_unmap_unlock(c->cpu, dst_ptl);
-    return 0;
+    return addr;
+}
+
+static int copy_pte_range(struct copy_ctx *c, va_t addr, va_t end)
+{
+    u32 leaf = 0;
+
+    if (!pt_alloc_entry(c->cpu, c->dst->vm_mm, addr, 1, &leaf).slot)
+        return -ENOMEM;
+    for (;;) {
+        addr = copy_ptes(c, addr, end);
+        if (likely(addr == end))
+            return 0;
+        if (anon_vma_prepare(c->cpu, c->dst))
+            return -ENOMEM;
+        c->spare = alloc_user_folio(c->cpu);
+        if (!c->spare)
+            return -ENOMEM;
+    }
 }
 
 int copy_page_range(struct cpu *cpu, struct vm_area_struct *dst, struct vm_area_struct *src)
@@ -127,6 +182,7 @@ int copy_page_range(struct cpu *cpu, struct vm_area_struct *dst, struct vm_area_
         .src = src,
         .cow = is_cow_mapping(src->vm_flags),
         .shared = src->vm_flags & VM_SHARED,
+        .pinned = __atomic_load_n(&src->vm_mm->flags, __ATOMIC_RELAXED) & MMF_HAS_PINNED,
         .alone = atomic_load(&src->vm_mm->mm_users) == 1 && cpu->current && cpu->current->mm == src->vm_mm,
     };
     va_t addr = src->vm_start;
@@ -142,6 +198,8 @@ int copy_page_range(struct cpu *cpu, struct vm_area_struct *dst, struct vm_area_
             err = copy_pte_range(&c, addr, next);
         addr = next;
     }
+    if (c.spare)
+        folio_put(cpu, c.spare); /* the page was unpinned meanwhile */
     for (int i = 0; i < NR_MM_COUNTERS; i++)
         if (c.rss[i])
             add_mm_counter(dst->vm_mm, i, c.rss[i]);

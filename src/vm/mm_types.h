@@ -100,8 +100,11 @@ struct mm {
     struct list_head mmlist;             /* RANK_MACHINE lock: vm->mms */
     _Atomic u64 cpu_mask[MAX_CPUS / 64]; /* a: CPUs whose TLB may hold entries of it */
     struct file *exe_file;
-    u32 flags; /* MMF_* */
+    u32 flags; /* a: MMF_* */
 };
+
+#define MMF_HAS_PINNED (1u << 27)       /* pages of it have been pinned: fork must look */
+#define MMF_INIT_MASK (~MMF_HAS_PINNED) /* what fork hands on */
 
 enum vm_ops_id {
     VM_OPS_NONE,    /* anonymous */
@@ -278,6 +281,7 @@ typedef u32 vm_fault_t;
 #define FAULT_FLAG_WRITE 0x1u
 #define FAULT_FLAG_MKWRITE 0x2u
 #define FAULT_FLAG_ALLOW_RETRY 0x4u
+#define FAULT_FLAG_RETRY_NOWAIT 0x8u /* VM_FAULT_RETRY rather than waiting for a device */
 #define FAULT_FLAG_USER 0x40u
 #define FAULT_FLAG_REMOTE 0x80u
 #define FAULT_FLAG_INSTRUCTION 0x100u

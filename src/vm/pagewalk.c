@@ -27,6 +27,7 @@
 #include "base/errno.h"
 #include "phys/lru.h"
 #include "vm/pgtable.h"
+#include "vm/vma_priv.h"
 
 /* -- walk_page_range ----------------------------------------------------------------------------------------------- */
 
@@ -219,10 +220,12 @@ static struct page *follow_leaf(struct cpu *cpu, struct vm_area_struct *vma, va_
             return ERR_PTR(-EFAULT); /* zeroes need not be dumped */
         page = pfn_to_page(cpu->m, pte_pfn(f, e.level, p));
         if (page != cpu->m->vm->zero_page)
-            return ERR_PTR(flags & FOLL_GET ? -EFAULT : -EEXIST); /* a frame without a page that could be counted */
+            return ERR_PTR(flags & (FOLL_GET | FOLL_PIN) ? -EFAULT
+                                                         : -EEXIST); /* a frame without a page that could be counted */
     }
-    if (flags & FOLL_GET)
-        get_page(page);
+    if (gup_must_unshare(vma, flags, page))
+        return ERR_PTR(-EMLINK);
+    folio_grab_for_gup(cpu, page_folio(page), flags);
     if (flags & FOLL_TOUCH) {
         if ((flags & FOLL_WRITE) && !pte_dirty(f, p) && !folio_test_dirty(page_folio(page)))
             folio_mark_dirty(cpu, page_folio(page));

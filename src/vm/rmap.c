@@ -31,6 +31,8 @@
  */
 #include "vm/rmap.h"
 
+#include "vm/gup.h"
+
 #include "base/errno.h"
 #include "phys/lru.h"
 #include "phys/vmstat.h"
@@ -65,6 +67,7 @@ void folio_add_anon_rmap_pte(struct cpu *cpu, struct folio *f, struct page *page
         folio_set_anon(f, vma->anon_vma->root, linear_page_index(vma, addr).nr);
     if (atomic_fetch_add(&page->_mapcount, 1) == -1)
         lruvec_stat_mod_folio(cpu, f, NR_ANON_MAPPED, 1);
+    mlock_vma_folio(cpu, f, vma);
 }
 
 void folio_add_file_rmap_pte(struct cpu *cpu, struct folio *f, struct page *page, struct vm_area_struct *vma)
@@ -72,12 +75,15 @@ void folio_add_file_rmap_pte(struct cpu *cpu, struct folio *f, struct page *page
     DEBUG_ASSERT(!folio_test_anon(f));
     if (atomic_fetch_add(&page->_mapcount, 1) == -1)
         lruvec_stat_mod_folio(cpu, f, NR_FILE_MAPPED, 1);
+    mlock_vma_folio(cpu, f, vma);
 }
 
 /* Fork maps the page a second time: neither side owns it alone any more.
- * 0; -EBUSY for a page that is pinned (none yet). */
+ * 0; -EBUSY for a page that is pinned: the child needs a copy. */
 int folio_try_dup_anon_rmap_pte(struct folio *f, struct page *page, struct vm_area_struct *src)
 {
+    if (PageAnonExclusive(page) && unlikely(page_needs_cow_for_dma(src->vm_mm, f)))
+        return -EBUSY;
     if (PageAnonExclusive(page))
         ClearPageAnonExclusive(page);
     atomic_fetch_add_explicit(&page->_mapcount, 1, memory_order_relaxed);
@@ -96,6 +102,7 @@ void folio_remove_rmap_pte(struct cpu *cpu, struct folio *f, struct page *page, 
     ASSERT(before >= 0);
     if (before == 0)
         lruvec_stat_mod_folio(cpu, f, folio_test_anon(f) ? NR_ANON_MAPPED : NR_FILE_MAPPED, -1);
+    munlock_vma_folio(cpu, f, vma);
 }
 
 void folio_move_anon_rmap(struct folio *f, struct vm_area_struct *vma)
@@ -258,6 +265,11 @@ static bool try_to_unmap_one(struct cpu *cpu, struct folio *f, struct vm_area_st
 
     if (!e.slot)
         return true;
+    if (vma->vm_flags & VM_LOCKED) {
+        mlock_vma_folio(cpu, f, vma); /* counted too low, perhaps: this puts it right */
+        pte_unmap_unlock(cpu, ptl);
+        return false;
+    }
     pte = ptep_get_and_clear(fmt, e);
     flush_tlb_page(cpu, mm, addr);
     if (pte_dirty(fmt, pte))

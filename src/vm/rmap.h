@@ -3,6 +3,7 @@
 #ifndef QUIRE_VM_RMAP_H
 #define QUIRE_VM_RMAP_H
 
+#include "phys/lru.h"
 #include "vm/vm.h"
 
 static inline void anon_vma_lock_write(struct cpu *cpu, struct anon_vma *av) NO_LOCK_ANALYSIS
@@ -36,6 +37,33 @@ struct anon_vma *folio_get_anon_vma(struct cpu *cpu, struct folio *f);
 
 /* The folio is vma's alone: from now on only vma's own anon_vma need be searched for it. Folio locked. */
 void folio_move_anon_rmap(struct folio *f, struct vm_area_struct *vma);
+
+/* Counted as locked while a VM_LOCKED VMA maps it. VM_IO: mlock() is counting, or nothing to count. */
+static inline bool vma_counts_mlock(const struct vm_area_struct *vma)
+{
+    return unlikely((READ_ONCE(vma->vm_flags) & (VM_LOCKED | VM_SPECIAL)) == VM_LOCKED);
+}
+
+static inline void mlock_vma_folio(struct cpu *cpu, struct folio *f, const struct vm_area_struct *vma)
+{
+    if (vma_counts_mlock(vma))
+        mlock_folio(cpu, f);
+}
+
+static inline void munlock_vma_folio(struct cpu *cpu, struct folio *f, const struct vm_area_struct *vma)
+{
+    if (vma_counts_mlock(vma))
+        munlock_folio(cpu, f);
+}
+
+/* A new folio that vma maps goes to its LRU list. */
+static inline void folio_add_lru_vma(struct cpu *cpu, struct folio *f, const struct vm_area_struct *vma)
+{
+    if (vma_counts_mlock(vma))
+        mlock_new_folio(cpu, f);
+    else
+        folio_add_lru(cpu, f);
+}
 
 /* Where `vma` maps page `index` of its object; the caller knows that it does. */
 static inline va_t vma_address(const struct vm_area_struct *vma, u64 index)

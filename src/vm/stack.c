@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Growth of stacks, and faulting ranges in before they are used.
+ * Growth of stacks.
  *
  * A VM_GROWSDOWN mapping is extended to the page of a fault just below it, if RLIMIT_STACK and the address space allow
  * it and stack_guard_gap pages to the next accessible mapping below remain, so that a stack never runs into it unseen:
  *
  *      lower mapping │◀── at least stack_guard_gap ──▶│ new vm_start ◀──── old vm_start │ stack
  *
- * Follows mmap(2) (MAP_GROWSDOWN), setrlimit(2), and mmap(2) (MAP_POPULATE), mlock(2).
+ * Follows mmap(2) (MAP_GROWSDOWN), setrlimit(2).
  */
 #include "vm/vma_priv.h"
 
@@ -67,32 +67,4 @@ int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
         return err;
     grow_down(cpu, vma, addr, grow);
     return 0;
-}
-
-/* -- populating ---------------------------------------------------------------------------------------------------- */
-
-/*
- * Fault in [start, end) of one VMA: private writable pages are made the process's own at once, of all others one gets
- * what reading gets. Stops at the first page that cannot be had: who populates is not told. mmap_lock held.
- */
-void populate_vma_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end)
-{
-    u32 flags = (vma->vm_flags & (VM_WRITE | VM_SHARED)) == VM_WRITE ? FAULT_FLAG_WRITE : 0;
-
-    if ((vma->vm_flags & (VM_IO | VM_PFNMAP)) || !vma_is_accessible(vma))
-        return;
-    for (va_t addr = start; addr < end; addr += PAGE_SIZE)
-        if (handle_mm_fault(cpu, vma, addr, flags) & VM_FAULT_ERROR)
-            return;
-}
-
-void mm_populate(struct cpu *cpu, struct mm *mm, va_t start, u64 len)
-{
-    va_t end = start + len;
-    struct vm_area_struct *vma;
-
-    down_read(cpu, &mm->mmap_lock);
-    for (vma = find_vma(cpu, mm, start); vma && vma->vm_start < end; vma = vma_next(vma))
-        populate_vma_page_range(cpu, vma, MAX(start, vma->vm_start), MIN(end, vma->vm_end));
-    up_read(cpu, &mm->mmap_lock);
 }

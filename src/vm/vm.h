@@ -3,10 +3,10 @@
  * The address-space floor's interface: what src/cache, src/machine, front ends and tests call.
  * One file per operation:
  *   VMAs         vma.c vma_index.c vma_merge.c vma_account.c
- *   calls        mmap.c munmap.c mprotect.c mremap.c brk.c madvise.c unmapped_area.c stack.c
+ *   calls        mmap.c munmap.c mprotect.c mremap.c brk.c madvise.c mlock.c unmapped_area.c stack.c
  *   faults       fault.c (outline) fault_anon.c fault_file.c fault_wp.c
  *   processes    fork.c fork_pte.c exec.c exit.c mm.c
- *   pages        rmap.c anon_vma.c zap.c
+ *   pages        rmap.c anon_vma.c zap.c gup.c
  *   tables       pgtable.c pagewalk.c pte_protect.c move_page_tables.c ptdump.c
  */
 #ifndef QUIRE_VM_VM_H
@@ -68,6 +68,12 @@ s64 sys_mremap(struct cpu *cpu, va_t addr, u64 old_len, u64 new_len, u32 flags, 
 s64 sys_brk(struct cpu *cpu, va_t brk);
 s64 sys_madvise(struct cpu *cpu, va_t addr, u64 len,
                 int advice); /* DONTNEED, DONTFORK, DOFORK, WIPEONFORK, KEEPONFORK */
+
+s64 sys_mlock(struct cpu *cpu, va_t start, u64 len);
+s64 sys_mlock2(struct cpu *cpu, va_t start, u64 len, u32 flags);
+s64 sys_munlock(struct cpu *cpu, va_t start, u64 len);
+s64 sys_mlockall(struct cpu *cpu, u32 flags);
+s64 sys_munlockall(struct cpu *cpu);
 
 /* -- VMA index and VMAs (mmap_lock held) --------------------------------------------------------------------------- */
 struct vm_area_struct *find_vma(struct cpu *cpu, struct mm *mm, va_t addr);   /* first with addr < vm_end, or NULL */
@@ -216,8 +222,9 @@ int walk_page_range(struct cpu *cpu, struct mm *mm, va_t start, va_t end, const 
 #define FOLL_DUMP 0x4u
 #define FOLL_TOUCH 0x10000u
 #define FOLL_FORCE 0x8u
+#define FOLL_PIN 0x20u
 #define FOLL_HONOR_NUMA_FAULT 0x1000u /* a PROT_NONE entry in an accessible VMA is not followed */
-/* The page mapped at addr, or NULL (not present), or ERR_PTR(-EFAULT / -EEXIST). */
+/* The page mapped at addr, or NULL (not present), or ERR_PTR(-EFAULT / -EEXIST / -EMLINK: to be unshared for a pin). */
 struct page *follow_page(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, u32 foll_flags);
 /* The locked level-1 entry, present; pair with pte_unmap_unlock(). 0 or -EINVAL. */
 int follow_pte(struct cpu *cpu, struct mm *mm, va_t addr, struct pt_entry *e, spinlock_t **ptl);

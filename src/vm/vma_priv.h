@@ -3,6 +3,7 @@
 #ifndef QUIRE_VM_VMA_PRIV_H
 #define QUIRE_VM_VMA_PRIV_H
 
+#include "vm/gup.h"
 #include "vm/vma.h"
 
 /*
@@ -66,10 +67,14 @@ int unmap_prepare(struct cpu *cpu, struct mm *mm, va_t start, va_t end, struct u
 void unmap_commit(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan);
 void unmap_cancel(struct cpu *cpu, struct unmap_plan *plan);
 
+/* -- gup.c, for follow_page() -------------------------------------------------------------------------------------- */
+/* The reference (FOLL_GET) or pin (FOLL_PIN) of a page whose entry's lock is held. */
+void folio_grab_for_gup(struct cpu *cpu, struct folio *f, u32 flags);
+/* A pin to read it must not be taken of a page that a write would replace. */
+bool gup_must_unshare(const struct vm_area_struct *vma, u32 flags, struct page *page);
+
 /* -- small things -------------------------------------------------------------------------------------------------- */
 bool mlock_future_ok(struct cpu *cpu, const struct mm *mm, vm_flags_t flags, u64 bytes);
-void populate_vma_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
-void mm_populate(struct cpu *cpu, struct mm *mm, va_t start, u64 len); /* no lock held on entry */
 
 static inline u64 task_rlimit_of(const struct cpu *cpu, u32 limit)
 {

@@ -40,8 +40,10 @@ void tlb_gather_mmu(struct mmu_gather *tlb, struct cpu *cpu, struct mm *mm, enum
 /* Drop the collected references; what nobody else holds is freed in one batch. */
 static void tlb_free_pages(struct mmu_gather *tlb)
 {
-    if (tlb->nr)
-        folios_put(tlb->cpu, tlb->folios, tlb->nr);
+    if (!tlb->nr)
+        return;
+    lru_drain_mlock(tlb->cpu); /* what was locked is freed now, too */
+    folios_put(tlb->cpu, tlb->folios, tlb->nr);
     tlb->nr = 0;
 }
 

@@ -94,13 +94,16 @@ static void isolate_and_put_back(void **state)
     assert_true(folio_isolate_lru(cpu, f));
     assert_int_equal(folio_ref_count(f), 2);
     assert_int_equal(on_list(m, LRU_INACTIVE_ANON), 0);
-    folio_set_mlocked(f);
+    mlock_folio(cpu, f);
+    lru_add_drain(cpu);
+    assert_int_equal(folio_ref_count(f), 2);
     folio_putback_lru(cpu, f);
     lru_add_drain(cpu);
     assert_int_equal(on_list(m, LRU_UNEVICTABLE), 1);
     assert_int_equal(folio_ref_count(f), 1);
     assert_books(phys_check, m);
-    folio_clear_mlocked(f);
+    munlock_folio(cpu, f);
+    lru_add_drain(cpu);
     folio_put(cpu, f);
     folio_put(cpu, huge);
     assert_int_equal(nr_free_pages(m), totalram_pages(m));

@@ -13,9 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/proc.h"
 #include "cache/filemap.h"
 #include "machine/machine_api.h"
 #include "machine/report.h"
+#include "saved.h"
 
 struct quire_machine {
     struct machine *m;
@@ -132,6 +134,87 @@ int64_t quire_machine_counter(const struct quire_machine *q, const char *name)
     return result(name, -ENOENT);
 }
 
+/* -- views ------------------------------------------------------------------------------------------------------------------------------ */
+
+struct view {
+    char *buf;
+    size_t len; /* of buf */
+    int64_t total;
+};
+
+static int view_write(void *arg, const char *bytes, size_t len)
+{
+    struct view *v = arg;
+
+    if ((size_t)v->total + 1 < v->len)
+        memcpy(v->buf + v->total, bytes, MIN(len, v->len - 1 - (size_t)v->total));
+    v->total += (int64_t)len;
+    return 0;
+}
+
+int64_t quire_proc_read(struct quire_machine *q, const char *name, char *buf, size_t len)
+{
+    struct view v = {buf, len, 0};
+    struct proc_sink sink = {view_write, &v};
+    struct cpu *cpu = cpu_acquire(q->m, NULL, this_thread());
+    int err = proc_read(cpu, name, &sink);
+
+    cpu_release(cpu);
+    if (len)
+        buf[MIN((size_t)v.total, len - 1)] = 0;
+    return err ? result(name, err) : v.total;
+}
+
+const char *quire_proc_name(size_t i)
+{
+    static _Thread_local char name[64];
+    const struct proc_file *f = i < UINT32_MAX ? proc_file((u32)i) : NULL;
+
+    if (!f)
+        return NULL;
+    snprintf(name, sizeof(name), "%s%s", f->scope == PROC_PROCESS ? "PID/" : "", f->name);
+    return name;
+}
+
+/* -- saved machines --------------------------------------------------------------------------------------------------------------------- */
+
+int quire_machine_save(struct quire_machine *q, const char *path)
+{
+    struct saved_input in = {"libquire", "by the program", 1, {q->m}};
+
+    return saved_write(path, &in, last_error);
+}
+
+/* The machine of that name in the file; -1: none. */
+static s32 find_saved(const struct saved *s, const char *name)
+{
+    for (u32 i = 0; i < s->header.nr_machines; i++)
+        if (!name || !strcmp(saved_machine(s, i)->name, name))
+            return (s32)i;
+    return -1;
+}
+
+struct quire_machine *quire_machine_load(const char *path, const char *name)
+{
+    struct quire_machine *q = malloc(sizeof(*q));
+    struct saved s;
+    s32 i;
+
+    if (!q || saved_open(path, &s, last_error)) {
+        free(q);
+        return NULL;
+    }
+    i = find_saved(&s, name);
+    q->m = i < 0 ? ERR_PTR(-ENOENT) : saved_load(&s, (u32)i, last_error);
+    saved_close(&s);
+    if (!IS_ERR(q->m))
+        return q;
+    if (i < 0)
+        snprintf(last_error, sizeof(last_error), "%s: no machine %s in it", path, name);
+    free(q);
+    return NULL;
+}
+
 /* -- processes ------------------------------------------------------------------------------------------------------------------------ */
 
 static struct cpu *enter(const struct quire_process *p)
@@ -181,6 +264,23 @@ struct quire_process *quire_process_create(struct quire_machine *q, int pid)
     if (p->task)
         return p;
     result("process", -ENOMEM);
+    free(p);
+    return NULL;
+}
+
+struct quire_process *quire_process_open(struct quire_machine *q, int pid)
+{
+    struct quire_process *p = calloc(1, sizeof(*p));
+    struct cpu *cpu;
+
+    if (!p)
+        return NULL;
+    cpu = cpu_acquire(q->m, NULL, this_thread());
+    *p = (struct quire_process){q->m, task_find(cpu, pid)};
+    cpu_release(cpu);
+    if (p->task)
+        return p;
+    result("pid", -ESRCH);
     free(p);
     return NULL;
 }

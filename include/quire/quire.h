@@ -51,10 +51,32 @@ QUIRE_API int quire_machine_check(struct quire_machine *m);
  */
 QUIRE_API int64_t quire_machine_counter(const struct quire_machine *m, const char *name);
 
+/*
+ * A view as /proc of a Linux 6.18 kernel would show it: "meminfo", "vmstat", "zoneinfo", "42/smaps", "self/maps" (the
+ * first process) ...; quire_proc_name() lists them, `docs/abi.md` tells of each. buf gets at most len - 1 bytes and a
+ * terminating 0; buf may be NULL if len is 0. The length of the whole view in bytes; -ENOENT: no such view; -ESRCH: no
+ * such process.
+ */
+QUIRE_API int64_t quire_proc_read(struct quire_machine *m, const char *name, char *buf, size_t len);
+/* View `i` of the list; NULL behind the last one. Views of a process begin with "PID/". */
+QUIRE_API const char *quire_proc_name(size_t i);
+/*
+ * Save the machine with all its processes to a file, as `quire run --save` does; `quire cat` shows its views.
+ * No process in use meanwhile.
+ */
+QUIRE_API int quire_machine_save(struct quire_machine *m, const char *path);
+/*
+ * A machine from such a file: private, the file is not changed. `name`: which one, NULL: the first. It must lie where
+ * it lay: NULL if that place is taken in this program, or if the file is damaged, foreign or of another version.
+ */
+QUIRE_API struct quire_machine *quire_machine_load(const char *path, const char *name);
+
 /* -- processes ----------------------------------------------------------------------------------------------------- */
 
 /* A process with an empty address space. NULL: out of memory, or pid (1 or more) is taken. */
 QUIRE_API struct quire_process *quire_process_create(struct quire_machine *m, int pid);
+/* A process of a loaded machine. NULL: no process has this pid. */
+QUIRE_API struct quire_process *quire_process_open(struct quire_machine *m, int pid);
 /* fork(2): the child. NULL: out of memory, or pid is taken. */
 QUIRE_API struct quire_process *quire_process_fork(struct quire_process *parent, int pid);
 /* It exits; its memory is given back. */

@@ -232,21 +232,38 @@ void cpu_release(struct cpu *cpu)
     give_back(cpu);
 }
 
+/* The owner is gone; what it was doing ends. */
+static void take_from_dead(struct cpu *cpu)
+{
+    struct mmu *u = cpu_mmu(cpu);
+
+    if (atomic_load(&u->walk_seq) & 1)
+        mmu_end_walk(u); /* killed inside a walk: whoever waits for its end goes on */
+    cpu->nr_held = 0;
+    give_back(cpu);
+}
+
 void cpu_release_dead(struct machine *m, const u32 *host_tids, u32 nr)
 {
     for (u32 id = 0; id < m->nr_cpus; id++) {
-        struct cpu *cpu = &m->cpus[id];
-        struct mmu *u = cpu_mmu(cpu);
-        u32 owner = atomic_load(&cpu->owner);
+        u32 owner = atomic_load(&m->cpus[id].owner);
 
         for (u32 i = 0; owner && i < nr; i++) {
             if (host_tids[i] != owner)
                 continue;
-            if (atomic_load(&u->walk_seq) & 1)
-                mmu_end_walk(u); /* killed inside a walk: whoever waits for its end goes on */
-            cpu->nr_held = 0;
-            give_back(cpu);
+            take_from_dead(&m->cpus[id]);
             break;
         }
+    }
+}
+
+void cpu_release_all(struct machine *m)
+{
+    atomic_store(&m->nr_waiting, 0);
+    for (u32 id = 0; id < m->nr_cpus; id++) {
+        if (!atomic_load(&m->cpus[id].owner))
+            continue;
+        mmu_flush_all(cpu_mmu(&m->cpus[id])); /* its owner may have been changing it at that moment */
+        take_from_dead(&m->cpus[id]);
     }
 }

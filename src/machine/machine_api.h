@@ -46,6 +46,8 @@ void cpu_publish_time(struct cpu *cpu);
 void switch_mm(struct cpu *cpu, struct mm *next);
 /* CPUs owned by host threads of a process that is gone: released. */
 void cpu_release_dead(struct machine *m, const u32 *host_tids, u32 nr);
+/* A machine from a file: every CPU's owner is gone. */
+void cpu_release_all(struct machine *m);
 
 /* -- memory accesses: machine/mmu.h -------------------------------------------------------------------------------- */
 

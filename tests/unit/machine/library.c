@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <quire/quire.h>
 
@@ -106,12 +107,77 @@ static void test_file(void **state)
     quire_machine_destroy(m);
 }
 
+/* The length comes back whatever the room is; what fits is there. */
+static void test_proc(void **state)
+{
+    struct quire_machine *m = quire_machine_create(small);
+    struct quire_process *p = quire_process_create(m, 7);
+    int64_t at = quire_mmap(p, 0, MIB(1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS), len;
+    char text[4096], part[32];
+    size_t names = 0;
+
+    assert_int_equal(quire_access(p, (uint64_t)at, 8, QUIRE_WRITE, NULL), 0);
+    len = quire_proc_read(m, "7/smaps", NULL, 0);
+    assert_true(len > 500);
+    assert_int_equal(quire_proc_read(m, "7/smaps", text, sizeof(text)), len);
+    assert_int_equal(strlen(text), len);
+    assert_non_null(strstr(text, "\nRss:                   4 kB\n"));
+    assert_int_equal(quire_proc_read(m, "self/smaps", part, sizeof(part)), len);
+    assert_memory_equal(part, text, sizeof(part) - 1);
+    assert_int_equal(part[sizeof(part) - 1], 0);
+    assert_int_equal(quire_proc_read(m, "8/smaps", text, sizeof(text)), -ESRCH);
+    assert_int_equal(quire_proc_read(m, "7/smap", text, sizeof(text)), -ENOENT);
+    while (quire_proc_name(names))
+        names++;
+    assert_true(names >= 20);
+    quire_process_exit(p);
+    quire_machine_destroy(m);
+}
+
+/* A loaded machine has the same views, the same bytes, and goes on working; its books balance. */
+static void test_save_and_load(void **state)
+{
+    struct quire_machine *m = quire_machine_create(small);
+    struct quire_process *p = quire_process_create(m, 7), *child = quire_process_fork(p, 8);
+    int64_t at = quire_mmap(p, 0, MIB(1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    char before[8192], after[8192], path[] = "/tmp/quire-library-XXXXXX", in[8];
+
+    close(mkstemp(path));
+    assert_int_equal(quire_store(p, (uint64_t)at, "kept", 5, NULL), 0);
+    quire_proc_read(m, "vmstat", before, sizeof(before));
+    assert_int_equal(quire_machine_save(m, path), 0);
+    assert_null(quire_machine_load(path, NULL)); /* the place is taken */
+    assert_non_null(strstr(quire_last_error(), "taken in this process"));
+    quire_process_exit(child);
+    quire_process_exit(p);
+    quire_machine_destroy(m);
+
+    assert_null(quire_machine_load(path, "other"));
+    assert_non_null(strstr(quire_last_error(), "no machine other in it"));
+    m = quire_machine_load(path, NULL);
+    assert_non_null(m);
+    quire_proc_read(m, "vmstat", after, sizeof(after));
+    assert_string_equal(before, after);
+    assert_int_equal(quire_machine_check(m), 0);
+    assert_null(quire_process_open(m, 9));
+    p = quire_process_open(m, 7);
+    child = quire_process_open(m, 8);
+    assert_int_equal(quire_load(p, in, (uint64_t)at, 5, NULL), 0);
+    assert_string_equal(in, "kept");
+    assert_int_equal(quire_store(p, (uint64_t)at + 8192, "more", 5, NULL), 0);
+    assert_int_equal(quire_machine_check(m), 0);
+    quire_process_exit(child);
+    quire_process_exit(p);
+    assert_int_equal(quire_machine_check(m), 0);
+    quire_machine_destroy(m);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_proc),   cmocka_unit_test(test_save_and_load), cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_errors), cmocka_unit_test(test_file),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,8 @@
 
 static const char help_text[] =
     "Usage: quire run [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
+    "       quire record --native -o FILE [--maps=all] -- PROGRAM [ARGUMENT]...\n"
+    "       quire verify [--maps=all] [--show N] [--json] FILE\n"
     "       quire --help | --version\n"
     "\n"
     "Run PROGRAM, unmodified, on modelled Linux machines: each one's memory manager sees every access, page fault and "
@@ -258,8 +260,33 @@ static int cmd_record(char **arg)
     return record_native(&o);
 }
 
+/* -- verify -------------------------------------------------------------------------------------------------------- */
+
+static int cmd_verify(char **arg)
+{
+    struct verify_cli_options o = {.shown = 5};
+    const char *value;
+
+    for (; *arg && **arg == '-' && (*arg)[1]; arg++) {
+        if (strcmp(*arg, "--json") == 0)
+            o.json = true;
+        else if (strcmp(*arg, "--maps=all") == 0)
+            o.maps_all = true;
+        else if ((value = option_value("--show", &arg)))
+            o.shown = (u32)strtoul(value, NULL, 10);
+        else
+            usage_error("verify: %s: unknown option; `quire --help` lists them", *arg);
+    }
+    if (!*arg || arg[1])
+        usage_error("verify: usage: quire verify [--maps=all] [--show N] [--json] FILE");
+    o.file = *arg;
+    return verify_recording(&o);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc >= 2 && strcmp(argv[1], "verify") == 0)
+        return cmd_verify(argv + 2);
     if (argc >= 2 && strcmp(argv[1], "record") == 0)
         return cmd_record(argv + 2);
     if (argc >= 2 && strcmp(argv[1], "run") == 0)

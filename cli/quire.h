@@ -47,6 +47,16 @@ struct record_native_options {
 /* record_native.c: the exit status, or does not return as above. */
 int record_native(const struct record_native_options *o);
 
+struct verify_cli_options {
+    const char *file;
+    bool maps_all; /* the recording must hold all maps */
+    bool json;
+    u32 shown; /* disagreements printed in full */
+};
+
+/* verify.c: the exit status */
+int verify_recording(const struct verify_cli_options *o);
+
 /* host.c */
 void host_config(struct machine_config *c, enum guest_arch arch); /* a machine like this host */
 void host_find_qemu(struct session *s);

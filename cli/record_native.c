@@ -6,25 +6,67 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "native.h"
 #include "quire.h"
+#include "trace.h"
 
-/* Until the trace writer: the events as they are. */
-struct file_sink {
+struct trace_sink {
     struct native_sink sink;
-    FILE *f;
+    struct trace_writer *w;
 };
 
 static void write_event(struct native_sink *s, enum native_type type, const void *bytes, size_t len)
 {
-    struct file_sink *o = container_of(s, struct file_sink, sink);
-    u32 head[2] = {type, (u32)len};
+    struct trace_sink *o = container_of(s, struct trace_sink, sink);
 
-    fwrite(head, sizeof(head), 1, o->f);
-    fwrite(bytes, len, 1, o->f);
+    trace_begin(o->w, TRACE_NATIVE);
+    trace_put(o->w, TF_KIND, type);
+    trace_put_bytes(o->w, TF_BYTES, bytes, len);
+    trace_end(o->w);
+}
+
+/* INFO of the trace: docs/trace-format.md. */
+static char *info_text(char **argv)
+{
+    char *text = NULL, key[32], *cwd = getcwd(NULL, 0);
+    struct utsname u;
+
+    trace_info_add(&text, "kind", "native");
+    trace_info_add(&text, "quire", QUIRE_VERSION);
+    if (!uname(&u)) {
+        trace_info_add(&text, "arch", u.machine);
+        trace_info_add(&text, "host.release", u.release);
+        trace_info_add(&text, "host.machine", u.machine);
+    }
+    trace_info_add(&text, "cwd", cwd ? cwd : "");
+    for (u32 i = 0; argv[i]; i++) {
+        snprintf(key, sizeof(key), "arg.%u", i);
+        trace_info_add(&text, key, argv[i]);
+    }
+    free(cwd);
+    return text;
+}
+
+static int close_trace(struct trace_sink *sink, const struct native_result *r, const char *file)
+{
+    char *totals = NULL, number[32];
+    int err;
+
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)r->events);
+    trace_info_add(&totals, "events", number);
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)r->calls);
+    trace_info_add(&totals, "calls", number);
+    snprintf(number, sizeof(number), "%d", r->wait_status);
+    trace_info_add(&totals, "exit", number);
+    err = trace_close(sink->w, totals ? totals : "");
+    free(totals);
+    if (err)
+        fprintf(stderr, "quire: %s: %s: the recording is not complete\n", file, strerror(-err));
+    return err;
 }
 
 /* This host's settings, as a machine file. */
@@ -38,11 +80,14 @@ static char *host_text(void)
     if (!f)
         usage_error("no memory");
     host_config(&c, GUEST_X86_64);
+    fprintf(f, "arch = x86_64\nmem = %lluM\ncpus = %u\n", (unsigned long long)(c.mem_bytes >> 20), c.nr_cpus);
     for (u32 i = 0; i < machine_config_nr_keys(); i++) {
         const struct config_key *k = machine_config_key(i);
         struct text t = text_in(value, sizeof(value));
 
-        if (!strchr(k->name, '#') && machine_config_get(&c, k, &t) && value[0])
+        bool setting = !strncmp(k->name, "vm.", 3) || !strncmp(k->name, "kernel.", 7);
+
+        if (setting && machine_config_get(&c, k, &t) && value[0])
             fprintf(f, "%s = %s\n", k->name, value);
     }
     fclose(f);
@@ -69,7 +114,7 @@ static int end_as(int wait_status)
 
 int record_native(const struct record_native_options *o)
 {
-    struct file_sink sink = {.sink.event = write_event};
+    struct trace_sink sink = {.sink.event = write_event};
     struct native_options n = {.argv = o->argv, .maps = o->maps_all ? NATIVE_MAPS_ALL : NATIVE_MAPS_SOMETIMES};
     struct native_result r = {0};
     char path[SESSION_PATH], why[512];
@@ -82,14 +127,14 @@ int record_native(const struct record_native_options *o)
     refused = native_refuses(path);
     if (refused)
         usage_error("%s: cannot be recorded: %s", o->argv[0], refused);
-    sink.f = fopen(o->file, "we");
-    if (!sink.f)
-        usage_error("-o %s: %s", o->file, strerror(errno));
+    sink.w = trace_create(o->file, info_text(o->argv), why, sizeof(why));
+    if (!sink.w)
+        usage_error("-o %s", why);
     n.path = path;
     n.sink = &sink.sink;
     n.host = host_text();
     if (native_record(&n, &r, why, sizeof(why)))
         usage_error("%s: %s", o->argv[0], why);
-    fclose(sink.f);
+    close_trace(&sink, &r, o->file);
     return end_as(r.wait_status);
 }

@@ -46,7 +46,8 @@
     X(MARK, 16, "mark")         /* TEXT: a remark of the recorder */                                                   \
     X(COUNT, 17, "count")       /* ACCESSES, BLOCKS done since the last COUNT of this stream */                        \
     X(FOUND, 18, "found")       /* ADDR, SIZE, PROT, FLAGS, FILE_ID, OFFSET: a mapping that no call had made */        \
-    X(LIMITS, 19, "limits")     /* TEXT: /proc/PID/limits */
+    X(LIMITS, 19, "limits")     /* TEXT: /proc/PID/limits */                                                           \
+    X(NATIVE, 20, "native")     /* KIND, BYTES: an event of the native recorder: frontend/native/event.h */
 
 /* The fields of all events. Numbers, unless "bytes" or "text" is said; 64 bits, negative numbers as two's complement. */
 #define TRACE_FIELDS(X)                                                                                                \

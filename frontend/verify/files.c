@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Recorded files, objects and segments, and what stands for them on the machine. Disk files are the machine's own by
+ * (dev, ino), with the size that they had at the call; what the program made itself (memfd) is kept here.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "priv.h"
+
+static struct list_head *object_bucket(struct verify *v, u64 dev, u64 ino)
+{
+    return &v->objects[(dev * 31 + ino) % HASH];
+}
+
+static struct vobject *object_find(struct verify *v, u64 dev, u64 ino)
+{
+    struct vobject *o;
+
+    list_for_each_entry (o, object_bucket(v, dev, ino), hash)
+        if (o->dev == dev && o->ino == ino)
+            return o;
+    return NULL;
+}
+
+void object_add(struct verify *v, const struct native_file *f, struct file *file)
+{
+    struct vobject *o = object_find(v, f->dev, f->ino);
+
+    if (o) {
+        fput(v->cpu, o->file); /* the number was used before, by an object that is gone */
+        o->file = file;
+        return;
+    }
+    o = calloc(1, sizeof(*o));
+    if (!o)
+        abort();
+    *o = (struct vobject){.dev = f->dev, .ino = f->ino, .file = file};
+    list_add(&o->hash, object_bucket(v, f->dev, f->ino));
+}
+
+void objects_end(struct verify *v)
+{
+    for (u32 i = 0; i < HASH; i++) {
+        while (!list_empty(&v->objects[i])) {
+            struct vobject *o = list_first_entry(&v->objects[i], struct vobject, hash);
+
+            list_del(&o->hash);
+            fput(v->cpu, o->file);
+            free(o);
+        }
+        while (!list_empty(&v->segments[i])) {
+            struct vsegment *s = list_first_entry(&v->segments[i], struct vsegment, hash);
+
+            list_del(&s->hash);
+            free(s);
+        }
+    }
+}
+
+static u32 mode_of(u32 open_flags)
+{
+    static const u32 of[4] = {[O_RDONLY] = FMODE_READ, [O_WRONLY] = FMODE_WRITE, [O_RDWR] = FMODE_READ | FMODE_WRITE};
+
+    return of[open_flags & O_ACCMODE];
+}
+
+struct file *file_of(struct verify *v, const struct native_file *f, const char *name)
+{
+    struct vobject *o = object_find(v, f->dev, f->ino);
+    struct file *file;
+
+    if (o) {
+        get_file(o->file);
+        return o->file;
+    }
+    file = file_open(v->cpu, f->dev, f->ino, f->size, mode_of(f->open_flags) | FMODE_EXEC, name);
+    if (!IS_ERR(file) && READ_ONCE(file->f_inode->i_size) != f->size)
+        inode_set_size(v->cpu, file->f_inode, f->size);
+    return file;
+}
+
+/* -- segments ------------------------------------------------------------------------------------------------------ */
+
+s32 segment_own(struct verify *v, s32 recorded)
+{
+    struct vsegment *s;
+
+    list_for_each_entry (s, &v->segments[(u32)recorded % HASH], hash)
+        if (s->recorded == recorded)
+            return s->own;
+    return -1;
+}
+
+void segment_add(struct verify *v, s32 recorded, s32 own)
+{
+    struct vsegment *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        abort();
+    *s = (struct vsegment){.recorded = recorded, .own = own};
+    list_add(&s->hash, &v->segments[(u32)recorded % HASH]);
+}

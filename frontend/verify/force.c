@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * After a disagreement the kernel's result is put in place, so that one error is counted once. What the machine did
+ * instead is undone as far as that goes; the next recorded maps are taken over without judgement where it does not.
+ */
+#include "base/errno.h"
+#include "priv.h"
+
+static bool ok(s64 ret)
+{
+    return !(ret < 0 && ret >= -4095);
+}
+
+static void force_mmap(struct verify *v, const struct native_call *e, const struct abi_call *c, s64 own)
+{
+    u32 flags = (u32)e->arg[3] & ~(MAP_FIXED_NOREPLACE_ | MAP_32BIT_ | MAP_HUGETLB_ | MAP_POPULATE_);
+    struct file *file = flags & MAP_ANONYMOUS_ ? NULL : c->file;
+
+    if (ok(own))
+        sys_munmap(v->cpu, (u64)own, e->arg[1]);
+    if (ok(e->ret))
+        sys_mmap(v->cpu, (u64)e->ret, e->arg[1], (u32)e->arg[2], flags | MAP_FIXED_ | (file ? 0 : MAP_ANONYMOUS_), file,
+                 e->arg[5]);
+}
+
+static void force_mremap(struct verify *v, struct vtask *t, const struct native_call *e, s64 own)
+{
+    u64 old_len = ALIGN_UP(e->arg[1], PAGE_SIZE), new_len = ALIGN_UP(e->arg[2], PAGE_SIZE);
+
+    if (ok(e->ret) && ok(own)) {
+        sys_mremap(v->cpu, (u64)own, new_len, new_len, MREMAP_MAYMOVE_ | MREMAP_FIXED_, (u64)e->ret);
+        return;
+    }
+    t->space->absorb = true;
+    if (!ok(e->ret)) {
+        sys_mremap(v->cpu, (u64)own, new_len, old_len, MREMAP_MAYMOVE_ | MREMAP_FIXED_, e->arg[0]);
+        return;
+    }
+    if ((u64)e->ret != e->arg[0])
+        sys_munmap(v->cpu, e->arg[0], old_len);
+    sys_mmap(v->cpu, (u64)e->ret, new_len, PROT_READ_ | PROT_WRITE_, MAP_PRIVATE_ | MAP_ANONYMOUS_ | MAP_FIXED_, NULL,
+             0);
+}
+
+void force(struct verify *v, struct vtask *t, const struct native_call *e, const struct abi_call *c, s64 own)
+{
+    switch (e->nr) {
+    case ABI_mmap:
+        force_mmap(v, e, c, own);
+        break;
+    case ABI_mremap:
+        force_mremap(v, t, e, own);
+        break;
+    case ABI_brk:
+        sys_brk(v->cpu, (u64)e->ret);
+        break;
+    case ABI_munmap:
+        if (ok(e->ret))
+            sys_munmap(v->cpu, e->arg[0], e->arg[1]);
+        t->space->absorb = !ok(e->ret);
+        break;
+    default:
+        t->space->absorb = true;
+        break;
+    }
+}

@@ -126,6 +126,8 @@ static void table(const struct job *j, const struct verify_result *r)
     table_line("all", &total);
     printf("%llu processes, %llu threads, %llu programs; %llu lines of maps", (unsigned long long)r->processes,
            (unsigned long long)r->threads, (unsigned long long)r->execs, (unsigned long long)r->maps_lines);
+    if (r->maps_boundaries)
+        printf("; neighbours joined or apart otherwise %llu times", (unsigned long long)r->maps_boundaries);
     if (total.interrupted)
         printf("; %llu calls interrupted by a signal", (unsigned long long)total.interrupted);
     if (r->overlapped)

@@ -16,10 +16,12 @@
 #include "abi/proc_priv.h"
 #include "phys/phys.h"
 #include "vm/pgtable.h"
+#include "vm/swapops.h"
 
 #define PM_PRESENT BIT(63)
 #define PM_SWAP BIT(62)
 #define PM_FILE BIT(61)
+#define PM_GUARD_REGION BIT(58)
 #define PM_MMAP_EXCLUSIVE BIT(56)
 #define PM_PFN_MASK (BIT(55) - 1)
 
@@ -47,6 +49,8 @@ static u64 pte_word(const struct vm_area_struct *vma, va_t addr, u32 level, pte_
     const struct page *page;
     u64 pfn;
 
+    if (pte_markers(fmt, pte))
+        return pte_is_guard(fmt, pte) ? PM_GUARD_REGION : 0;
     if (pte_is_swap(fmt, pte))
         return PM_SWAP | ((u64)pte_swap_type(fmt, pte) & 31) | (pte_swap_offset(fmt, pte) << 5 & PM_PFN_MASK);
     if (!pte_present(fmt, pte))

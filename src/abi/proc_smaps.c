@@ -16,6 +16,7 @@
  */
 #include "abi/proc_priv.h"
 #include "vm/pgtable.h"
+#include "vm/swapops.h"
 
 #define PSS_SHIFT 12
 
@@ -91,7 +92,7 @@ static int account_pte(struct pt_entry e, va_t addr, va_t next, struct mm_walk *
         page = vm_normal_page(walk->vma, addr, pte);
         if (page)
             account_page(st, walk->vma, page, pte);
-    } else if (pte_is_swap(fmt, pte)) {
+    } else if (pte_is_swap(fmt, pte) && !pte_markers(fmt, pte) && !pte_is_hwpoison(fmt, pte)) {
         st->swap += PAGE_SIZE;
         st->swap_pss += PAGE_SIZE << PSS_SHIFT;
     }

@@ -96,6 +96,7 @@ struct machine_config {
     bool page_cache_warm; /* every file page counts as cached already: its first touch is a minor fault */
     u32 slub_debug;       /* SLAB_* debug flags for every cache */
     bool slab_nomerge;
+    bool memory_failure; /* CONFIG_MEMORY_FAILURE: MADV_HWPOISON, MADV_SOFT_OFFLINE */
 
     struct tlb_config tlb;
     u64 cost_ps[NR_COSTS];

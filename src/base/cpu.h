@@ -28,6 +28,7 @@ struct task;
 struct xa_node;
 struct mm;
 struct file;
+struct folio;
 
 enum cpu_state {
     CPU_IDLE,   /* nobody owns it */
@@ -60,6 +61,9 @@ struct core_code {
     struct file *(*shmem_file_setup)(struct cpu *, const char *name, u64 size, u64 vm_flags);
     s64 (*fallocate)(struct cpu *, struct file *, u32 mode, s64 offset, s64 len); /* fallocate(2): MADV_REMOVE */
     void (*fput)(struct cpu *, struct file *);
+    /* MADV_WILLNEED: read `nr` pages from page `index` on, those that are missing; best effort. */
+    void (*readahead)(struct cpu *, struct file *, u64 index, u64 nr);
+    void (*drop_folio)(struct cpu *, struct folio *); /* out of the page cache; locked, not mapped, perhaps dirty */
 };
 
 #define MAX_HELD_LOCKS 48

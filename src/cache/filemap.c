@@ -272,18 +272,17 @@ static vm_fault_t filemap_fault(struct cpu *cpu, struct vm_fault *vmf)
     return ret | VM_FAULT_LOCKED;
 }
 
-/* With a warm cache, what the window's empty entries want would be in the cache: make it so. Best effort. */
-static void warm_window(struct cpu *cpu, struct vm_fault *vmf, u64 start, u64 end)
+void filemap_readahead(struct cpu *cpu, struct file *file, u64 index, u64 nr)
 {
-    struct file *file = vmf->vma->vm_file;
     struct address_space *mapping = file->f_mapping;
+    u64 end = MIN(mapping_nr_pages(mapping), index + nr);
 
-    for (u64 i = start; i <= end; i++) {
+    for (; index < end; index++) {
         struct folio *f;
 
-        if (xa_load(&mapping->i_pages, i))
+        if (xa_load(&mapping->i_pages, index))
             continue;
-        f = filemap_grab_folio_within(cpu, mapping, PGOFF(i), __GFP_NORETRY | __GFP_NOWARN);
+        f = filemap_grab_folio_within(cpu, mapping, PGOFF(index), __GFP_NORETRY | __GFP_NOWARN);
         if (IS_ERR_OR_NULL(f))
             return;
         if (folio_test_uptodate(f))
@@ -323,7 +322,7 @@ static vm_fault_t filemap_map_pages(struct cpu *cpu, struct vm_fault *vmf, pgoff
     if (start.nr >= size)
         return 0;
     if (cpu->m->config.page_cache_warm && !mapping_is_shmem(mapping))
-        warm_window(cpu, vmf, start.nr, last);
+        filemap_readahead(cpu, vmf->vma->vm_file, start.nr, last - start.nr + 1); /* it would be there */
     first = (struct pt_entry){(char *)vmf->pte.slot - ((vmf->pgoff.nr - start.nr) << fmt->entry_shift), 1};
     vmf_lock_pte(cpu, vmf);
     xa_for_each_range (&mapping->i_pages, index, entry, start.nr, last) {

@@ -46,6 +46,8 @@ const struct core_code quire_code = {
     .shmem_file_setup = shmem_file_setup,
     .fallocate = vfs_fallocate,
     .fput = fput,
+    .readahead = filemap_readahead,
+    .drop_folio = filemap_remove_folio,
 };
 
 int machine_boot_floors(struct machine *m)

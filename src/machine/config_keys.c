@@ -84,6 +84,7 @@ static const struct config_key keys[] = {
     {"fault_around_bytes", CT_BYTES, F(fault_around_bytes), PAGE_SIZE, MIB(2), "pages mapped around a file fault"},
     {"page_cache", CT_PAGE_CACHE, F(page_cache_warm), 0, 0, "are files cached when the run begins"},
     {"slub_debug", CT_SLUB_DEBUG, F(slub_debug), 0, 0, "F sanity checks, Z red zones, P poison, U owners; - none"},
+    {"memory_failure", CT_BOOL, F(memory_failure), 0, 1, "madvise(MADV_HWPOISON) and MADV_SOFT_OFFLINE exist"},
     {"slab_nomerge", CT_BOOL, F(slab_nomerge), 0, 1, "each slab cache for itself"},
     {"tlb", CT_TLB, 0, 0, 0, "TLB model"},
     {"tlb.l1d.4k", CT_GEOMETRY, T(l1d_4k), 1, 0, "first-level data TLB, 4K pages"},

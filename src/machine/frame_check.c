@@ -37,7 +37,7 @@ struct frame_check {
     struct machine *m;
     struct check_report *r;
     const struct pt_format *f;
-    u64 pins;
+    u64 pins, poisoned;
 };
 
 /* -- 1: tables ----------------------------------------------------------------------------------------------------- */
@@ -156,6 +156,8 @@ static void check_frame(struct machine *m, struct page *page, u64 nr_frames, voi
     else if (PageSlab(page) || page_has_type(page, PGTY_large_kmalloc) || page == m->vm->zero_page ||
              is_kmem_boot(m, page))
         return; /* kmem_check(), vm_check() */
+    else if (page_test_flag(page, PG_hwpoison))
+        c->poisoned++; /* whoever mapped it, it is nobody's now */
     /* cut off from its file, a batch or a pin may have it still */
     else if (page->mapping || NOTE_REFS(note) || folio_maybe_dma_pinned((struct folio *)page))
         check_user_frame(c, (struct folio *)page, note);
@@ -176,6 +178,7 @@ void frame_check(struct machine *m, struct check_report *r)
         for (u32 k = 0; k < NR_LRU_BATCHES; k++)
             note_batch(&m->phys->lru_batches[id].batch[k]);
     phys_for_each_used_page(m, check_frame, &c);
+    CHECK_EQ(r, atomic_load(&m->vm->num_poisoned_pages), c.poisoned, "HW1: poisoned frames");
     CHECK_EQ(r, global_node_page_state(m, NR_FOLL_PIN_ACQUIRED) - global_node_page_state(m, NR_FOLL_PIN_RELEASED),
              c.pins, "PN1: pins acquired and not released");
 }

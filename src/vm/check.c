@@ -18,6 +18,7 @@
 #include "vm/gup.h"
 #include "vm/pgtable.h"
 #include "vm/rmap.h"
+#include "vm/swapops.h"
 #include "vm/vma.h"
 
 struct vm_check_ctx {
@@ -108,13 +109,33 @@ static void check_pte_page(struct vm_check_ctx *c, struct vm_area_struct *vma, v
         check_fail(c->r, "RM4: %llx is private and writable, its page is the file's", a);
 }
 
+/* SP1: an entry that is not present is a guard, in a VMA with an anon_vma, or poison. */
+static void check_special(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t addr, pte_t pte)
+{
+    fmt_t fmt = pt_format_of(c->m);
+
+    if (pte_is_guard(fmt, pte)) {
+        if (!vma->anon_vma || (vma->vm_flags & (VM_SPECIAL | VM_HUGETLB)))
+            check_fail(c->r, "SP1: guard at %llx in a VMA with flags %llx that may have none", (unsigned long long)addr,
+                       (unsigned long long)vma->vm_flags);
+    } else if (!pte_is_hwpoison(fmt, pte)) {
+        check_fail(c->r, "SP1: entry %llx at %llx is of no known kind", (unsigned long long)pte.v,
+                   (unsigned long long)addr);
+    }
+}
+
 static void tally_pte(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t addr, pte_t pte)
 {
     fmt_t fmt = pt_format_of(c->m);
-    struct page *page = vm_normal_page(vma, addr, pte);
+    struct page *page;
 
+    if (!pte_present(fmt, pte)) {
+        check_special(c, vma, addr, pte);
+        return;
+    }
     if (pte_write(fmt, pte) && !(vma->vm_flags & VM_WRITE))
         check_fail(c->r, "FA: %llx is writable, its VMA is not", (unsigned long long)addr);
+    page = vm_normal_page(vma, addr, pte);
     if (!page) {
         if (pte_write(fmt, pte) || !pte_special(fmt, pte))
             check_fail(c->r, "FA1: %llx maps the zero page with entry %llx", (unsigned long long)addr,
@@ -145,7 +166,7 @@ static void check_mlocked(struct vm_check_ctx *c, struct page *page, u64 tally)
 /* Each page once: its tally is cleared on the first visit. */
 static void compare_pte(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t addr, pte_t pte)
 {
-    struct page *page = vm_normal_page(vma, addr, pte);
+    struct page *page = pte_present(pt_format_of(c->m), pte) ? vm_normal_page(vma, addr, pte) : NULL;
     u64 maps, refs, tally;
     bool anon;
 

@@ -8,6 +8,7 @@
  *             ├ nothing          anonymous ─▶ do_anonymous_page (fault_anon.c): zero page, or a new page
  *             │                  object    ─▶ do_fault (fault_file.c): read │ private write (COW) │ shared write
  *             ├ write-protected  ─▶ do_wp_page (fault_wp.c): keep the page, or copy it
+ *             ├ neither page nor empty (swapops.h): guard ─▶ SIGSEGV, poison ─▶ SIGBUS
  *             ├ no rights, but the VMA has (protnone): rights restored
  *             └ fine already     accessed and dirty set, or spurious: another CPU was faster, the TLB was stale
  *
@@ -30,6 +31,7 @@
  */
 #include "vm/fault.h"
 
+#include "vm/swapops.h"
 #include "vm/vma.h"
 
 #define SIGBUS_ 7
@@ -38,6 +40,7 @@
 #define SEGV_MAPERR_ 1
 #define SEGV_ACCERR_ 2
 #define BUS_ADRERR_ 2
+#define BUS_MCEERR_AR_ 4
 #define SI_KERNEL_ 0x80
 
 /* -- one entry ----------------------------------------------------------------------------------------------------- */
@@ -92,6 +95,18 @@ static vm_fault_t handle_present_pte(struct cpu *cpu, struct vm_fault *vmf)
     return 0;
 }
 
+/* Neither a page nor empty: what the entry says instead (swapops.h). Swap and migration entries: with those rows. */
+static __cold vm_fault_t handle_special_pte(struct cpu *cpu, struct vm_fault *vmf)
+{
+    const struct pt_format *fmt = pt_format_of(cpu->m);
+    u32 markers = pte_markers(fmt, vmf->orig_pte);
+
+    if (markers & PTE_MARKER_GUARD)
+        return VM_FAULT_SIGSEGV;
+    ASSERT((markers & PTE_MARKER_POISONED) || pte_is_hwpoison(fmt, vmf->orig_pte));
+    return VM_FAULT_HWPOISON;
+}
+
 static vm_fault_t handle_pte_fault(struct cpu *cpu, struct vm_fault *vmf)
 {
     const struct pt_format *fmt = pt_format_of(cpu->m);
@@ -103,7 +118,8 @@ static vm_fault_t handle_pte_fault(struct cpu *cpu, struct vm_fault *vmf)
     vmf->orig_pte = pt_read(fmt, vmf->pte);
     if (likely(pte_none(fmt, vmf->orig_pte)))
         return vma_is_anonymous(vmf->vma) ? do_anonymous_page(cpu, vmf) : do_fault(cpu, vmf);
-    ASSERT(pte_present(fmt, vmf->orig_pte)); /* swap and migration entries: with those rows */
+    if (unlikely(!pte_present(fmt, vmf->orig_pte)))
+        return handle_special_pte(cpu, vmf);
     return handle_present_pte(cpu, vmf);
 }
 
@@ -168,7 +184,9 @@ static __cold struct fault_info mm_fault_error(struct cpu *cpu, vm_fault_t ret, 
 {
     if (ret & VM_FAULT_OOM)
         return fault_signal(cpu, SIGKILL_, 0, addr);
-    if (ret & (VM_FAULT_SIGBUS | VM_FAULT_HWPOISON))
+    if (ret & VM_FAULT_HWPOISON)
+        return fault_signal(cpu, SIGBUS_, BUS_MCEERR_AR_, addr & PAGE_MASK);
+    if (ret & VM_FAULT_SIGBUS)
         return fault_signal(cpu, SIGBUS_, BUS_ADRERR_, addr);
     return fault_signal(cpu, SIGSEGV_, SEGV_MAPERR_, addr);
 }

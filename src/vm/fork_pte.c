@@ -24,6 +24,7 @@
 #include "vm/fault.h"
 #include "vm/gup.h"
 #include "vm/rmap.h"
+#include "vm/swapops.h"
 
 #include "base/errno.h"
 
@@ -125,6 +126,18 @@ static inline void copy_present_pte(struct copy_ctx *c, struct pt_entry d, struc
     set_pte_at(fmt, d, pte_mkold(fmt, pte));
 }
 
+/* Guards and poison go to the child, too. Swap and migration entries: with those rows. */
+static __cold void copy_special_pte(struct copy_ctx *c, struct pt_entry d, pte_t pte)
+{
+    const struct pt_format *fmt = c->fmt;
+    u32 markers = pte_markers(fmt, pte) & (PTE_MARKER_GUARD | PTE_MARKER_POISONED);
+
+    if (markers)
+        set_pte_at(fmt, d, make_pte_marker(fmt, markers));
+    else if (pte_is_hwpoison(fmt, pte))
+        set_pte_at(fmt, d, pte);
+}
+
 /* One table's part: [addr, end). Returns where it stopped: end, or at a page that needs c->spare. */
 static va_t copy_ptes(struct copy_ctx *c, va_t addr, va_t end) NO_LOCK_ANALYSIS
 {
@@ -141,7 +154,10 @@ static va_t copy_ptes(struct copy_ctx *c, va_t addr, va_t end) NO_LOCK_ANALYSIS
 
         if (pte_none(fmt, pte))
             continue;
-        ASSERT(pte_present(fmt, pte)); /* swap and migration entries: with those rows */
+        if (unlikely(!pte_present(fmt, pte))) {
+            copy_special_pte(c, d, pte);
+            continue;
+        }
         if (unlikely(c->pinned) && needs_copy_now(c, addr, pte)) {
             if (!copy_present_page(c, d, vm_normal_page(c->src, addr, pte), pte, addr))
                 break;

@@ -1,53 +1,101 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * madvise(2): the advice that changes flags of VMAs or drops pages. A table says for each advice which flags it clears
- * and sets, and which VMAs it refuses.
+ * madvise(2): arguments, the walk over the range's VMAs, and the advice that changes their flags. A table says for each
+ * advice what is done to a VMA and under which lock; the pages' part is in madvise_pages.c, guard.c, memory_failure.c.
  *
- * Holes in the range: the mapped parts are advised, the result is -ENOMEM. Advice that needs parts not built yet is
- * refused with -EINVAL, as by a kernel that was configured without them.
+ * Order of the checks (6.18): the advice exists ─▶ start is aligned ─▶ the length does not wrap ─▶ length 0 is done ─▶
+ * capability (HWPOISON, SOFT_OFFLINE) ─▶ VMA by VMA: sealed against it (-EPERM), refused (-EINVAL, -EACCES), done.
+ * Holes in the range: the mapped parts are advised, the result is -ENOMEM. An error in a VMA ends the walk; what comes
+ * before it is done.
+ *
+ * Without effect yet, and counted so that nothing pretends (quire_no_effect_*): MERGEABLE, HUGEPAGE, COLLAPSE, PAGEOUT.
+ * Follows madvise(2), process_madvise(2), mseal(2).
  */
-#include "vm/vma_priv.h"
+#include "vm/madvise.h"
 
 #include "base/errno.h"
+#include "vm/gup.h"
+#include "vm/vma_priv.h"
 
-enum advice_action { ADVISE_FLAGS, ADVISE_DONTNEED, ADVISE_FREE, ADVISE_WILLNEED, ADVISE_POPULATE };
+enum advice_action {
+    ADVISE_NONE, /* no such advice */
+    ADVISE_FLAGS,
+    ADVISE_MERGEABLE, /* flags, where the VMA can be merged at all; else nothing */
+    ADVISE_PAGES,
+    ADVISE_DONTNEED,
+    ADVISE_WILLNEED,
+    ADVISE_REMOVE,
+    ADVISE_POPULATE,
+    ADVISE_INJECT,
+};
+
+typedef int (*advise_pages_fn)(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
 
 struct advice {
-    int nr;
-    enum advice_action action;
-    vm_flags_t clear, set;
-    vm_flags_t refused;  /* -EINVAL for a VMA that has any of these */
+    u8 action;           /* enum advice_action */
+    bool discards;       /* contents of a sealed VMA would be lost */
     bool anonymous_only; /* -EINVAL for a VMA with a file, or shared */
+    u16 counted;         /* enum vm_event_item: has no effect yet; 0: it has */
+    vm_flags_t clear, set;
+    vm_flags_t refused; /* -EINVAL for a VMA that has any of these */
+    advise_pages_fn pages;
 };
 
-static const struct advice advices[] = {
-    {0 /* NORMAL */, ADVISE_FLAGS, VM_RAND_READ | VM_SEQ_READ, 0, 0, false},
-    {1 /* RANDOM */, ADVISE_FLAGS, VM_SEQ_READ, VM_RAND_READ, 0, false},
-    {2 /* SEQUENTIAL */, ADVISE_FLAGS, VM_RAND_READ, VM_SEQ_READ, 0, false},
-    {3 /* WILLNEED */, ADVISE_WILLNEED, 0, 0, 0, false},
-    {4 /* DONTNEED */, ADVISE_DONTNEED, 0, 0, VM_LOCKED | VM_PFNMAP | VM_HUGETLB, false},
-    {8 /* FREE */, ADVISE_FREE, 0, 0, VM_LOCKED | VM_PFNMAP | VM_HUGETLB, true},
-    {10 /* DONTFORK */, ADVISE_FLAGS, 0, VM_DONTCOPY, 0, false},
-    {11 /* DOFORK */, ADVISE_FLAGS, VM_DONTCOPY, 0, VM_SPECIAL, false},
-    {14 /* HUGEPAGE */, ADVISE_FLAGS, VM_NOHUGEPAGE, VM_HUGEPAGE, 0, false},
-    {15 /* NOHUGEPAGE */, ADVISE_FLAGS, VM_HUGEPAGE, VM_NOHUGEPAGE, 0, false},
-    {16 /* DONTDUMP */, ADVISE_FLAGS, 0, VM_DONTDUMP, 0, false},
-    {17 /* DODUMP */, ADVISE_FLAGS, VM_DONTDUMP, 0, VM_SPECIAL, false},
-    {18 /* WIPEONFORK */, ADVISE_FLAGS, 0, VM_WIPEONFORK, 0, true},
-    {19 /* KEEPONFORK */, ADVISE_FLAGS, VM_WIPEONFORK, 0, 0, false},
-    {22 /* POPULATE_READ */, ADVISE_POPULATE, 0, 0, 0, false},
-    {23 /* POPULATE_WRITE */, ADVISE_POPULATE, 0, 0, 0, false},
-    {24 /* DONTNEED_LOCKED */, ADVISE_DONTNEED, 0, 0, VM_PFNMAP | VM_HUGETLB, false},
-};
-#define ADVICE_POPULATE_WRITE 23
+#define FALLOC_PUNCH_HOLE_KEEP_SIZE 3u /* FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE */
+#define ADVICE_LOW 26                  /* the advice of 100 and up stands behind */
 
-static const struct advice *advice_find(int nr)
+static const struct advice advices[ADVICE_LOW + 4] = {
+    [MADV_NORMAL_] = {.action = ADVISE_FLAGS, .clear = VM_RAND_READ | VM_SEQ_READ},
+    [MADV_RANDOM_] = {.action = ADVISE_FLAGS, .clear = VM_SEQ_READ, .set = VM_RAND_READ},
+    [MADV_SEQUENTIAL_] = {.action = ADVISE_FLAGS, .clear = VM_RAND_READ, .set = VM_SEQ_READ},
+    [MADV_WILLNEED_] = {.action = ADVISE_WILLNEED},
+    [MADV_DONTNEED_] = {.action = ADVISE_DONTNEED, .discards = true, .refused = VM_LOCKED | VM_PFNMAP | VM_HUGETLB},
+    [MADV_FREE_] = {.action = ADVISE_PAGES, .discards = true, .pages = madvise_free_vma},
+    [MADV_REMOVE_] = {.action = ADVISE_REMOVE, .discards = true, .refused = VM_LOCKED},
+    [MADV_DONTFORK_] = {.action = ADVISE_FLAGS, .discards = true, .set = VM_DONTCOPY},
+    [MADV_DOFORK_] = {.action = ADVISE_FLAGS, .clear = VM_DONTCOPY, .refused = VM_IO},
+    [MADV_MERGEABLE_] = {.action = ADVISE_MERGEABLE, .set = VM_MERGEABLE, .counted = Q_NO_EFFECT_MERGEABLE},
+    [MADV_UNMERGEABLE_] = {.action = ADVISE_FLAGS, .clear = VM_MERGEABLE},
+    [MADV_HUGEPAGE_] = {.action = ADVISE_FLAGS,
+                        .clear = VM_NOHUGEPAGE,
+                        .set = VM_HUGEPAGE,
+                        .counted = Q_NO_EFFECT_HUGEPAGE},
+    [MADV_NOHUGEPAGE_] = {.action = ADVISE_FLAGS, .clear = VM_HUGEPAGE, .set = VM_NOHUGEPAGE},
+    [MADV_DONTDUMP_] = {.action = ADVISE_FLAGS, .set = VM_DONTDUMP},
+    [MADV_DODUMP_] = {.action = ADVISE_FLAGS, .clear = VM_DONTDUMP, .refused = VM_SPECIAL},
+    [MADV_WIPEONFORK_] = {.action = ADVISE_FLAGS, .discards = true, .anonymous_only = true, .set = VM_WIPEONFORK},
+    [MADV_KEEPONFORK_] = {.action = ADVISE_FLAGS, .clear = VM_WIPEONFORK},
+    [MADV_COLD_] = {.action = ADVISE_PAGES, .pages = madvise_cold_vma},
+    [MADV_PAGEOUT_] = {.action = ADVISE_PAGES, .pages = madvise_pageout_vma},
+    [MADV_POPULATE_READ_] = {.action = ADVISE_POPULATE},
+    [MADV_POPULATE_WRITE_] = {.action = ADVISE_POPULATE},
+    [MADV_DONTNEED_LOCKED_] = {.action = ADVISE_DONTNEED, .discards = true, .refused = VM_PFNMAP | VM_HUGETLB},
+    [MADV_COLLAPSE_] = {.action = ADVISE_PAGES, .pages = madvise_collapse_vma},
+    [ADVICE_LOW + MADV_HWPOISON_ - 100] = {.action = ADVISE_INJECT},
+    [ADVICE_LOW + MADV_SOFT_OFFLINE_ - 100] = {.action = ADVISE_INJECT},
+    [ADVICE_LOW + MADV_GUARD_INSTALL_ -
+        100] = {.action = ADVISE_PAGES, .discards = true, .pages = madvise_guard_install},
+    [ADVICE_LOW + MADV_GUARD_REMOVE_ - 100] = {.action = ADVISE_PAGES, .pages = madvise_guard_remove},
+};
+
+/* NULL: this machine's kernel has no such advice. */
+static const struct advice *advice_find(const struct machine *m, int behavior)
 {
-    for (u32 i = 0; i < ARRAY_SIZE(advices); i++)
-        if (advices[i].nr == nr)
-            return &advices[i];
-    return NULL;
+    u32 n = (u32)behavior;
+
+    n = n >= 100 ? n - 100 + ADVICE_LOW : n < ADVICE_LOW ? n : ARRAY_SIZE(advices);
+    if (n >= ARRAY_SIZE(advices) || advices[n].action == ADVISE_NONE)
+        return NULL;
+    return advices[n].action == ADVISE_INJECT && !m->config.memory_failure ? NULL : &advices[n];
 }
+
+bool process_madvise_remote_valid(int behavior)
+{
+    return behavior == MADV_COLD_ || behavior == MADV_PAGEOUT_ || behavior == MADV_WILLNEED_ ||
+           behavior == MADV_COLLAPSE_;
+}
+
+/* -- one VMA ------------------------------------------------------------------------------------------------------- */
 
 /* [start, end) lies in *vma, which becomes the VMA that covers it afterwards. */
 static int advise_flags(struct cpu *cpu, const struct advice *a, struct vm_area_struct **vma, va_t start, va_t end)
@@ -55,6 +103,8 @@ static int advise_flags(struct cpu *cpu, const struct advice *a, struct vm_area_
     vm_flags_t flags = ((*vma)->vm_flags & ~a->clear) | a->set;
     struct vm_area_struct *modified;
 
+    if (a->counted)
+        count_vm_event(cpu, (enum vm_event_item)a->counted);
     if (flags == (*vma)->vm_flags)
         return 0;
     modified = vma_modify(cpu, *vma, start, end, flags);
@@ -65,29 +115,77 @@ static int advise_flags(struct cpu *cpu, const struct advice *a, struct vm_area_
     return 0;
 }
 
+/* Pages of a file that are not there yet are read. Swap: with that row. */
+static void advise_willneed(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end)
+{
+    if (vma->vm_file && vma->vm_file->f_mapping && vma->vm_file->f_mapping->a_ops == A_OPS_DISK)
+        cpu->code->readahead(cpu, vma->vm_file, linear_page_index(vma, start).nr, (end - start) >> PAGE_SHIFT);
+}
+
+/* A hole in the object behind the range. The lock is dropped meanwhile: *vma is NULL afterwards. */
+static int advise_remove(struct cpu *cpu, struct vm_area_struct **vma, va_t start, va_t end) NO_LOCK_ANALYSIS
+{
+    const vm_flags_t writable = VM_SHARED | VM_MAYWRITE;
+    struct mm *mm = (*vma)->vm_mm;
+    struct file *file = (*vma)->vm_file;
+    s64 offset = (s64)(linear_page_index(*vma, start).nr << PAGE_SHIFT);
+    s64 err;
+
+    if (!file || !file->f_mapping)
+        return -EINVAL;
+    if (((*vma)->vm_flags & writable) != writable)
+        return -EACCES;
+    *vma = NULL;
+    get_file(file);
+    up_read(cpu, &mm->mmap_lock);
+    err = cpu->code->fallocate(cpu, file, FALLOC_PUNCH_HOLE_KEEP_SIZE, offset, (s64)(end - start));
+    cpu->code->fput(cpu, file);
+    down_read(cpu, &mm->mmap_lock);
+    return (int)err;
+}
+
+/* Could same-page merging look at it? */
+static bool vma_ksm_compatible(const struct vm_area_struct *vma)
+{
+    return !(vma->vm_flags & (VM_SHARED | VM_MAYSHARE | VM_SPECIAL | VM_HUGETLB));
+}
+
 static int advise_vma(struct cpu *cpu, const struct advice *a, struct vm_area_struct **vma, va_t start, va_t end)
 {
-    if (((*vma)->vm_flags & a->refused) ||
-        (a->anonymous_only && (!vma_is_anonymous(*vma) || ((*vma)->vm_flags & VM_SHARED))))
+    if (a->discards && !can_discard_vma(*vma))
+        return -EPERM;
+    if (((*vma)->vm_flags & a->refused) || (a->anonymous_only && ((*vma)->vm_file || ((*vma)->vm_flags & VM_SHARED))))
         return -EINVAL;
     switch (a->action) {
+    case ADVISE_MERGEABLE:
+        if (!vma_ksm_compatible(*vma))
+            return 0;
+        return advise_flags(cpu, a, vma, start, end);
     case ADVISE_FLAGS:
         return advise_flags(cpu, a, vma, start, end);
     case ADVISE_DONTNEED:
         zap_page_range(cpu, *vma, start, end);
         return 0;
-    default: /* FREE: the pages may go when memory is short, which has not come yet; WILLNEED: no readahead yet */
+    case ADVISE_WILLNEED:
+        advise_willneed(cpu, *vma, start, end);
         return 0;
+    case ADVISE_REMOVE:
+        return advise_remove(cpu, vma, start, end);
+    default:
+        return a->pages(cpu, *vma, start, end);
     }
 }
 
-static int madvise_walk(struct cpu *cpu, struct mm *mm, const struct advice *a, va_t start, va_t end)
+/* -- the range ----------------------------------------------------------------------------------------------------- */
+
+static int madvise_walk_vmas(struct cpu *cpu, struct mm *mm, const struct advice *a, va_t start, va_t end)
 {
-    struct vm_area_struct *vma = find_vma(cpu, mm, start);
-    int holes = 0, err;
+    int holes = 0;
 
     while (start < end) {
+        struct vm_area_struct *vma = find_vma(cpu, mm, start);
         va_t stop;
+        int err;
 
         if (!vma)
             return -ENOMEM;
@@ -101,58 +199,61 @@ static int madvise_walk(struct cpu *cpu, struct mm *mm, const struct advice *a, 
         err = advise_vma(cpu, a, &vma, start, stop);
         if (err)
             return err;
-        start = MAX(stop, MIN(end, vma->vm_end));
-        vma = vma_next(vma);
+        start = vma ? MAX(stop, vma->vm_end) : stop; /* merged with what comes next: that has these flags already */
     }
     return holes;
 }
 
 /* Every page now, and say so if one cannot be had. */
-static int madvise_populate(struct cpu *cpu, struct mm *mm, va_t start, va_t end, bool write)
+static int madvise_populate(struct cpu *cpu, struct mm *mm, va_t start, va_t end, u32 write)
 {
-    struct vm_area_struct *vma = NULL;
+    u32 flags = FOLL_MADV_POPULATE | FOLL_HWPOISON | write;
 
-    for (; start < end; start += PAGE_SIZE) {
-        vm_fault_t fault;
+    while (start < end) {
+        s64 done = get_user_pages_remote(cpu, mm, start, (end - start) >> PAGE_SHIFT, flags, NULL);
 
-        if (!vma || start >= vma->vm_end)
-            vma = vma_lookup(cpu, mm, start);
-        if (!vma)
-            return -ENOMEM;
-        if ((vma->vm_flags & (VM_IO | VM_PFNMAP)) || !(vma->vm_flags & (write ? VM_WRITE : VM_READ)))
-            return -EINVAL;
-        fault = handle_mm_fault(cpu, vma, start, write ? FAULT_FLAG_WRITE : 0);
-        if (fault & VM_FAULT_HWPOISON)
-            return -EHWPOISON;
-        if (fault & VM_FAULT_OOM)
-            return -ENOMEM;
-        if (fault & VM_FAULT_ERROR)
-            return -EFAULT;
+        if (done < 0)
+            return (int)done;
+        start += (u64)done << PAGE_SHIFT;
     }
     return 0;
 }
 
-s64 sys_madvise(struct cpu *cpu, va_t addr, u64 len, int advice)
+static bool needs_write_lock(const struct advice *a)
 {
-    struct mm *mm = cpu->current->mm;
-    const struct advice *a = advice_find(advice);
+    return a->action == ADVISE_FLAGS || a->action == ADVISE_MERGEABLE;
+}
+
+s64 do_madvise(struct cpu *cpu, struct mm *mm, va_t start, u64 len, int behavior)
+{
+    const struct advice *a = advice_find(cpu->m, behavior);
     u64 aligned = ALIGN_UP(len, PAGE_SIZE);
-    va_t end = addr + aligned;
+    va_t end = start + aligned;
     int err;
 
-    charge(cpu, COST_MMAP);
-    if (!a || (addr & ~PAGE_MASK) || (len && !aligned) || end < addr)
+    if (!a || (start & ~PAGE_MASK) || (len && !aligned) || end < start)
         return -EINVAL;
-    if (end == addr)
+    if (end == start)
         return 0;
-    if (a->action == ADVISE_POPULATE) {
-        down_read(cpu, &mm->mmap_lock);
-        err = madvise_populate(cpu, mm, addr, end, advice == ADVICE_POPULATE_WRITE);
-        up_read(cpu, &mm->mmap_lock);
+    if (a->action == ADVISE_INJECT)
+        return madvise_inject_error(cpu, behavior, start, start + len);
+    if (needs_write_lock(a)) {
+        down_write(cpu, &mm->mmap_lock);
+        err = madvise_walk_vmas(cpu, mm, a, start, end);
+        up_write(cpu, &mm->mmap_lock);
         return err;
     }
-    down_write(cpu, &mm->mmap_lock);
-    err = madvise_walk(cpu, mm, a, addr, end);
-    up_write(cpu, &mm->mmap_lock);
+    down_read(cpu, &mm->mmap_lock);
+    if (a->action == ADVISE_POPULATE)
+        err = madvise_populate(cpu, mm, start, end, behavior == MADV_POPULATE_WRITE_ ? FOLL_WRITE : 0);
+    else
+        err = madvise_walk_vmas(cpu, mm, a, start, end);
+    up_read(cpu, &mm->mmap_lock);
     return err;
+}
+
+s64 sys_madvise(struct cpu *cpu, va_t addr, u64 len, int advice)
+{
+    charge(cpu, COST_MMAP);
+    return do_madvise(cpu, cpu->current->mm, addr, len, advice);
 }

@@ -23,36 +23,37 @@
 /* vm_flags: bits as in 6.x kernels. The two-letter names of smaps' VmFlags (proc_pid_smaps(5)) stand behind each. */
 typedef u64 vm_flags_t;
 #define VM_NONE 0x0ul
-#define VM_READ 0x1ul              /* rd */
-#define VM_WRITE 0x2ul             /* wr */
-#define VM_EXEC 0x4ul              /* ex */
-#define VM_SHARED 0x8ul            /* sh */
-#define VM_MAYREAD 0x10ul          /* mr */
-#define VM_MAYWRITE 0x20ul         /* mw */
-#define VM_MAYEXEC 0x40ul          /* me */
-#define VM_MAYSHARE 0x80ul         /* ms */
-#define VM_GROWSDOWN 0x100ul       /* gd */
-#define VM_UFFD_MISSING 0x200ul    /* um */
-#define VM_PFNMAP 0x400ul          /* pf */
-#define VM_UFFD_WP 0x1000ul        /* uw */
-#define VM_LOCKED 0x2000ul         /* lo */
-#define VM_IO 0x4000ul             /* io */
-#define VM_SEQ_READ 0x8000ul       /* sr */
-#define VM_RAND_READ 0x10000ul     /* rr */
-#define VM_DONTCOPY 0x20000ul      /* dc */
-#define VM_DONTEXPAND 0x40000ul    /* de */
-#define VM_LOCKONFAULT 0x80000ul   /* lf */
-#define VM_ACCOUNT 0x100000ul      /* ac */
-#define VM_NORESERVE 0x200000ul    /* nr */
-#define VM_HUGETLB 0x400000ul      /* ht */
-#define VM_SYNC 0x800000ul         /* sf */
-#define VM_WIPEONFORK 0x2000000ul  /* wf */
-#define VM_DONTDUMP 0x4000000ul    /* dd */
-#define VM_SOFTDIRTY 0x8000000ul   /* sd */
-#define VM_MIXEDMAP 0x10000000ul   /* mm */
-#define VM_HUGEPAGE 0x20000000ul   /* hg */
-#define VM_NOHUGEPAGE 0x40000000ul /* nh */
-#define VM_MERGEABLE 0x80000000ul  /* mg */
+#define VM_READ 0x1ul                  /* rd */
+#define VM_WRITE 0x2ul                 /* wr */
+#define VM_EXEC 0x4ul                  /* ex */
+#define VM_SHARED 0x8ul                /* sh */
+#define VM_MAYREAD 0x10ul              /* mr */
+#define VM_MAYWRITE 0x20ul             /* mw */
+#define VM_MAYEXEC 0x40ul              /* me */
+#define VM_MAYSHARE 0x80ul             /* ms */
+#define VM_GROWSDOWN 0x100ul           /* gd */
+#define VM_UFFD_MISSING 0x200ul        /* um */
+#define VM_PFNMAP 0x400ul              /* pf */
+#define VM_UFFD_WP 0x1000ul            /* uw */
+#define VM_LOCKED 0x2000ul             /* lo */
+#define VM_IO 0x4000ul                 /* io */
+#define VM_SEQ_READ 0x8000ul           /* sr */
+#define VM_RAND_READ 0x10000ul         /* rr */
+#define VM_DONTCOPY 0x20000ul          /* dc */
+#define VM_DONTEXPAND 0x40000ul        /* de */
+#define VM_LOCKONFAULT 0x80000ul       /* lf */
+#define VM_ACCOUNT 0x100000ul          /* ac */
+#define VM_NORESERVE 0x200000ul        /* nr */
+#define VM_HUGETLB 0x400000ul          /* ht */
+#define VM_SYNC 0x800000ul             /* sf */
+#define VM_WIPEONFORK 0x2000000ul      /* wf */
+#define VM_DONTDUMP 0x4000000ul        /* dd */
+#define VM_SOFTDIRTY 0x8000000ul       /* sd */
+#define VM_MIXEDMAP 0x10000000ul       /* mm */
+#define VM_HUGEPAGE 0x20000000ul       /* hg */
+#define VM_NOHUGEPAGE 0x40000000ul     /* nh */
+#define VM_MERGEABLE 0x80000000ul      /* mg */
+#define VM_SEALED 0x8000000000000000ul /* sl */
 
 #define VM_ACCESS_FLAGS (VM_READ | VM_WRITE | VM_EXEC)
 #define VM_STACK VM_GROWSDOWN

@@ -9,9 +9,10 @@
 #define MMU_GATHER_PAGES 256
 
 enum gather_extent {
-    GATHER_RANGE,
+    GATHER_RANGE,     /* the mapping goes, with all markers in its entries */
+    GATHER_PAGES,     /* pages go, the mapping stays: guards (guard.c) stay, too */
     GATHER_FULLMM,    /* the whole address space goes: one flush at the end covers it */
-    GATHER_KEEP_ANON, /* a range, but private copies in it stay */
+    GATHER_KEEP_ANON, /* a range, but private copies in it stay, and guards */
 };
 
 struct mmu_gather {

@@ -52,8 +52,11 @@ static void move_ptes(struct move_ctx *c, va_t old, va_t new, u64 len) NO_LOCK_A
     if (dst_ptl != src_ptl)
         spin_lock_nested(c->cpu, dst_ptl, 1);
     for (u64 i = 0; i < len; i += PAGE_SIZE) {
-        if (!pte_none(c->fmt, pt_read(c->fmt, s)))
-            set_pte_at(c->fmt, d, pte_mksoft_dirty(c->fmt, ptep_get_and_clear(c->fmt, s)));
+        if (!pte_none(c->fmt, pt_read(c->fmt, s))) {
+            pte_t pte = ptep_get_and_clear(c->fmt, s);
+
+            set_pte_at(c->fmt, d, pte_present(c->fmt, pte) ? pte_mksoft_dirty(c->fmt, pte) : pte);
+        }
         s = pt_entry_next(c->fmt, s, 1);
         d = pt_entry_next(c->fmt, d, 1);
     }

@@ -3,7 +3,8 @@
  * The address-space floor's interface: what src/cache, src/machine, front ends and tests call.
  * One file per operation:
  *   VMAs         vma.c vma_index.c vma_merge.c vma_account.c
- *   calls        mmap.c munmap.c mprotect.c mremap.c brk.c madvise.c mlock.c unmapped_area.c stack.c
+ *   calls        mmap.c munmap.c mprotect.c mremap.c brk.c madvise.c (madvise_pages.c guard.c
+ *                memory_failure.c) mlock.c unmapped_area.c stack.c
  *   faults       fault.c (outline) fault_anon.c fault_file.c fault_wp.c
  *   processes    fork.c fork_pte.c exec.c exit.c mm.c
  *   pages        rmap.c anon_vma.c zap.c gup.c
@@ -22,7 +23,8 @@ struct vm {
     _Atomic s64 vm_committed_as; /* pages: Committed_AS */
     spinlock_t anon_vma_lock;    /* RANK_LEAF: vm/anon_vma.c, lifetime */
     struct page *zero_page;      /* what a read of untouched anonymous memory maps */
-    struct mm *init_mm;          /* the kernel's */
+    _Atomic u64 num_poisoned_pages;
+    struct mm *init_mm; /* the kernel's */
     struct kmem_cache *mm_cachep, *vma_cachep, *task_cachep, *anon_vma_cachep, *anon_vma_chain_cachep, *vma_node_cachep;
     struct kmem_cache *signal_cachep;
 };
@@ -66,8 +68,7 @@ s64 sys_munmap(struct cpu *cpu, va_t addr, u64 len);
 s64 sys_mprotect(struct cpu *cpu, va_t addr, u64 len, u32 prot);
 s64 sys_mremap(struct cpu *cpu, va_t addr, u64 old_len, u64 new_len, u32 flags, va_t new_addr);
 s64 sys_brk(struct cpu *cpu, va_t brk);
-s64 sys_madvise(struct cpu *cpu, va_t addr, u64 len,
-                int advice); /* DONTNEED, DONTFORK, DOFORK, WIPEONFORK, KEEPONFORK */
+s64 sys_madvise(struct cpu *cpu, va_t addr, u64 len, int advice);
 
 s64 sys_mlock(struct cpu *cpu, va_t start, u64 len);
 s64 sys_mlock2(struct cpu *cpu, va_t start, u64 len, u32 flags);

@@ -73,6 +73,12 @@ void folio_grab_for_gup(struct cpu *cpu, struct folio *f, u32 flags);
 /* A pin to read it must not be taken of a page that a write would replace. */
 bool gup_must_unshare(const struct vm_area_struct *vma, u32 flags, struct page *page);
 
+/* A page's bytes may be thrown away: not those of a sealed private mapping that may not be written to (mseal(2)). */
+static inline bool can_discard_vma(const struct vm_area_struct *vma)
+{
+    return !(vma->vm_flags & VM_SEALED) || !vma_is_anonymous(vma) || (vma->vm_flags & VM_WRITE);
+}
+
 /* -- small things -------------------------------------------------------------------------------------------------- */
 bool mlock_future_ok(struct cpu *cpu, const struct mm *mm, vm_flags_t flags, u64 bytes);
 

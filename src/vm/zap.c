@@ -22,6 +22,7 @@
  */
 #include "vm/mmu_gather.h"
 #include "vm/rmap.h"
+#include "vm/swapops.h"
 #include "vm/unmap.h"
 
 #include "phys/lru.h"
@@ -110,6 +111,17 @@ static bool is_anon_pte(const struct vm_area_struct *vma, va_t addr, pte_t pte)
     return page && PageAnon(page);
 }
 
+/* Markers and poison (swapops.h). Swap and migration entries: with those rows. */
+static __cold void zap_special_pte(struct mmu_gather *tlb, struct pt_entry e, pte_t pte)
+{
+    const struct pt_format *fmt = pt_format_of(tlb->mm->m);
+    bool whole = tlb->extent == GATHER_RANGE || tlb->extent == GATHER_FULLMM;
+
+    ASSERT(pte_markers(fmt, pte) || pte_is_hwpoison(fmt, pte));
+    if (whole || (tlb->extent == GATHER_PAGES && !pte_is_guard(fmt, pte)))
+        set_pte_at(fmt, e, PTE(0)); /* no TLB knows it */
+}
+
 /* The part of [addr, end) that one level-1 table maps;
  * returns where it stopped: end, or earlier with the collector full. */
 static va_t zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, va_t addr, va_t end) NO_LOCK_ANALYSIS
@@ -127,7 +139,10 @@ static va_t zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, va
 
         if (pte_none(fmt, pte))
             continue;
-        ASSERT(pte_present(fmt, pte)); /* swap and migration entries: with those rows */
+        if (unlikely(!pte_present(fmt, pte))) {
+            zap_special_pte(tlb, e, pte);
+            continue;
+        }
         if (unlikely(tlb->extent == GATHER_KEEP_ANON) && is_anon_pte(vma, addr, pte))
             continue;
         pte = ptep_get_and_clear(fmt, e);
@@ -168,7 +183,7 @@ void zap_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_
     struct mmu_gather tlb;
 
     update_hiwater_rss(vma->vm_mm);
-    tlb_gather_mmu(&tlb, cpu, vma->vm_mm, GATHER_RANGE);
+    tlb_gather_mmu(&tlb, cpu, vma->vm_mm, GATHER_PAGES);
     unmap_page_range(&tlb, vma, start, end);
     tlb_finish_mmu(&tlb);
 }
@@ -213,7 +228,7 @@ void unmap_mapping_pages(struct cpu *cpu, struct address_space *mapping, pgoff_t
         struct mmu_gather tlb;
 
         update_hiwater_rss(vma->vm_mm);
-        tlb_gather_mmu(&tlb, cpu, vma->vm_mm, what == UNMAP_COPIES_TOO ? GATHER_RANGE : GATHER_KEEP_ANON);
+        tlb_gather_mmu(&tlb, cpu, vma->vm_mm, what == UNMAP_COPIES_TOO ? GATHER_PAGES : GATHER_KEEP_ANON);
         unmap_page_range(&tlb, vma, vma_address(vma, first_pg), vma_address(vma, last_pg) + PAGE_SIZE);
         tlb_finish_mmu(&tlb);
     }

@@ -14,5 +14,9 @@ s64 abi_memfd_create(struct cpu *cpu, struct abi_call *c); /* files.c */
 s64 abi_fcntl(struct cpu *cpu, struct abi_call *c);
 s64 abi_ftruncate(struct cpu *cpu, struct abi_call *c);
 s64 abi_fallocate(struct cpu *cpu, struct abi_call *c);
+s64 abi_shmget(struct cpu *cpu, struct abi_call *c); /* shm.c */
+s64 abi_shmat(struct cpu *cpu, struct abi_call *c);
+s64 abi_shmdt(struct cpu *cpu, struct abi_call *c);
+s64 abi_shmctl(struct cpu *cpu, struct abi_call *c);
 
 #endif

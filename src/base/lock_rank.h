@@ -12,6 +12,7 @@
     X(RANK_MACHINE)    /* the list of tasks and mms, CPU scheduling */                                                 \
     X(RANK_INODE)      /* file size and truncation */                                                                  \
     X(RANK_MMAP)       /* mm->mmap_lock */                                                                             \
+    X(RANK_IPC)        /* the table of SysV segments */                                                                \
     X(RANK_INVALIDATE) /* mapping->invalidate_lock */                                                                  \
     X(RANK_FOLIO)      /* the page lock */                                                                             \
     X(RANK_I_MMAP)     /* mapping->i_mmap_rwsem */                                                                     \

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "cache/filemap.h"
+#include "cache/sysv_shm.h"
 
 /* Field keys: c constant after creation · l cache->lock · a atomic. */
 struct cache {
@@ -14,11 +15,13 @@ struct cache {
     u64 nr_inodes;                                                /* l */
     u64 next_shmem_ino;                                           /* l */
     struct kmem_cache *inode_cachep, *filp_cachep, *block_cachep; /* c */
+    struct shm_ids shm;                                           /* SysV segments: cache/sysv_shm.c */
     _Atomic u64 nr_files;                                         /* a: struct file in existence */
     _Atomic u64 device_reads, device_read_pages;                  /* a: requests, and pages they brought */
 };
 
 /* address_space.flags */
+#define AS_UNEVICTABLE 2u   /* SHM_LOCK */
 #define AS_SHMEM_ACCOUNT 1u /* the object's whole size is committed; else (size 0 at creation: memfd) page by page */
 
 /* Tags of address_space.i_pages. */

@@ -33,7 +33,7 @@ int cache_init(struct cpu *cpu)
         kmem_cache_create(cpu, "filp", sizeof(struct file), 0, SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT, SLAB_CTOR_NONE);
     cpu->m->cache = c;
     c->block_cachep = kmem_cache_create(cpu, "disk_block", PAGE_SIZE, 0, 0, SLAB_CTOR_NONE);
-    return c->inode_cachep && c->filp_cachep && c->block_cachep ? 0 : -ENOMEM;
+    return c->inode_cachep && c->filp_cachep && c->block_cachep ? shm_init(cpu) : -ENOMEM;
 }
 
 /* -- inodes -------------------------------------------------------------------------------------------------------- */

@@ -26,6 +26,7 @@ static const struct vm_operations_struct *const vm_ops_table[NR_VM_OPS] = {
     [VM_OPS_FILE] = &generic_file_vm_ops,
     [VM_OPS_SHMEM] = &shmem_vm_ops,
     [VM_OPS_SPECIAL] = &special_vm_ops,
+    [VM_OPS_SHM] = &sysv_shm_vm_ops,
 };
 
 static const struct address_space_operations *const a_ops_table[NR_A_OPS] = {

@@ -14,6 +14,7 @@ void machine_check(struct machine *m, struct check_report *r)
     kmem_check(m, r);
     vm_check(m, r);
     cache_check(m, r);
+    shm_check(m, r);
     frame_check(m, r);
     hw_check(m, r);
 }

@@ -256,6 +256,44 @@ static void discard_mapping(struct cpu *cpu, struct mmap_state *s)
     vm_area_free(cpu, s->vma);
 }
 
+/* The object's part of making the mapping. Pages that it had mapped when it failed are unmapped again. */
+static int mmap_object(struct cpu *cpu, struct mmap_state *s)
+{
+    const struct vm_operations_struct *ops = vma_ops(cpu, s->vma);
+    struct vm_area_struct *vma = s->vma, *next;
+    int err = ops && ops->mmap ? ops->mmap(cpu, vma) : 0;
+
+    if (!err) {
+        s->vm_flags = vma->vm_flags & ~VM_SOFTDIRTY;
+        return 0;
+    }
+    zap_page_range(cpu, vma, vma->vm_start, vma->vm_end);
+    next = vma_index_find(&s->mm->vmas, vma->vm_start);
+    free_pgtables(cpu, s->mm, vma->vm_start, vma->vm_end,
+                  next ? (next->vm_prev ? next->vm_prev->vm_end : 0)
+                       : (s->mm->vmas.last ? s->mm->vmas.last->vm_end : 0),
+                  next ? next->vm_start : s->mm->task_size);
+    discard_mapping(cpu, s);
+    s->vma = NULL;
+    return err;
+}
+
+/* A VMA of its own. Where it fails nothing was replaced (see mmap_prepare), but by an object that refuses. */
+static int mmap_new_vma(struct cpu *cpu, struct mmap_state *s)
+{
+    int err = -ENOMEM;
+
+    if (!s->vma)
+        s->vma = alloc_mapping(cpu, s);
+    if (s->vma)
+        err = mmap_object(cpu, s);
+    if (!err)
+        link_mapping(cpu, s->mm, s->vma);
+    else if (s->vm_flags & VM_ACCOUNT)
+        vm_unacct_memory(s->mm->m, s->len >> PAGE_SHIFT);
+    return err;
+}
+
 static int mmap_region(struct cpu *cpu, struct mmap_state *s)
 {
     struct vm_area_struct *vma;
@@ -271,14 +309,9 @@ static int mmap_region(struct cpu *cpu, struct mmap_state *s)
         discard_mapping(cpu, s);
         vma->vm_flags |= VM_SOFTDIRTY;
     } else {
-        if (!s->vma)
-            s->vma = alloc_mapping(cpu, s);
-        if (!s->vma) { /* nothing was replaced: see mmap_prepare */
-            if (s->vm_flags & VM_ACCOUNT)
-                vm_unacct_memory(s->mm->m, s->charged);
-            return -ENOMEM;
-        }
-        link_mapping(cpu, s->mm, s->vma);
+        err = mmap_new_vma(cpu, s);
+        if (err)
+            return err;
     }
     vm_stat_account(s->mm, s->vm_flags, (s64)(s->len >> PAGE_SHIFT));
     if (s->vm_flags & VM_LOCKED)

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SysV shared memory: the segments, their ids, and who is attached.
+ *
+ *   ids ── segments: xarray    index ─▶ shm_segment ── file ── inode (shmem)
+ *                                                        ▲
+ *   VMA (VM_OPS_SHM) ── vm_file ── shm_id, f_inode ──────┘      one struct file for each shmat(2)
+ *
+ * Ids. id = seq * 32768 + index. Indices are given out in a cycle of at least 64, so that a removed segment's id is not
+ * soon another's; seq goes up when the cycle starts again, and an id with an old seq is no id any more.
+ *
+ * Attaches. nattch = VMAs of the segment in all processes: each part of a mapping that mprotect() or munmap() has cut
+ * counts. open() and close() of the VMA keep it; the call shmat() itself counts while it runs.
+ *
+ *   created ─[shmat]─▶ attached ─[shmdt, exit, exec]─▶ nattch 0 ──────────────────▶ stays
+ *      │                   │ IPC_RMID                      ▲ SHM_DEST? ─▶ destroyed
+ *      └─[IPC_RMID]─▶ destroyed       └─▶ SHM_DEST, key private: can be attached by id still
+ *
+ * Locks. ids->rwsem for everything here (inside mmap_lock: RANK_IPC).
+ *
+ * Invariants (shm_check)
+ *   SH1 a segment stands at its index; in_use counts them; pages is the sum of their sizes.
+ *   SH2 nattch = VMAs found; a segment with SHM_DEST has one at least.
+ *   SH3 no two segments have one key, but IPC_PRIVATE.
+ *   SH4 a VMA with VM_OPS_SHM belongs to a segment that exists, and maps its object.
+ *
+ * Follows shmget(2), shmop(2), shmctl(2), sysvipc(7), and 6.18 for ids.
+ */
+#include "cache/sysv_shm.h"
+
+#include "base/errno.h"
+#include "base/format.h"
+#include "cache/cache.h"
+#include "kmem/slab.h"
+#include "phys/gfp.h"
+
+#define INDEX_BITS 15u
+#define MAX_SEGMENTS (1u << INDEX_BITS)
+#define MIN_CYCLE 64u /* slots of a kernel's xarray node */
+#define MAX_SEQ (INT32_MAX >> INDEX_BITS)
+
+int shm_init(struct cpu *cpu)
+{
+    struct shm_ids *ids = &cpu->m->cache->shm;
+
+    init_rwsem(&ids->rwsem, RANK_IPC);
+    xa_init(&ids->segments, RANK_I_PAGES);
+    ids->last_index = -1;
+    ids->cachep = kmem_cache_create(cpu, "shmid_kernel", sizeof(struct shm_segment), 0, SLAB_ACCOUNT, SLAB_CTOR_NONE);
+    return ids->cachep ? 0 : -ENOMEM;
+}
+
+s64 shm_now(const struct cpu *cpu)
+{
+    return (s64)(cpu->clock_ps / 1000000000000ull);
+}
+
+/* -- finding ------------------------------------------------------------------------------------------------------- */
+
+struct shm_segment *shm_find_index(struct machine *m, u32 index)
+{
+    return xa_load(&m->cache->shm.segments, index);
+}
+
+struct shm_segment *shm_find_id(struct machine *m, s32 id)
+{
+    struct shm_segment *s = id < 0 ? NULL : shm_find_index(m, (u32)id & (MAX_SEGMENTS - 1));
+
+    return s && s->id == id ? s : NULL;
+}
+
+struct shm_segment *shm_find_key(struct machine *m, s32 key)
+{
+    struct shm_segment *s;
+    u64 index;
+
+    xa_for_each (&m->cache->shm.segments, index, s)
+        if (s->key == key)
+            return s;
+    return NULL;
+}
+
+/* -- creation and destruction -------------------------------------------------------------------------------------- */
+
+/* The next free index of the cycle; one is free, because in_use is below MAX_SEGMENTS. */
+static u32 next_index(const struct shm_ids *ids)
+{
+    u32 end = MIN(MAX(ids->in_use * 3 / 2, MIN_CYCLE), MAX_SEGMENTS);
+    u32 from = (u32)(ids->last_index + 1), i;
+
+    for (i = from; i < end; i++)
+        if (!xa_load(&ids->segments, i))
+            return i;
+    for (i = 0; xa_load(&ids->segments, i); i++)
+        ;
+    return i;
+}
+
+/* Give the segment its id and place. -ENOSPC: kernel.shmmni; -ENOMEM. */
+static int shm_add(struct cpu *cpu, struct shm_segment *s)
+{
+    struct shm_ids *ids = &cpu->m->cache->shm;
+    u32 seq = ids->seq, index;
+    void *old;
+
+    if (ids->in_use >= MIN(cpu->m->config.shmmni, MAX_SEGMENTS))
+        return -ENOSPC;
+    index = next_index(ids);
+    if ((s32)index <= ids->last_index)
+        seq = seq + 1 >= MAX_SEQ ? 0 : seq + 1;
+    s->id = (s32)(seq << INDEX_BITS | index);
+    old = xa_store(cpu, &ids->segments, index, s, GFP_KERNEL);
+    if (IS_ERR(old))
+        return PTR_ERR(old);
+    ids->seq = seq;
+    ids->last_index = (s32)index;
+    ids->in_use++;
+    ids->pages += DIV_ROUND_UP(s->bytes, PAGE_SIZE);
+    s->file->f_inode->ino = (u64)s->id;
+    return 0;
+}
+
+static void shm_destroy(struct cpu *cpu, struct shm_segment *s)
+{
+    struct shm_ids *ids = &cpu->m->cache->shm;
+
+    xa_erase(cpu, &ids->segments, (u32)s->id & (MAX_SEGMENTS - 1));
+    ids->in_use--;
+    ids->pages -= DIV_ROUND_UP(s->bytes, PAGE_SIZE);
+    fput(cpu, s->file);
+    kmem_cache_free(cpu, ids->cachep, s);
+}
+
+struct shm_segment *shm_create(struct cpu *cpu, s32 key, u64 bytes, u32 mode, vm_flags_t vm_flags)
+{
+    struct shm_ids *ids = &cpu->m->cache->shm;
+    const struct task *t = cpu->current;
+    struct shm_segment *s = kmem_cache_alloc(cpu, ids->cachep, GFP_KERNEL);
+    char name[16];
+    int err;
+
+    if (!s)
+        return ERR_PTR(-ENOMEM);
+    *s = (struct shm_segment){.key = key, .mode = mode, .bytes = bytes, .ctime = shm_now(cpu), .cpid = t->tgid};
+    s->uid = s->cuid = t->signal->uid;
+    s->gid = s->cgid = t->signal->gid;
+    quire_scnprintf(name, sizeof(name), "SYSV%08x", (u32)key);
+    s->file = shmem_file_setup(cpu, name, bytes, vm_flags);
+    if (IS_ERR(s->file)) {
+        err = PTR_ERR(s->file);
+        goto fail;
+    }
+    err = shm_add(cpu, s);
+    if (!err)
+        return s;
+    fput(cpu, s->file);
+fail:
+    kmem_cache_free(cpu, ids->cachep, s);
+    return ERR_PTR(err);
+}
+
+void shm_remove(struct cpu *cpu, struct shm_segment *s)
+{
+    if (!s->nattch) {
+        shm_destroy(cpu, s);
+        return;
+    }
+    s->mode |= SHM_DEST_;
+    s->key = IPC_PRIVATE_;
+}
+
+void shm_detach(struct cpu *cpu, struct shm_segment *s)
+{
+    s->nattch--;
+    if (!s->nattch && (s->mode & SHM_DEST_))
+        shm_destroy(cpu, s);
+}
+
+/* -- attaching ----------------------------------------------------------------------------------------------------- */
+
+struct file *shm_attach_file(struct cpu *cpu, const struct shm_segment *s, u32 f_mode)
+{
+    struct file *file = file_reopen(cpu, s->file, f_mode);
+
+    if (IS_ERR(file))
+        return file;
+    file->vm_ops = VM_OPS_SHM;
+    file->shm_id = s->id;
+    return file;
+}
+
+static void shm_open(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYSIS
+{
+    struct shm_ids *ids = &cpu->m->cache->shm;
+    struct shm_segment *s;
+
+    down_write(cpu, &ids->rwsem);
+    s = shm_find_id(cpu->m, vma->vm_file->shm_id);
+    ASSERT(s); /* attached already, by the VMA's model or the call */
+    s->nattch++;
+    s->atime = shm_now(cpu);
+    s->lpid = cpu->current ? cpu->current->tgid : 0;
+    up_write(cpu, &ids->rwsem);
+}
+
+static void shm_close(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYSIS
+{
+    struct shm_ids *ids = &cpu->m->cache->shm;
+    struct shm_segment *s;
+
+    down_write(cpu, &ids->rwsem);
+    s = shm_find_id(cpu->m, vma->vm_file->shm_id);
+    ASSERT(s);
+    s->dtime = shm_now(cpu);
+    s->lpid = cpu->current ? cpu->current->tgid : 0;
+    shm_detach(cpu, s);
+    up_write(cpu, &ids->rwsem);
+}
+
+static int shm_mmap(struct cpu *cpu, struct vm_area_struct *vma)
+{
+    shm_open(cpu, vma);
+    return 0;
+}
+
+static vm_fault_t shm_fault(struct cpu *cpu, struct vm_fault *vmf)
+{
+    return shmem_vm_ops.fault(cpu, vmf);
+}
+
+static vm_fault_t shm_map_pages(struct cpu *cpu, struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+{
+    return shmem_vm_ops.map_pages(cpu, vmf, start, end);
+}
+
+const struct vm_operations_struct sysv_shm_vm_ops = {
+    .mmap = shm_mmap,
+    .open = shm_open,
+    .close = shm_close,
+    .fault = shm_fault,
+    .map_pages = shm_map_pages,
+};
+
+/* -- books --------------------------------------------------------------------------------------------------------- */
+
+static void count_vma(struct machine *m, const struct vm_area_struct *vma, struct check_report *r)
+{
+    struct shm_segment *s;
+
+    if (vma->vm_ops != VM_OPS_SHM)
+        return;
+    s = shm_find_id(m, vma->vm_file->shm_id);
+    if (s && s->file->f_inode == vma->vm_file->f_inode)
+        s->found++;
+    else
+        check_fail(r, "SH4: VMA %llx: segment %d is not there", (unsigned long long)vma->vm_start,
+                   vma->vm_file->shm_id);
+}
+
+static void check_segment(struct machine *m, struct shm_segment *s, u64 index, struct check_report *r)
+{
+    struct shm_segment *same = s->key == IPC_PRIVATE_ ? s : shm_find_key(m, s->key);
+
+    if (((u32)s->id & (MAX_SEGMENTS - 1)) != index)
+        check_fail(r, "SH1: segment %d stands at index %llu", s->id, (unsigned long long)index);
+    if (s->nattch != s->found)
+        check_fail(r, "SH2: segment %d: nattch %llu, %u VMAs map it", s->id, (unsigned long long)s->nattch, s->found);
+    if ((s->mode & SHM_DEST_) && !s->nattch)
+        check_fail(r, "SH2: segment %d is removed and not attached, but there", s->id);
+    if (same != s)
+        check_fail(r, "SH3: segments %d and %d have key %x", s->id, same->id, (u32)s->key);
+}
+
+void shm_check(struct machine *m, struct check_report *r)
+{
+    struct shm_ids *ids = &m->cache->shm;
+    struct vm_area_struct *vma;
+    struct shm_segment *s;
+    u64 index, pages = 0;
+    struct mm *mm;
+    u32 nr = 0;
+
+    xa_for_each (&ids->segments, index, s)
+        s->found = 0;
+    list_for_each_entry (mm, &m->vm->mms, mmlist) {
+        for_each_vma (vma, mm)
+            count_vma(m, vma, r);
+    }
+    xa_for_each (&ids->segments, index, s) {
+        check_segment(m, s, index, r);
+        pages += DIV_ROUND_UP(s->bytes, PAGE_SIZE);
+        nr++;
+    }
+    CHECK_EQ(r, ids->in_use, nr, "SH1: segments");
+    CHECK_EQ(r, ids->pages, pages, "SH1: pages of segments");
+    xa_check(&ids->segments, r);
+}

@@ -255,15 +255,34 @@ static bool changes_layout(u32 nr)
            nr == NATIVE_io_destroy || nr == NATIVE_map_shadow_stack;
 }
 
+/* Who the program is: followed, not judged, no memory call. */
+static bool follow_identity(struct vtask *t, const struct native_call *e)
+{
+    switch (e->nr) {
+    case NATIVE_capset:
+    case NATIVE_setuid:
+    case NATIVE_setreuid:
+    case NATIVE_setresuid:
+        t->task->signal->cap_effective = e->cap_effective;
+        return true;
+    case NATIVE_personality:
+        if (e->ret >= 0 && (u32)e->arg[0] != 0xffffffffu)
+            t->task->personality = (u32)e->arg[0];
+        return true;
+    case NATIVE_ptrace:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void not_modelled(struct verify *v, struct vtask *t, const struct native_call *e)
 {
-    struct signal_struct *sig = t->task->signal;
-
+    if (follow_identity(t, e))
+        return;
     v->r.tally[e->nr].not_modelled++;
     if (changes_layout(e->nr))
         t->space->absorb = true;
-    if (e->cap_effective || (e->nr >= NATIVE_capset && e->nr <= NATIVE_setresuid))
-        sig->cap_effective = e->cap_effective;
 }
 
 static void learn(struct verify *v, const struct native_call *e, struct abi_call *c, s64 own, const struct parts *parts)

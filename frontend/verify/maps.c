@@ -163,7 +163,7 @@ static struct map_line line_of_vma(const struct vm_area_struct *vma)
         .end = vma->vm_end,
         .prot = (f & VM_READ ? PROT_READ_ : 0) | (f & VM_WRITE ? PROT_WRITE_ : 0) | (f & VM_EXEC ? PROT_EXEC_ : 0),
         .shared = f & VM_MAYSHARE,
-        .pgoff = vma->vm_pgoff.nr,
+        .pgoff = inode ? vma->vm_pgoff.nr : 0,
         .type = vma->vm_ops == VM_OPS_SPECIAL ? 's'
                 : f & VM_GROWSDOWN            ? 'g'
                                               : 'a',
@@ -173,6 +173,8 @@ static struct map_line line_of_vma(const struct vm_area_struct *vma)
     if (inode) {
         l.dev = inode->dev;
         l.ino = inode->ino;
+        l.name = inode->name;
+        l.name_len = (u32)strnlen(inode->name, sizeof(inode->name));
         l.type = inode->i_data.a_ops == A_OPS_SHMEM ? 'h' : 'f';
     }
     return l;

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * For the native recorder and `quire verify`: memory calls of most kinds, with failures, signals, threads that map at
+ * the same time, fork, vfork, a thread that executes. Prints what must be the same with and without the recorder.
+ *
+ *     native_calls NAME     NAME: one of the parts below
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAGE 4096ul
+#define CHECK(x)                                                                                                       \
+    do {                                                                                                               \
+        if (!(x)) {                                                                                                    \
+            printf("%s:%d: %s: %s\n", __FILE__, __LINE__, #x, strerror(errno));                                        \
+            exit(9);                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+static char *map(size_t pages, int prot)
+{
+    char *p = mmap(NULL, pages * PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    CHECK(p != MAP_FAILED);
+    return p;
+}
+
+static void part_calls(void)
+{
+    char *p = map(64, PROT_READ | PROT_WRITE), *q, path[] = "/tmp/quire-native-XXXXXX";
+    unsigned char vec[64];
+    int fd = mkstemp(path);
+
+    unlink(path);
+    CHECK(!ftruncate(fd, 10 * PAGE));
+    memset(p, 1, 8 * PAGE);
+    CHECK(!mprotect(p + 16 * PAGE, 8 * PAGE, PROT_READ));
+    CHECK(!mprotect(p + 16 * PAGE, 8 * PAGE, PROT_READ | PROT_WRITE));
+    CHECK(!munmap(p + 30 * PAGE, 2 * PAGE));
+    CHECK(mprotect(p + 28 * PAGE, 8 * PAGE, PROT_READ) == -1 && errno == ENOMEM);
+    CHECK(!mincore(p, 16 * PAGE, vec));
+    printf("mincore %d %d\n", vec[7] & 1, vec[8] & 1);
+    q = mremap(p, 8 * PAGE, 300 * PAGE, MREMAP_MAYMOVE);
+    CHECK(q != MAP_FAILED && q[5 * PAGE] == 1);
+    CHECK(mremap(q, 300 * PAGE, 4 * PAGE, 0) == q);
+    CHECK(mmap(NULL, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EINVAL);
+    CHECK(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, -1, 0) == MAP_FAILED && errno == EBADF);
+    q = mmap(NULL, 10 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(q != MAP_FAILED);
+    q[0] = 1;
+    CHECK(!madvise(q, 4 * PAGE, MADV_DONTNEED));
+    CHECK(madvise(q + 1, PAGE, MADV_DONTNEED) == -1 && errno == EINVAL);
+    CHECK(mmap(NULL, 4096 * PAGE, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+    CHECK(mmap(NULL, 1024 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+    CHECK(mmap(q, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED);
+    CHECK(mmap(q + PAGE, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == q + PAGE);
+    CHECK(sbrk(100 * PAGE) != (void *)-1 && sbrk(-50 * (long)PAGE) != (void *)-1);
+    puts("calls done");
+}
+
+static sigjmp_buf back;
+static volatile int seen_signo, seen_code;
+
+static void on_fault(int signo, siginfo_t *si, void *context)
+{
+    seen_signo = signo;
+    seen_code = si->si_code;
+    siglongjmp(back, 1);
+}
+
+static void provoke(volatile char *at, int write)
+{
+    if (sigsetjmp(back, 1)) {
+        printf("signal %d code %d\n", seen_signo, seen_code);
+        return;
+    }
+    if (write)
+        *at = 1;
+    else
+        (void)*at;
+    puts("no signal");
+}
+
+static void part_signals(void)
+{
+    struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+    char *p = map(4, PROT_READ), path[] = "/tmp/quire-native-XXXXXX";
+    int fd = mkstemp(path);
+
+    unlink(path);
+    CHECK(!ftruncate(fd, PAGE));
+    sigaction(SIGSEGV, &sa, NULL);
+    sigaction(SIGBUS, &sa, NULL);
+    provoke(p, 1);
+    CHECK(!munmap(p, PAGE));
+    provoke(p, 0);
+    provoke(mmap(NULL, 4 * PAGE, PROT_READ, MAP_SHARED, fd, 0) + 2 * PAGE, 0);
+    kill(getpid(), SIGCHLD);
+}
+
+static void *map_often(void *arg)
+{
+    for (int i = 0; i < 300; i++) {
+        size_t pages = 1 + (size_t)(i * 7 % 40);
+        char *p = map(pages, PROT_READ | PROT_WRITE);
+
+        p[0] = 1;
+        CHECK(!mprotect(p, PAGE, PROT_READ));
+        if (i % 3)
+            CHECK(!munmap(p, pages * PAGE));
+    }
+    return NULL;
+}
+
+static void part_threads(void)
+{
+    pthread_t t[4];
+
+    for (int i = 0; i < 4; i++)
+        CHECK(!pthread_create(&t[i], NULL, map_often, NULL));
+    for (int i = 0; i < 4; i++)
+        CHECK(!pthread_join(t[i], NULL));
+    puts("threads done");
+}
+
+static int wait_for(pid_t pid)
+{
+    int status;
+
+    CHECK(waitpid(pid, &status, 0) == pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void part_processes(void)
+{
+    char *argv[] = {"sh", "-c", "exit 5", NULL};
+    char *p = map(16, PROT_READ | PROT_WRITE);
+    pid_t pid;
+
+    memset(p, 1, 16 * PAGE);
+    CHECK(!madvise(p, PAGE, MADV_DONTFORK));
+    CHECK(!madvise(p + PAGE, PAGE, MADV_WIPEONFORK));
+    for (int i = 0; i < 5; i++) {
+        pid = fork();
+        if (!pid) {
+            map_often(NULL);
+            _exit(i + p[2 * PAGE]);
+        }
+        printf("fork %d\n", wait_for(pid));
+    }
+    pid = vfork();
+    if (!pid)
+        _exit(3);
+    printf("vfork %d\n", wait_for(pid));
+    CHECK(!posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, NULL));
+    printf("spawn %d\n", wait_for(pid));
+    pid = fork();
+    if (!pid)
+        raise(SIGKILL);
+    printf("killed %d\n", wait_for(pid));
+    pid = fork();
+    if (!pid)
+        abort();
+    printf("aborted %d\n", wait_for(pid));
+}
+
+static void part_limits(void)
+{
+    struct rlimit l = {256ul << 20, RLIM_INFINITY};
+
+    CHECK(!setrlimit(RLIMIT_AS, &l));
+    CHECK(mmap(NULL, 512ul << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == ENOMEM);
+    CHECK(map(1024, PROT_READ));
+    l.rlim_cur = 1 << 20;
+    CHECK(!setrlimit(RLIMIT_DATA, &l));
+    CHECK(sbrk(2 << 20) == (void *)-1 && errno == ENOMEM);
+    CHECK(!getrlimit(RLIMIT_DATA, &l));
+    printf("limit %lu\n", (unsigned long)l.rlim_cur);
+}
+
+static void *exec_from_thread(void *arg)
+{
+    execlp("echo", "echo", "from a thread", (char *)NULL);
+    return NULL;
+}
+
+static void *sleep_long(void *arg)
+{
+    pause();
+    return NULL;
+}
+
+static void part_exec(void)
+{
+    pthread_t t;
+
+    fflush(stdout);
+    CHECK(!pthread_create(&t, NULL, sleep_long, NULL));
+    CHECK(!pthread_create(&t, NULL, exec_from_thread, NULL));
+    pause();
+}
+
+/* Stopped and continued by its parent, which sees both. */
+static void part_stops(void)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (!pid) {
+        raise(SIGSTOP);
+        map_often(NULL);
+        _exit(7);
+    }
+    CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+    printf("stopped %d\n", WSTOPSIG(status));
+    CHECK(!kill(pid, SIGCONT));
+    CHECK(waitpid(pid, &status, WCONTINUED) == pid && WIFCONTINUED(status));
+    puts("continued");
+    printf("ended %d\n", wait_for(pid));
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } parts[] = {
+        {"calls", part_calls},   {"signals", part_signals}, {"threads", part_threads}, {"processes", part_processes},
+        {"limits", part_limits}, {"stops", part_stops},     {"exec", part_exec},
+    };
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        if (argc > 1 && !strcmp(argv[1], parts[i].name))
+            parts[i].run();
+    return 11;
+}

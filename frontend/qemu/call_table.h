@@ -102,6 +102,7 @@
     S(madvise, 28, 233, MEM)                                                                                           \
     S(shmat, 30, 196, MEM)                                                                                             \
     S(shmdt, 67, 197, MEM)                                                                                             \
+    S(shmctl, 31, 195, MEM)                                                                                            \
     S(clone, 56, 220, FORK)                                                                                            \
     S(fork, 57, NONE, FORK)                                                                                            \
     S(vfork, 58, NONE, FORK)                                                                                           \

@@ -57,6 +57,8 @@ struct vcpu_hot {
 } __attribute__((aligned(64)));
 
 /* A regular file or a shared segment as the host has it. */
+#define DEV_SHMEM (1ull << 63) /* in dev: on tmpfs, a memfd, a segment: its pages are shared memory */
+#define SIZE_GONE (~0ull)      /* has no name and is closed, or was removed: goes with its last mapping */
 struct host_file {
     bool there;
     u64 dev, ino, size;
@@ -164,6 +166,8 @@ bool host_maps_each(bool (*visit)(const struct host_map *m, void *arg), void *ar
 bool host_map_find(va_t va, struct host_map *out);
 /* What fd stands for: f->there, the result, says that it is a regular file. */
 bool host_file(struct host_file *f, int fd);
+/* fd is shared memory with at most so many names, one of which, or the descriptor, goes: *f says that it is gone. */
+bool host_file_vanishes(struct host_file *f, int fd, u64 names);
 /* The file behind a mapping. */
 bool host_map_file(struct host_file *f, const struct host_map *m);
 

@@ -19,10 +19,17 @@ struct file *file_of(struct cpu *cpu, const struct host_file *f)
 
     if (!f->there)
         return NULL;
-    file = file_open(cpu, f->dev, f->ino, f->size, FMODE_READ | FMODE_WRITE, f->name);
+    if (f->dev & DEV_SHMEM)
+        file = tmpfs_open(cpu, f->dev & ~DEV_SHMEM, f->ino, f->size, FMODE_READ | FMODE_WRITE, f->name);
+    else
+        file = file_open(cpu, f->dev, f->ino, f->size, FMODE_READ | FMODE_WRITE, f->name);
     if (IS_ERR(file))
         return NULL;
-    if (file->f_inode->i_size != f->size)
+    if (f->size == SIZE_GONE)
+        inode_set_linked(cpu, file->f_inode, INODE_HAS_NO_NAME);
+    else if (READ_ONCE(file->f_inode->i_flags) & INODE_UNLINKED) /* seen through another descriptor */
+        inode_set_linked(cpu, file->f_inode, INODE_HAS_NAME);
+    if (f->size != SIZE_GONE && file->f_inode->i_size != f->size)
         inode_set_size(cpu, file->f_inode, f->size);
     return file;
 }

@@ -9,7 +9,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#define TMPFS_MAGIC_ 0x01021994
 
 static bool parse_line(const char *line, struct host_map *m)
 {
@@ -81,6 +84,32 @@ static bool seen_before(u64 dev, u64 ino)
     return known;
 }
 
+/* Whether files of a device are on tmpfs; the devices of this process's few file systems are asked for once. */
+static bool is_shmem(int fd, const char *path, u64 dev)
+{
+    static _Atomic u64 known[16]; /* dev << 1 | shmem */
+    _Atomic u64 *slot = &known[dev * 0x9e3779b97f4a7c15ull >> 60];
+    u64 k = atomic_load_explicit(slot, memory_order_relaxed);
+    struct statfs fs;
+
+    if (k >> 1 == dev)
+        return k & 1;
+    k = (path ? statfs(path, &fs) : fstatfs(fd, &fs)) == 0 && fs.f_type == TMPFS_MAGIC_;
+    atomic_store_explicit(slot, dev << 1 | k, memory_order_relaxed);
+    return k;
+}
+
+bool host_file_vanishes(struct host_file *f, int fd, u64 names)
+{
+    struct stat st;
+
+    *f = (struct host_file){0};
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink > names || !is_shmem(fd, NULL, st.st_dev))
+        return false;
+    *f = (struct host_file){.there = true, .dev = st.st_dev | DEV_SHMEM, .ino = st.st_ino, .size = SIZE_GONE};
+    return true;
+}
+
 bool host_file(struct host_file *f, int fd)
 {
     char link[64];
@@ -91,7 +120,7 @@ bool host_file(struct host_file *f, int fd)
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return false;
     f->there = true;
-    f->dev = st.st_dev;
+    f->dev = st.st_dev | (is_shmem(fd, NULL, st.st_dev) ? DEV_SHMEM : 0);
     f->ino = st.st_ino;
     f->size = (u64)st.st_size;
     if (!seen_before(st.st_dev, st.st_ino)) {
@@ -110,6 +139,7 @@ bool host_map_file(struct host_file *f, const struct host_map *m)
     if (!m->ino || stat(m->path, &st) < 0)
         return false;
     *f = (struct host_file){.there = true, .dev = st.st_dev, .ino = st.st_ino, .size = (u64)st.st_size};
+    f->dev |= is_shmem(-1, m->path, st.st_dev) ? DEV_SHMEM : 0;
     snprintf(f->name, sizeof(f->name), "%.127s", m->path);
     return true;
 }

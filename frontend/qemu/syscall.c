@@ -175,7 +175,7 @@ static void host_segment(struct host_file *f, int id)
     struct shmid_ds ds;
 
     if (shmctl(id, IPC_STAT, &ds) == 0)
-        *f = (struct host_file){.there = true, .ino = (u64)id, .size = ds.shm_segsz, .name = "SYSV"};
+        *f = (struct host_file){.there = true, .dev = DEV_SHMEM, .ino = (u64)id, .size = ds.shm_segsz, .name = "SYSV"};
 }
 
 /* The result and what the call's descriptor or identifier stands for. */
@@ -189,6 +189,42 @@ static void tell_address_space(struct vcpu *v, enum sys_id id, s64 ret)
             host_segment(&v->file, (int)v->arg[0]);
     }
     follow_address_space(v, ret);
+}
+
+/*
+ * Before a call that takes a descriptor or a name away: is it the last of some shared memory? Whoever has it open still
+ * is found by what he does with it.
+ */
+static void ask_gone(struct vcpu *v, enum sys_id id, const u64 arg[6])
+{
+    u64 len = id == SYS_close ? 0 : string_length(arg[id == SYS_unlinkat]);
+    char path[PATH_MAX];
+    int fd;
+
+    v->file.there = false;
+    if (id == SYS_close)
+        host_file_vanishes(&v->file, (int)arg[0], 0);
+    if (!len || len > sizeof(path) || guest_read(path, arg[id == SYS_unlinkat], len) < 0)
+        return;
+    fd = openat(id == SYS_unlinkat ? (int)arg[0] : AT_FDCWD, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    host_file_vanishes(&v->file, fd, 1);
+    close(fd);
+}
+
+static bool takes_away(enum sys_id id)
+{
+    return id == SYS_close || id == SYS_unlink || id == SYS_unlinkat;
+}
+
+/* After it: a closed memfd, an unlinked file on tmpfs, a removed segment. */
+static void tell_gone(struct vcpu *v, enum sys_id id)
+{
+    if (id == SYS_shmctl && (s32)v->arg[1] == IPC_RMID)
+        v->file = (struct host_file){.there = true, .dev = DEV_SHMEM, .ino = (u64)(s32)v->arg[0], .size = SIZE_GONE};
+    if (v->file.there)
+        follow_file_size(v, &v->file);
 }
 
 /* -- before and after ---------------------------------------------------------------------------------------------- */
@@ -223,6 +259,8 @@ void syscall_before(struct vcpu *v, s64 nr, const u64 arg[6])
     v->state = VCPU_SYSCALL;
     v->nr = nr;
     memcpy(v->arg, arg, sizeof(v->arg));
+    if (takes_away(id))
+        ask_gone(v, id, arg);
     vcpu_publish(v);
     switch ((enum sys_class)sys_table[id].class) {
     case QUICK:
@@ -276,6 +314,8 @@ static void tell_result(struct vcpu *v, enum sys_id id, s64 ret)
         tell_file_io(v, (enum sys_class)e->class, ret);
     if (id == SYS_ftruncate || id == SYS_fallocate)
         tell_file_size(v, (int)v->arg[0]);
+    if (takes_away(id) || id == SYS_shmctl)
+        tell_gone(v, id);
     if (id == SYS_truncate)
         tell_path_size(v, v->arg[0]);
 }

@@ -43,22 +43,32 @@ print(subprocess.run(["sh", "-c", "echo from a child; exit 4"]).returncode)
 """
 
 
+def shared_memory(machine, pages):
+    """One process ended with so many pages of shared memory; at the end none is left."""
+    rss = max(mm["rss"]["shmem"] for mm in machine["mms"] if mm["hiwater_rss"] > 8192)
+    if rss != pages or machine["vmstat"]["nr_shmem"]:
+        return f"{rss} pages of shared memory mapped, {machine['vmstat']['nr_shmem']} left; wanted {pages}, 0"
+    return None
+
+
 class Case:
-    def __init__(self, name, argv, full=False, machines=None, env=None, native=None, stdin=None, timeout=110, same_stderr=True):
+    def __init__(self, name, argv, full=False, machines=None, env=None, native=None, stdin=None, timeout=110, same_stderr=True,
+                 wanted=None):
         self.name, self.argv, self.full, self.env, self.stdin, self.timeout = name, argv, full, env, stdin, timeout
         self.machines = machines or []
         self.native = native or argv  # what is compared with; a list: expected (status, stdout)
         self.same_stderr = same_stderr
+        self.wanted = wanted  # function(machine's report): what is wrong with it, or None
 
 
 def compile_programs(folder):
     """C programs for the host and, static, for the other guests; returns {name: path}, None where a compiler is missing."""
     built = {}
-    jobs = [("guest_basic", "gcc", []), ("kills", "gcc", []), ("threads", "gcc", []), ("exec_chain", "gcc", []),
+    jobs = [("guest_basic", "gcc", []), ("kills", "gcc", []), ("threads", "gcc", []), ("exec_chain", "gcc", []), ("shared", "gcc", []),
             ("guest_static", "gcc", ["-static"]), ("guest_nopie", "gcc", ["-no-pie"]),
             ("guest_aarch64", "aarch64-linux-gnu-gcc", ["-static"]), ("guest_riscv64", "riscv64-linux-gnu-gcc", ["-static"])]
     for name, compiler, flags in jobs:
-        source = name if name in ("kills", "threads", "exec_chain") else "guest_basic"
+        source = name if name in ("kills", "threads", "exec_chain", "shared") else "guest_basic"
         built[name] = None
         if shutil.which(compiler):
             built[name] = os.path.join(folder, name)
@@ -128,6 +138,8 @@ def cases(folder):
     env = {"PATH": os.environ["PATH"], "X": "1", "LD_BIND_NOW": "1", "Y": "a,b", "MALLOC_PERTURB_": "0"}
     for name in ("guest_basic", "guest_static", "guest_nopie", "kills", "threads"):
         out.append(Case(name, [c[name]]))
+    for name, argument, pages in (("shared-kept", "1", 8192), ("shared-given-back", "0", 0)):
+        out.append(Case(name, [c["shared"], argument], wanted=lambda m, pages=pages: shared_memory(m, pages)))
     out.append(Case("threads-one-cpu", [c["threads"]], machines=["--set", "cpus=1"]))
     out.append(Case("kills-one-cpu", [c["kills"]], machines=["--set", "cpus=1"]))
     out.append(Case("exec_chain", [c["exec_chain"]]))
@@ -170,6 +182,8 @@ def problems_of(case, native, quire, report):
             found.append(f"machine {m['name']}: check: {m['check']}")
         if m["dead"]:
             found.append(f"machine {m['name']}: {m['dead']}")
+        if case.wanted and case.wanted(m):
+            found.append(f"machine {m['name']}: {case.wanted(m)}")
     if report["disagreements"]:
         found.append(f"{report['disagreements']} disagreements: {report['notices'][:3]}")
     return found

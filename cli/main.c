@@ -11,6 +11,7 @@ static const char help_text[] =
     "Usage: quire run [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
     "       quire record --native -o FILE [--maps=all] -- PROGRAM [ARGUMENT]...\n"
     "       quire verify [--maps=all] [--show N] [--json] FILE\n"
+    "       quire cat [OPTION]... SAVED [VIEW]...\n"
     "       quire --help | --version\n"
     "\n"
     "Run PROGRAM, unmodified, on modelled Linux machines: each one's memory manager sees every access, page fault and "
@@ -25,7 +26,15 @@ static const char help_text[] =
     "  --report FILE     write the table to FILE instead of stderr\n"
     "  --quiet           no table\n"
     "  --check           verify every machine's books at the end; exit status 3 if they do not balance\n"
-    "  --help-keys       list the keys of machine files\n";
+    "  --save FILE       keep the machines as they were when the program ended, for `quire cat`; a folder: a file for\n"
+    "                    each process, as it ended\n"
+    "  --save-at MOMENT  exit (the default); usr1: at SIGUSR1 to quire; calls=N: every N system calls\n"
+    "  --help-keys       list the keys of machine files\n"
+    "\n"
+    "quire cat [-m MACHINE] [--json] [--raw] SAVED [VIEW]...\n"
+    "  Print files of /proc as a saved machine would show them: meminfo, vmstat, 1234/smaps, self/maps, "
+    "python3/status;\n"
+    "  self: the first process. No VIEW or --list: what there is. --raw: pagemap and auxv in binary.\n";
 
 void usage_error(const char *format, ...)
 {
@@ -160,6 +169,11 @@ static void parse_run(char **arg, struct run_options *o, struct settings *sets)
             o->json_file = value;
         } else if ((value = option_value("--report", &arg))) {
             o->report_file = value;
+        } else if ((value = option_value("--save", &arg))) {
+            o->save.path = value;
+        } else if ((value = option_value("--save-at", &arg))) {
+            if (!save_parse_moment(&o->save, value))
+                usage_error("--save-at %s: no moment; exit, usr1 or calls=NUMBER", value);
         } else if (strcmp(*arg, "--check") == 0) {
             o->check = true;
         } else if (strcmp(*arg, "--quiet") == 0) {
@@ -211,6 +225,16 @@ static bool sizes_memory(const struct settings *s)
     return false;
 }
 
+static void check_save(struct save_options *o)
+{
+    const char *why = o->path ? save_prepare(o) : NULL;
+
+    if (!o->path && (o->at_exit || o->at_usr1 || o->every))
+        usage_error("--save-at needs --save FILE: where to");
+    if (why)
+        usage_error("--save %s: %s", o->path, why);
+}
+
 static int cmd_run(char **arg)
 {
     static struct run_options o;
@@ -219,6 +243,7 @@ static int cmd_run(char **arg)
     parse_run(arg, &o, &sets);
     if (!o.argv[0])
         usage_error("run: no program given; `quire --help` shows how");
+    check_save(&o.save);
     if (!o.nr_machines) {
         o.config[0] = calloc(1, sizeof(*o.config[0]));
         if (!o.config[0])
@@ -283,10 +308,48 @@ static int cmd_verify(char **arg)
     return verify_recording(&o);
 }
 
+/* -- cat ----------------------------------------------------------------------------------------------------------- */
+
+static int cmd_cat(char **arg)
+{
+    struct cat_options o = {0};
+    const char *value;
+
+    for (; *arg && **arg == '-' && (*arg)[1]; arg++) {
+        if (strcmp(*arg, "--") == 0) {
+            arg++;
+            break;
+        }
+        if ((value = option_value("-m", &arg)) || (value = option_value("--machine", &arg)))
+            o.machine = value;
+        else if (strcmp(*arg, "--list") == 0)
+            o.list = true;
+        else if (strcmp(*arg, "--raw") == 0)
+            o.raw = true;
+        else if (strcmp(*arg, "--json") == 0)
+            o.json = true;
+        else
+            usage_error("cat: %s: unknown option; `quire --help` lists them", *arg);
+    }
+    if (!*arg)
+        usage_error("cat: no saved run given; `quire run --save FILE -- PROGRAM` makes one");
+    if (o.raw && o.json)
+        usage_error("cat: --raw and --json exclude each other");
+    o.file = *arg++;
+    if (*arg && strcmp(*arg, "--list") == 0) {
+        o.list = true;
+        arg++;
+    }
+    o.names = arg;
+    return cat_views(&o);
+}
+
 int main(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "verify") == 0)
         return cmd_verify(argv + 2);
+    if (argc >= 2 && strcmp(argv[1], "cat") == 0)
+        return cmd_cat(argv + 2);
     if (argc >= 2 && strcmp(argv[1], "record") == 0)
         return cmd_record(argv + 2);
     if (argc >= 2 && strcmp(argv[1], "run") == 0)

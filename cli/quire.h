@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "program.h"
+#include "save.h"
 #include "session.h"
 
 /* Exit status for whatever is wrong with the command line, the program or a machine file. */
@@ -19,8 +20,16 @@ struct run_options {
     const char *json_file;   /* NULL: none */
     const char *report_file; /* NULL: stderr */
     bool check;
-    bool quiet;  /* no table */
+    bool quiet; /* no table */
+    struct save_options save;
     char **argv; /* the program's */
+};
+
+struct cat_options {
+    const char *file;    /* a saved run */
+    const char *machine; /* NULL: its only one */
+    bool list, raw, json;
+    char **names; /* views; none: list */
 };
 
 struct run_result {
@@ -56,6 +65,9 @@ struct verify_cli_options {
 
 /* verify.c: the exit status */
 int verify_recording(const struct verify_cli_options *o);
+
+/* cat.c: returns the exit status. */
+int cat_views(const struct cat_options *o);
 
 /* host.c */
 void host_config(struct machine_config *c, enum guest_arch arch); /* a machine like this host */

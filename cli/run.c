@@ -46,6 +46,7 @@ struct launcher {
     int pidfd[SESSION_PROCS]; /* 0: none */
     bool dead[SESSION_PROCS]; /* gone, tasks still on the machines */
     struct run_result result;
+    struct save_state save;
     bool ended;
     double start, last_progress;
     bool progress_shown;
@@ -198,6 +199,7 @@ static void note_death(struct launcher *l, u32 slot)
                                  atomic_load(&p->pid));
     }
     session_release_dead_cpus(l->s, p);
+    save_at_end(&l->save, l->s, p, atomic_load(&p->pid) == l->child);
 }
 
 /* Tasks of the dead leave their machines. True: some are left, no CPU was free for it. */
@@ -241,7 +243,9 @@ static void take_signals(struct launcher *l)
     while (read(l->signals, &si, sizeof(si)) == sizeof(si)) {
         bool from_terminal = si.ssi_code == SI_KERNEL; /* the program got it too */
 
-        if (si.ssi_signo != SIGCHLD && !from_terminal)
+        if (si.ssi_signo == SIGUSR1 && l->o->save.at_usr1)
+            save_on_signal(&l->save, l->s);
+        else if (si.ssi_signo != SIGCHLD && !from_terminal)
             kill(l->child, (int)si.ssi_signo);
     }
     reap(l);
@@ -319,6 +323,7 @@ static void watch(struct launcher *l)
 
     while (!l->ended) {
         watch_once(l, POLL_MS);
+        save_poll(&l->save, l->s);
         progress(l);
     }
     l->result.wall_s = now() - l->start;
@@ -411,6 +416,8 @@ int run_program(struct run_options *o)
     if (!l.err || !l.s)
         usage_error("cannot create the session: %s", strerror(errno));
     port_posix_set_log_fd(err);
+    l.save = (struct save_state){.o = &o->save, .program = o->argv[0]};
+    l.s->keep = save_keep(&o->save);
     host_find_qemu(l.s);
     resolve_program(&l);
     boot_machines(&l);
@@ -423,5 +430,10 @@ int run_program(struct run_options *o)
     release_followers(&l);
     if (!balanced)
         return 3;
+    if (o->save.path && (l.save.failed || !l.save.saved)) {
+        fprintf(l.err, "quire: --save %s: %s\n", o->save.path,
+                l.save.failed ? "failed; the notes of the report tell why" : "the moment to save did not come");
+        return EXIT_USAGE;
+    }
     return same_end(l.result.wait_status);
 }

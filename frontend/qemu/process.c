@@ -209,12 +209,18 @@ void thread_exit(struct vcpu *v)
     vcpu_clear(v);
 }
 
+/* Its tasks stay on the machines until the launcher has saved them. */
+static bool is_kept(const struct session_proc *slot)
+{
+    return process.s->keep == KEEP_ALL || (process.s->keep == KEEP_PROGRAM && slot->ppid == process.s->launcher);
+}
+
 void process_exit(struct vcpu *v)
 {
     struct session_proc *slot = process.slot;
 
     vcpu_release(v);
-    if (atomic_load(&process.nr_threads) > 1) {
+    if (atomic_load(&process.nr_threads) > 1 || is_kept(slot)) {
         gate_freeze(slot, 0); /* the launcher takes the tasks down when the threads are gone */
     } else {
         gate_enter(slot);

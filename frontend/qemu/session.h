@@ -91,11 +91,15 @@ struct session_vma {
     char name[64];
 };
 
+/* Which processes leave their tasks on the machines when they end, for the launcher to save them first. */
+enum session_keep { KEEP_NOTHING, KEEP_PROGRAM, KEEP_ALL };
+
 struct session {
     u64 magic;       /* c */
     s32 launcher;    /* c: pid */
     s32 fd;          /* c: of this memfd in the launcher */
     u32 nr_machines; /* c */
+    u32 keep;        /* c: enum session_keep */
     struct session_machine machine[SESSION_MACHINES];
     char plugin[SESSION_PATH];                  /* c */
     char qemu[NR_GUEST_ARCHS][SESSION_PATH];    /* c: empty: not installed */

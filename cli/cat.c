@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `quire cat`: views of a saved machine (src/abi/proc.h) to standard output.
+ *
+ * All names are checked before anything is printed. An image whose checksums are right but which is none of Quire's
+ * making may break an assertion or worse while it is read: that ends in a message and exit status 2, too.
+ */
+#define _GNU_SOURCE
+#include "cat.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "saved.h"
+
+#define CAT_TID 0x7ffffffeu /* owner of the CPU that reading borrows */
+#define LISTED 20
+
+/* -- trouble ------------------------------------------------------------------------------------------------------- */
+
+static char trouble[SAVED_ERROR + 128];
+
+static void on_trouble(int signo)
+{
+    if (write(STDERR_FILENO, trouble, strlen(trouble)) < 0)
+        _exit(EXIT_USAGE);
+    _exit(EXIT_USAGE);
+}
+
+static void expect_trouble(const char *file)
+{
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
+
+    snprintf(trouble, sizeof(trouble), "quire: %.400s: damaged: the machine in it contradicts itself\n", file);
+    for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
+        signal(fatal[i], on_trouble);
+}
+
+static void check_output(void)
+{
+    if (fflush(stdout) || ferror(stdout))
+        usage_error("cat: standard output: %s", strerror(errno));
+}
+
+/* -- which machine ------------------------------------------------------------------------------------------------- */
+
+/* "small, large" */
+static const char *machine_names(const struct saved *s)
+{
+    static char names[SAVED_MACHINES * 68];
+    size_t at = 0;
+
+    for (u32 i = 0; i < s->header.nr_machines; i++)
+        at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i ? ", " : "", saved_machine(s, i)->name);
+    return names;
+}
+
+static u32 choose_machine(const struct saved *s, const struct cat_options *o)
+{
+    if (!o->machine && s->header.nr_machines > 1 && !o->list && o->names[0])
+        usage_error("cat: %s holds %u machines: choose one with -m: %s", o->file, s->header.nr_machines,
+                    machine_names(s));
+    for (u32 i = 0; o->machine && i < s->header.nr_machines; i++)
+        if (strcmp(saved_machine(s, i)->name, o->machine) == 0)
+            return i;
+    if (o->machine)
+        usage_error("cat: -m %s: %s has no such machine, but: %s", o->machine, o->file, machine_names(s));
+    return 0;
+}
+
+static struct machine *load(const struct saved *s, u32 i, const char *file)
+{
+    char err[SAVED_ERROR];
+    struct machine *m = saved_load(s, i, err);
+
+    if (IS_ERR(m))
+        usage_error("%s: %s", file, err);
+    return m;
+}
+
+/* -- names --------------------------------------------------------------------------------------------------------- */
+
+/* Edit distance, Damerau's: swapped neighbours count once. Names here are short. */
+static u32 distance(const char *a, const char *b)
+{
+    u32 d[34][34];
+    size_t n = strnlen(a, 32), m = strnlen(b, 32);
+
+    for (size_t i = 0; i <= n; i++)
+        for (size_t j = 0; j <= m; j++) {
+            u32 differ = i && j && a[i - 1] != b[j - 1];
+
+            if (!i || !j) {
+                d[i][j] = (u32)(i + j);
+                continue;
+            }
+            d[i][j] = MIN(MIN(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + differ);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                d[i][j] = MIN(d[i][j], d[i - 2][j - 2] + 1);
+        }
+    return d[n][m];
+}
+
+static const char *nearest_view(const char *name, enum proc_scope scope)
+{
+    const char *best = NULL;
+    u32 least = 4, d;
+
+    for (u32 i = 0; proc_file(i); i++) {
+        if (proc_file(i)->scope != scope)
+            continue;
+        d = distance(name, proc_file(i)->name);
+        if (d < least) {
+            least = d;
+            best = proc_file(i)->name;
+        }
+    }
+    return best;
+}
+
+_Noreturn static void unknown_view(const struct cat_options *o, const char *name, const char *file,
+                                   enum proc_scope scope)
+{
+    const char *near = nearest_view(file, scope);
+    const char *other = nearest_view(file, scope == PROC_PROCESS ? PROC_MACHINE : PROC_PROCESS);
+
+    if (other && strcmp(other, file) == 0)
+        usage_error(scope == PROC_PROCESS ? "cat: %s: %s is of the machine, not of a process: `%s`"
+                                          : "cat: %s: %s is of a process: `PID/%s`, `self/...`, `NAME/...`",
+                    name, file, file);
+    if (near)
+        usage_error("cat: %s: no such view; nearest: %s%s", name, scope == PROC_PROCESS ? "PID/" : "", near);
+    usage_error("cat: %s: no such view; `quire cat --list %s` shows what there is", name, o->file);
+}
+
+_Noreturn static void unknown_process(struct cpu *cpu, const char *name)
+{
+    char list[LISTED * 32] = "none";
+    struct task *t;
+    size_t at = 0;
+
+    for (u32 i = 0; i < LISTED && (t = proc_task(cpu, i)); i++)
+        at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%d (%s)", i ? ", " : "", t->tgid, t->comm);
+    usage_error("cat: %s: no such process in this run; processes: %s", name, list);
+}
+
+static const struct proc_file *find_view(const char *file, enum proc_scope scope)
+{
+    for (u32 i = 0; proc_file(i); i++)
+        if (proc_file(i)->scope == scope && strcmp(proc_file(i)->name, file) == 0)
+            return proc_file(i);
+    return NULL;
+}
+
+static void check_name(struct cpu *cpu, const struct cat_options *o, const char *name)
+{
+    const char *file = name;
+    enum proc_scope scope = strchr(name, '/') ? PROC_PROCESS : PROC_MACHINE;
+
+    if (scope == PROC_PROCESS && !proc_find_task(cpu, name, &file))
+        unknown_process(cpu, name);
+    if (!find_view(file, scope))
+        unknown_view(o, name, file, scope);
+}
+
+/* -- output -------------------------------------------------------------------------------------------------------- */
+
+static int to_stdout(void *arg, const char *bytes, size_t len)
+{
+    return fwrite(bytes, 1, len, stdout) == len ? 0 : -EIO;
+}
+
+static int to_memory(void *arg, const char *bytes, size_t len)
+{
+    return fwrite(bytes, 1, len, arg) == len ? 0 : -ENOMEM;
+}
+
+char *cat_read(struct cpu *cpu, const char *name, size_t *len)
+{
+    char *text = NULL;
+    FILE *f = open_memstream(&text, len);
+    struct proc_sink sink = {to_memory, f};
+
+    if (!f || proc_read(cpu, name, &sink) || fclose(f))
+        usage_error("cat: %s: no memory", name);
+    return text;
+}
+
+static void print_auxv(struct cpu *cpu, const char *name)
+{
+    size_t len;
+    char *bytes = cat_read(cpu, name, &len);
+    const u64 *v = (const u64 *)(const void *)bytes;
+
+    for (size_t i = 0; i + 1 < len / sizeof(*v) && v[i]; i += 2)
+        printf("%-4llu 0x%llx\n", (unsigned long long)v[i], (unsigned long long)v[i + 1]);
+    free(bytes);
+}
+
+static bool ends_with(const char *name, const char *file)
+{
+    const char *slash = strchr(name, '/');
+
+    return slash && strcmp(slash + 1, file) == 0;
+}
+
+/* pagemap's readable form is a view of its own. To be freed. */
+static char *readable_name(const char *name)
+{
+    char *out;
+
+    if (asprintf(&out, "%.*s/pages", (int)strcspn(name, "/"), name) < 0)
+        usage_error("no memory");
+    return out;
+}
+
+static void print_view(struct cpu *cpu, const struct cat_options *o, const char *name)
+{
+    struct proc_sink sink = {to_stdout, NULL};
+    char *pages = !o->raw && ends_with(name, "pagemap") ? readable_name(name) : NULL;
+
+    if (!o->raw && ends_with(name, "auxv"))
+        print_auxv(cpu, name);
+    else
+        proc_read(cpu, pages ? pages : name, &sink);
+    free(pages);
+}
+
+static void list_machine(struct machine *m, const char *title)
+{
+    struct cpu *cpu = cpu_acquire(m, NULL, CAT_TID);
+    struct task *t;
+
+    printf("%s\n", title);
+    for (u32 i = 0; (t = proc_task(cpu, i)); i++)
+        printf("  %8d %-16s %10lld kB resident\n", t->tgid, t->comm, (long long)get_mm_rss(t->mm) << (PAGE_SHIFT - 10));
+    cpu_release(cpu);
+}
+
+static int list(const struct saved *s, const struct cat_options *o)
+{
+    u32 only = choose_machine(s, o);
+
+    printf("%s: %s, saved %s by Quire %s\n\n", o->file, s->header.program, s->header.moment, s->header.quire);
+    for (u32 i = 0; i < s->header.nr_machines; i++) {
+        struct machine *m;
+        char title[96];
+
+        if (o->machine && i != only)
+            continue;
+        m = load(s, i, o->file);
+        snprintf(title, sizeof(title), "machine %s", m->config.name);
+        list_machine(m, title);
+        machine_destroy(m);
+    }
+    printf("\nviews\n");
+    for (u32 i = 0; proc_file(i); i++)
+        printf("  %s%-*s  %s\n", proc_file(i)->scope == PROC_PROCESS ? "PID/" : "",
+               proc_file(i)->scope == PROC_PROCESS ? 12 : 16, proc_file(i)->name, proc_file(i)->doc);
+    check_output();
+    return 0;
+}
+
+static void print_all(struct cpu *cpu, const struct cat_options *o)
+{
+    json_t *all = o->json ? json_object() : NULL;
+
+    for (char **name = o->names; *name; name++)
+        check_name(cpu, o, *name);
+    for (char **name = o->names; *name; name++) {
+        if (all)
+            json_object_set_new(all, *name, cat_json(cpu, *name));
+        else
+            print_view(cpu, o, *name);
+    }
+    if (all) {
+        json_dumpf(o->names[1] ? all : json_object_get(all, o->names[0]), stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(all);
+    }
+}
+
+int cat_views(const struct cat_options *o)
+{
+    char err[SAVED_ERROR];
+    struct machine *m;
+    struct cpu *cpu;
+    struct saved s;
+
+    if (saved_open(o->file, &s, err))
+        usage_error("%s", err);
+    expect_trouble(o->file);
+    if (o->list || !o->names[0])
+        return list(&s, o);
+    m = load(&s, choose_machine(&s, o), o->file);
+    cpu = cpu_acquire(m, NULL, CAT_TID);
+    print_all(cpu, o);
+    check_output();
+    return 0;
+}

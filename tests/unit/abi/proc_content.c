@@ -75,6 +75,29 @@ static const struct scenario {
       {ADVISE, 16, 4, MADV_WIPEONFORK, 0}}},
     {"a private file mapping: read, and copied by writes",
      {{MAP_OF_FILE, 0, 32, PRW, MAP_PRIVATE}, {WRITE, 1, 2, 0, 0}, {WRITE, 20, 1, 0, 0}}},
+    {"locked, locked on fault, and shared by fork",
+     {{MAP, 0, 16, PRW, A_PRIVATE},
+      {WRITE, 0, 3, 0, 0},
+      {LOCK, 0, 8, 0, 0},
+      {MAP, 32, 16, PRW, A_PRIVATE},
+      {LOCK_ONFAULT, 32, 16, 0, 0},
+      {WRITE, 34, 5, 0, 0},
+      {MAP, 64, 8, PRW, A_SHARED | MAP_LOCKED},
+      {FORK, 0, 1, 0, 0}}},
+    {"a shared file mapping: read, then one page written",
+     {{MAP_OF_FILE, 0, 32, PRW, MAP_SHARED}, {READ, 0, 3, 0, 0}, {WRITE, 17, 1, 0, 0}}},
+    {"a file mapped twice: its pages are shared within the process",
+     {{MAP_OF_FILE, 0, 16, PROT_READ, MAP_SHARED},
+      {MAP_OF_FILE, 32, 16, PRW, MAP_PRIVATE},
+      {READ, 0, 1, 0, 0},
+      {READ, 32, 1, 0, 0},
+      {WRITE, 34, 1, 0, 0}}},
+    {"advice on access, dumps, huge pages",
+     {{MAP, 0, 4, PRW, A_PRIVATE},
+      {MAP, 8, 4, PRW, A_PRIVATE},
+      {MAP_OF_FILE, 16, 4, PROT_READ, MAP_PRIVATE},
+      {ADVISE, 0, 4, MADV_WIPEONFORK, 0},
+      {ADVISE, 8, 4, MADV_DONTFORK, 0}}},
     {"moved by mremap",
      {{MAP, 0, 8, PRW, A_PRIVATE}, {WRITE, 0, 5, 0, 0}, {REMAP, 0, 8, 64, 0}, {MAP, 0, 4, PRW, A_PRIVATE}}},
 };
@@ -125,6 +148,12 @@ static void native_step(void *ctx, const struct step *s)
     case REMAP:
         must(mremap(at, s->pages * PG, s->pages * PG, MREMAP_MAYMOVE | MREMAP_FIXED, (char *)SPACE + s->a * PG) !=
              MAP_FAILED);
+        break;
+    case LOCK:
+        must(!mlock(at, s->pages * PG));
+        break;
+    case LOCK_ONFAULT:
+        must(!mlock2(at, s->pages * PG, MLOCK_ONFAULT));
         break;
     case FORK:
         if (fork() == 0) {
@@ -204,6 +233,12 @@ static void model_step(void *ctx, const struct step *s)
             sys_mremap(cpu, at, s->pages * PG, s->pages * PG, MREMAP_MAYMOVE_ | MREMAP_FIXED_, SPACE + s->a * PG),
             SPACE + s->a * PG);
         break;
+    case LOCK:
+        assert_int_equal(sys_mlock(cpu, at, s->pages * PG), 0);
+        break;
+    case LOCK_ONFAULT:
+        assert_int_equal(sys_mlock2(cpu, at, s->pages * PG, MLOCK_ONFAULT), 0);
+        break;
     case FORK:
         do_fork(cpu, m->next_pid++);
         break;
@@ -245,6 +280,18 @@ static char *part_of(const char *text)
     return v.text;
 }
 
+/* Whether a page is on a list yet, and so active, depends on when the kernel last drained its batches. */
+static void strip_active(char *text)
+{
+    char *at;
+
+    while ((at = strstr(text, " active="))) {
+        size_t len = 8 + strspn(at + 8, "0123456789");
+
+        memmove(at, at + len, strlen(at + len) + 1);
+    }
+}
+
 static void compare_part(const struct scenario *sc, struct cpu *cpu, pid_t pid, const char *file)
 {
     char path[64], name[64], *host, *model, *h, *m;
@@ -255,6 +302,8 @@ static void compare_part(const struct scenario *sc, struct cpu *cpu, pid_t pid, 
     model = read_view(cpu, name);
     h = part_of(host);
     m = part_of(model);
+    strip_active(h);
+    strip_active(m);
     if (strcmp(h, m) != 0) {
         print_error("%s: %s: the kernel has\n%s\nthe model\n%s\n", sc->name, file, h, m);
         fail();
@@ -263,6 +312,92 @@ static void compare_part(const struct scenario *sc, struct cpu *cpu, pid_t pid, 
     free(model);
     free(h);
     free(m);
+}
+
+/* Words of pagemap for the mappings of the kernel's maps: frames taken out, they are others. */
+#define PAGEMAP_KEPT (~(((u64)1 << 55) - 1))
+
+static void compare_pagemap(const struct scenario *sc, struct cpu *cpu, pid_t pid)
+{
+    struct view v = {calloc(1, 1), 0, 1};
+    struct proc_sink sink = {view_write, &v};
+    struct vm_area_struct *vma;
+    const u64 *model;
+    char path[64];
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+    fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(proc_read(cpu, "100/pagemap", &sink), 0);
+    model = (const u64 *)(const void *)v.text;
+    for_each_vma (vma, cpu->current->mm) {
+        for (va_t at = vma->vm_start; at < vma->vm_end; at += PG, model++) {
+            u64 host;
+
+            assert_int_equal(pread(fd, &host, 8, (off_t)(at / PG * 8)), 8);
+            if ((host ^ *model) & PAGEMAP_KEPT)
+                fail_msg("%s: page %llx: the kernel has %016llx, the model %016llx", sc->name, (unsigned long long)at,
+                         (unsigned long long)host, (unsigned long long)*model);
+            assert_int_equal(!(host << 9) || geteuid(), !(*model << 9));
+        }
+    }
+    assert_ptr_equal(model, v.text + v.len);
+    close(fd);
+    free(v.text);
+}
+
+/* What holds of every process's views. */
+static void check_sums(struct cpu *cpu, s32 pid)
+{
+    static const char *const parts[] = {"Shared_Clean:", "Shared_Dirty:", "Private_Clean:", "Private_Dirty:"};
+    char name[32], *smaps, *rollup, *status;
+    long long rss = 0, locked = 0, of_parts = 0;
+
+    snprintf(name, sizeof(name), "%d/smaps", pid);
+    smaps = read_view(cpu, name);
+    for (const char *line = smaps; *line; line += strcspn(line, "\n") + 1) {
+        const char *end = line + strcspn(line, "\n");
+
+        rss += MAX(number_of(line, end, "Rss:"), 0);
+        locked += MAX(number_of(line, end, "Locked:"), 0);
+        for (u32 i = 0; i < 4; i++)
+            of_parts += MAX(number_of(line, end, parts[i]), 0);
+    }
+    snprintf(name, sizeof(name), "%d/smaps_rollup", pid);
+    rollup = read_view(cpu, name);
+    snprintf(name, sizeof(name), "%d/status", pid);
+    status = read_view(cpu, name);
+    assert_int_equal(rss, of_parts);
+    assert_int_equal(rss, number_of(rollup, NULL, "Rss:"));
+    assert_int_equal(rss, number_of(status, NULL, "VmRSS:"));
+    assert_true(locked <= number_of(rollup, NULL, "Locked:") + 8);
+    assert_int_equal(number_of(status, NULL, "VmRSS:"), number_of(status, NULL, "RssAnon:") +
+                                                            number_of(status, NULL, "RssFile:") +
+                                                            number_of(status, NULL, "RssShmem:"));
+    free(smaps);
+    free(rollup);
+    free(status);
+}
+
+/* Pss of all processes together: each page that is mapped counts once. */
+static void check_pss(struct cpu *cpu)
+{
+    long long pss = 0, nr = 0;
+    char name[32], *text;
+    struct task *t;
+
+    for (u32 i = 0; (t = proc_task(cpu, i)); i++, nr++) {
+        check_sums(cpu, t->tgid);
+        snprintf(name, sizeof(name), "%d/smaps_rollup", t->tgid);
+        text = read_view(cpu, name);
+        pss += number_of(text, NULL, "Pss:");
+        free(text);
+    }
+    text = read_view(cpu, "meminfo");
+    /* each process's is rounded down */
+    assert_in_range(number_of(text, NULL, "AnonPages:") + number_of(text, NULL, "Mapped:"), pss, pss + nr);
+    free(text);
 }
 
 static struct model model_start(void)
@@ -314,7 +449,9 @@ static void test_scenarios(void **state)
         if (host_is_6_18()) {
             compare_part(sc, m.cpu, pid, "smaps");
             compare_part(sc, m.cpu, pid, "numa_maps");
+            compare_pagemap(sc, m.cpu, pid);
         }
+        check_pss(m.cpu);
         kill(-pid, SIGKILL);
         waitpid(pid, NULL, 0);
         model_end(&m);

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/* Saved runs: what is loaded is what was saved; what is damaged, foreign or of another version is refused by name. */
+#define _GNU_SOURCE
+#define _GNU_SOURCE
+#include "tests/unit/abi/proc_testing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "saved.h"
+
+static char path[] = "/tmp/quire-saved-XXXXXX";
+
+/* -- a machine with something on it -------------------------------------------------------------------------------- */
+
+static struct machine *make_machine(void)
+{
+    struct machine *m = test_machine_full(NULL);
+    struct cpu *cpu = test_cpu(m);
+
+    memcpy(test_task(cpu, 4711)->comm, "model", 6);
+    map_at(cpu, BASE, 64, RW, ANON_PRIVATE, NULL, 0);
+    touch_range(cpu, BASE, 40, ACCESS_WRITE);
+    put_byte(cpu, BASE + 5 * PG + 17, 99);
+    map_at(cpu, BASE + 128 * PG, 16, RW, ANON_SHARED, NULL, 0);
+    touch_range(cpu, BASE + 128 * PG, 3, ACCESS_WRITE);
+    do_fork(cpu, 4712);
+    return m;
+}
+
+static void save_machine(struct machine *m)
+{
+    struct saved_input in = {"test", "in a test", 1, {m}};
+    char err[SAVED_ERROR];
+
+    if (saved_write(path, &in, err))
+        fail_msg("%s", err);
+}
+
+/* The views of both, one text. */
+static char *all_views(struct cpu *cpu)
+{
+    struct view v = {calloc(1, 1), 0, 1};
+    struct proc_sink sink = {view_write, &v};
+    char name[64];
+
+    for (u32 i = 0; proc_file(i); i++)
+        for (u32 pid = 4711; pid <= 4712; pid++) {
+            bool of_process = proc_file(i)->scope == PROC_PROCESS;
+
+            snprintf(name, sizeof(name), of_process ? "%u/%s" : "%.0u%s", of_process ? pid : 0, proc_file(i)->name);
+            assert_int_equal(proc_read(cpu, name, &sink), 0);
+        }
+    return v.text;
+}
+
+static int make_path(void **state)
+{
+    strcpy(path, "/tmp/quire-saved-XXXXXX");
+    return close(mkstemp(path));
+}
+
+static int remove_path(void **state)
+{
+    return unlink(path);
+}
+
+static void test_round_trip(void **state)
+{
+    struct machine *m = make_machine();
+    char *before = all_views(test_cpu(m)), *after, err[SAVED_ERROR];
+    const char *text;
+    size_t config;
+    struct saved s;
+    struct cpu *cpu;
+    struct stat st;
+
+    save_machine(m); /* CPU 0 is ours: the loaded one's is nobody's */
+    test_machine_end(m);
+    assert_int_equal(stat(path, &st), 0);
+    assert_in_range(st.st_size, 4096, 1 << 20); /* of a machine of 256 MiB */
+    assert_int_equal(saved_open(path, &s, err), 0);
+    assert_int_equal(s.header.nr_machines, 1);
+    assert_string_equal(s.header.program, "test");
+    text = saved_config(&s, 0, &config);
+    assert_non_null(memmem(text, config, "\nmem = 256M\n", 12));
+    m = saved_load(&s, 0, err);
+    assert_false(IS_ERR(m));
+    saved_close(&s);
+    assert_int_equal(atomic_load(&m->cpus[0].owner), 0);
+    assert_null(m->cpus[0].current);
+    cpu = cpu_acquire(m, NULL, 1);
+    after = all_views(cpu);
+    assert_string_equal(before, after);
+    assert_books(machine_check, m);
+    cpu->current = task_find(cpu, 4712);
+    assert_int_equal(get_byte(cpu, BASE + 5 * PG + 17), 99);
+    put_byte(cpu, BASE + 5 * PG + 17, 98); /* a COW break on the loaded machine */
+    assert_books(machine_check, m);
+    free(before);
+    free(after);
+    machine_destroy(m);
+}
+
+/* -- damage -------------------------------------------------------------------------------------------------------- */
+
+static char *bytes;
+static size_t size;
+
+static void read_bytes(void)
+{
+    FILE *f = fopen(path, "re");
+    struct stat st;
+
+    assert_non_null(f);
+    fstat(fileno(f), &st);
+    size = (size_t)st.st_size;
+    bytes = malloc(size);
+    assert_int_equal(fread(bytes, 1, size, f), size);
+    fclose(f);
+}
+
+static void write_bytes(const void *b, size_t len)
+{
+    FILE *f = fopen(path, "we");
+
+    assert_int_equal(fwrite(b, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Refused while it is opened or loaded, with a message that says `why`. */
+static void assert_refused(const char *why)
+{
+    struct machine *m = NULL;
+    char err[SAVED_ERROR] = "";
+    struct saved s;
+    int ret = saved_open(path, &s, err);
+
+    if (!ret) {
+        m = saved_load(&s, 0, err);
+        ret = IS_ERR(m) ? PTR_ERR(m) : 0;
+        saved_close(&s);
+    }
+    if (!ret)
+        machine_destroy(m);
+    assert_true(ret < 0);
+    if (!strstr(err, why))
+        fail_msg("\"%s\" does not say \"%s\"", err, why);
+}
+
+static void set_u32(size_t at, u32 value, bool seal)
+{
+    struct saved_header *h = (void *)bytes;
+
+    memcpy(bytes + at, &value, sizeof(value));
+    if (seal)
+        h->header_hash = XXH3_64bits(h, offsetof(struct saved_header, header_hash));
+    write_bytes(bytes, size);
+}
+
+static void test_damage(void **state)
+{
+    const struct saved_header *h;
+    struct machine *m = make_machine();
+    size_t at[6];
+    char *whole;
+
+    save_machine(m);
+    test_machine_end(m);
+    read_bytes();
+    whole = malloc(size);
+    memcpy(whole, bytes, size);
+    h = (void *)whole;
+
+    write_bytes("", 0);
+    assert_refused("0 bytes are too few");
+    write_bytes("mem = 4G\n", 9);
+    assert_refused("not a saved run");
+    memset(bytes, 'x', size);
+    write_bytes(bytes, size);
+    assert_refused("does not begin with QUIRESAV");
+    for (size_t n = sizeof(*h); n < size; n += size / 7) {
+        write_bytes(whole, n);
+        assert_refused("truncated: ");
+    }
+    memcpy(bytes, whole, size);
+    set_u32(offsetof(struct saved_header, version), SAVED_VERSION + 1, false);
+    assert_refused("a saved run of format 2; this Quire reads format 1");
+    memcpy(bytes, whole, size);
+    set_u32(offsetof(struct saved_header, layout), 7, true);
+    assert_refused("whose data structures differ");
+    memcpy(bytes, whole, size);
+    set_u32(offsetof(struct saved_header, nr_machines), 9, true);
+    assert_refused("damaged: 9 machines");
+
+    memcpy(at,
+           (size_t[6]){9 + 3, 30, offsetof(struct saved_header, program) + 3, h->directory_at, size - 1,
+                       SAVED_DATA_AT + 9},
+           sizeof(at));
+    for (u32 i = 0; i < 6; i++) {
+        memcpy(bytes, whole, size);
+        bytes[at[i]] ^= 0x20;
+        write_bytes(bytes, size);
+        assert_refused(i < 3   ? "damaged: the header's checksum"
+                       : i < 5 ? "damaged: the directory's checksum"
+                               : "extent 0 at");
+    }
+    free(whole);
+    free(bytes);
+}
+
+/* The machine still runs there: its place is taken. */
+static void test_place_taken(void **state)
+{
+    struct machine *m = make_machine();
+
+    save_machine(m);
+    assert_refused("which is taken in this process");
+    test_machine_end(m);
+}
+
+static void test_cannot_write(void **state)
+{
+    struct machine *m = make_machine();
+    struct saved_input in = {"test", "in a test", 1, {m}};
+    char err[SAVED_ERROR] = "";
+
+    assert_int_equal(saved_write("/nonexistent/folder/file", &in, err), -ENOENT);
+    assert_string_equal(err, "/nonexistent/folder/file: No such file or directory");
+    assert_int_equal(saved_write("/dev/full/x", &in, err), -ENOTDIR);
+    test_machine_end(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_round_trip, make_path, remove_path),
+        cmocka_unit_test_setup_teardown(test_damage, make_path, remove_path),
+        cmocka_unit_test_setup_teardown(test_place_taken, make_path, remove_path),
+        cmocka_unit_test(test_cannot_write),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -3,7 +3,9 @@
 BUILD ?= build
 CHECK_BUILDS := build-asan build-tsan build-clang
 
-.PHONY: all run test test-all bench check-all gates fuzz clean
+ORACLE_SECONDS ?= 600
+
+.PHONY: all run test test-all oracle bench check-all gates fuzz clean
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
 
@@ -23,6 +25,10 @@ test: all
 # Everything: the long program set too.
 test-all: test
 	tests/programs/run.py --quire $(BUILD)/cli/quire --full
+
+# Random operations by real processes and by modelled ones, for ORACLE_SECONDS (docs/oracle.md).
+oracle: all
+	$(BUILD)/tests/oracle/oracle --seconds $(ORACLE_SECONDS) --out $(BUILD)
 
 bench: all
 	@scripts/bench $(BUILD)

@@ -1,0 +1,620 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The native side of the oracle: real processes that do what the shared memory says. Freestanding and static, so that
+ * its address space holds almost nothing and nothing of its own moves: no C library, no heap, its stack in .bss.
+ *
+ *   supervisor ──fork──▶ process 0 ──fork──▶ process 1 …     all are children of the supervisor (CLONE_PARENT), which
+ *        ▲                                                   waits for each that exits, so that its memory is gone
+ *        └───────────── whose turn it is: shared->turn       when the next op begins
+ *
+ * x86-64 only: the entry, the accesses and the return from signals are assembly.
+ */
+#include "oracle.h"
+
+#include <asm/sigcontext.h>
+#include <asm/siginfo.h>
+#include <asm/signal.h>
+#include <asm/stat.h>
+#include <asm/ucontext.h>
+#include <asm/unistd.h>
+#include <linux/futex.h>
+#include <linux/prctl.h>
+#include <linux/resource.h>
+#include <linux/sched.h>
+#include <linux/time.h>
+
+typedef uint8_t u8;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int64_t s64;
+
+#define STACK_BYTES 65536u
+#define TEXT_BYTES (160u << 10)
+
+void *memset(void *p, int c, unsigned long n);
+void *memcpy(void *d, const void *s, unsigned long n);
+void child_main(void);
+
+static u8 own_stack[STACK_BYTES] __attribute__((aligned(4096), used));
+static char text[TEXT_BYTES] __attribute__((aligned(4096)));
+static u64 pagemap[ORACLE_PAGES_SEEN] __attribute__((aligned(4096)));
+static struct oracle_shared *const shared = (struct oracle_shared *)ORACLE_SHARED_AT;
+static u32 me = ORACLE_SUPERVISOR;
+static int fds[ORACLE_SLOTS];
+static int maps_fd, smaps_fd, pagemap_fd;
+
+/* -- system calls, accesses ---------------------------------------------------------------------------------------- */
+
+static inline s64 call6(s64 nr, const u64 *a)
+{
+    register u64 r10 __asm__("r10") = a[3], r8 __asm__("r8") = a[4], r9 __asm__("r9") = a[5];
+    s64 ret;
+
+    __asm__ volatile("syscall"
+                     : "=a"(ret)
+                     : "0"(nr), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return ret;
+}
+
+#define CALL(nr, ...) CALL_(nr, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+#define CALL_(nr, a, b, c, d, e, f, ...)                                                                               \
+    call6(__NR_##nr, (const u64[6]){(u64)(a), (u64)(b), (u64)(c), (u64)(d), (u64)(e), (u64)(f)})
+
+void *memset(void *p, int c, unsigned long n)
+{
+    for (u8 *q = p; n--;)
+        *q++ = (u8)c;
+    return p;
+}
+
+void *memcpy(void *d, const void *s, unsigned long n)
+{
+    u8 *to = d;
+
+    for (const u8 *from = s; n--;)
+        *to++ = *from++;
+    return d;
+}
+
+/* Each of these either does its access and returns, or is continued at fault_return by the signal handler. */
+u64 access_load(u64 addr);
+void access_store(u64 addr, u64 value);
+void access_exec(u64 addr);
+u64 access_sum(u64 page);
+extern char fault_return[];
+__asm__(".text\n"
+        "_start: lea own_stack+65536(%rip), %rsp\n"
+        "  xor %ebp, %ebp\n"
+        "  call child_main\n"
+        "  ud2\n"
+        ".globl _start\n"
+        "access_load: movzbl (%rdi), %eax\n"
+        "  ret\n"
+        "access_store: movb %sil, (%rdi)\n"
+        "  ret\n"
+        "access_exec: jmp *%rdi\n"
+        "access_sum: xor %eax, %eax\n"
+        "  mov $0x9e3779b97f4a7c15, %rdx\n"
+        "  mov $512, %ecx\n"
+        "1: xor (%rdi), %rax\n"
+        "  imul %rdx, %rax\n"
+        "  rol $23, %rax\n"
+        "  add $8, %rdi\n"
+        "  dec %ecx\n"
+        "  jnz 1b\n"
+        "  ret\n"
+        "fault_return: ret\n"
+        "restore: mov $15, %eax\n" /* rt_sigreturn */
+        "  syscall\n");
+extern char restore[];
+
+static volatile struct {
+    int signo, code;
+    u64 addr, sp;
+} fault;
+
+static void on_signal(int signo, struct siginfo *info, void *context)
+{
+    struct ucontext *uc = context;
+
+    fault.signo = signo;
+    fault.code = info->si_code;
+    fault.addr = (u64)info->si_addr;
+    /* access_exec may have been left for code elsewhere: the stack still holds its return address */
+    uc->uc_mcontext.rip = (u64)fault_return;
+}
+
+static void catch_signal(int signo)
+{
+    struct {
+        void (*handler)(int, struct siginfo *, void *);
+        u64 flags;
+        char *restorer;
+        u64 mask;
+    } sa = {on_signal, 0x04000000 | 0x40000000 | 4, restore, 0}; /* SA_RESTORER | SA_NODEFER | SA_SIGINFO */
+
+    CALL(rt_sigaction, signo, &sa, 0, 8);
+}
+
+static u32 faults_now(void)
+{
+    struct rusage u;
+
+    CALL(getrusage, RUSAGE_THREAD, &u);
+    return (u32)(u.ru_minflt + u.ru_majflt);
+}
+
+/* -- waiting ------------------------------------------------------------------------------------------------------- */
+
+static void futex_wait(_Atomic u32 *word, u32 value)
+{
+    CALL(futex, word, FUTEX_WAIT, value, 0);
+}
+
+static void futex_wake(_Atomic u32 *word)
+{
+    CALL(futex, word, FUTEX_WAKE, 64, 0);
+}
+
+static void set(_Atomic u32 *word, u32 value)
+{
+    atomic_store(word, value);
+    futex_wake(word);
+}
+
+/* -- what is seen -------------------------------------------------------------------------------------------------- */
+
+/* False: more than fits. */
+static int read_all(int fd)
+{
+    u32 n = 0;
+    s64 got;
+
+    CALL(lseek, fd, 0, 0);
+    while (n < TEXT_BYTES - 1 && (got = CALL(read, fd, text + n, TEXT_BYTES - 1 - n)) > 0)
+        n += (u32)got;
+    text[n] = '\0';
+    return n < TEXT_BYTES - 1;
+}
+
+static u64 hex(const char **p)
+{
+    u64 v = 0;
+
+    for (;; (*p)++) {
+        u32 c = (u8) * *p;
+
+        if (c - '0' < 10)
+            v = v << 4 | (c - '0');
+        else if (c - 'a' < 6)
+            v = v << 4 | (c - 'a' + 10);
+        else
+            return v;
+    }
+}
+
+static u64 decimal(const char **p)
+{
+    u64 v = 0;
+
+    for (; (u32)((u8) * *p - '0') < 10; (*p)++)
+        v = v * 10 + (u64)(**p - '0');
+    return v;
+}
+
+struct line {
+    u64 start, end, offset, dev, ino;
+    u32 perms;
+};
+
+static u32 object_of(const struct line *l)
+{
+    if (!l->dev && !l->ino)
+        return ORACLE_OBJ_ANON;
+    if (l->dev == 1) /* 00:01: the kernel's own tmpfs */
+        return ORACLE_OBJ_SHMEM;
+    for (u32 i = 0; i < ORACLE_SLOTS; i++)
+        if (shared->file[i].dev == l->dev && shared->file[i].ino == l->ino)
+            return 2 + i;
+    return ORACLE_OBJ_OTHER;
+}
+
+/* "start-end perms offset major:minor inode ..."; p is left behind the inode. */
+static void parse_line(const char **p, struct line *l)
+{
+    const char *q;
+
+    l->start = hex(p);
+    (*p)++;
+    l->end = hex(p);
+    q = ++*p;
+    l->perms = (q[0] == 'r') | (u32)(q[1] == 'w') << 1 | (u32)(q[2] == 'x') << 2 | (u32)(q[3] == 's') << 3;
+    *p += 5;
+    l->offset = hex(p);
+    (*p)++;
+    l->dev = hex(p) << 8;
+    (*p)++;
+    l->dev |= hex(p);
+    (*p)++;
+    l->ino = decimal(p);
+}
+
+static u64 see_line_pages(u64 h, const struct line *l)
+{
+    u64 pages = (l->end - l->start) / ORACLE_PAGE;
+
+    if (pages > ORACLE_PAGES_SEEN)
+        pages = ORACLE_PAGES_SEEN;
+    if (CALL(pread64, pagemap_fd, pagemap, pages * 8, l->start / ORACLE_PAGE * 8) != (s64)(pages * 8))
+        return oracle_mix(h, 1);
+    for (u64 i = 0; i < pages; i++) {
+        u64 v = pagemap[i], at = l->start + i * ORACLE_PAGE;
+
+        if (!oracle_own(at, at + ORACLE_PAGE, shared->image_end))
+            h = oracle_mix_page(h, at, (u32)(v >> 63) | (u32)(v >> 61 & 1) << 1 | (u32)(v >> 56 & 1) << 2);
+    }
+    return h;
+}
+
+static void see_maps(struct oracle_result *r, u32 see)
+{
+    const char *p = text;
+
+    if (!read_all(maps_fd))
+        return;
+    while (*p) {
+        struct line l;
+        int special;
+
+        parse_line(&p, &l);
+        while (*p == ' ')
+            p++;
+        special = p[0] == '[' && p[1] == 'v'; /* vdso and vvar: the kernel's own pages */
+        while (*p && *p++ != '\n')
+            ;
+        if (l.start >> 63)
+            continue;
+        r->maps = oracle_mix_vma(r->maps, l.start, l.end, l.perms, l.offset, object_of(&l));
+        if ((see & ORACLE_SEE_PAGES) && !special)
+            r->pages = see_line_pages(r->pages, &l);
+    }
+    if (!(see & ORACLE_SEE_MAPS))
+        r->maps = 0;
+}
+
+/* "VmFlags: rd wr mr ..." */
+static u64 see_flag_line(const char *p)
+{
+    u64 sum = 0;
+
+    for (p += 8; p[0] == ' ' && p[1] > ' '; p += 3)
+        if (!(p[1] == 's' && p[2] == 'd'))
+            sum += oracle_flag(p[1], p[2]);
+    return sum;
+}
+
+static void see_flags(struct oracle_result *r)
+{
+    const char *p = text;
+    u64 start = 0;
+
+    if (!read_all(smaps_fd))
+        return;
+    while (*p) {
+        u32 c = (u8)*p;
+
+        if (c - '0' < 10 || c - 'a' < 6)
+            start = hex(&p);
+        else if (p[0] == 'V' && p[1] == 'm' && p[2] == 'F' && !(start >> 63))
+            r->flags = oracle_mix(oracle_mix(r->flags, start), see_flag_line(p));
+        while (*p && *p++ != '\n')
+            ;
+    }
+}
+
+/* -- ops ----------------------------------------------------------------------------------------------------------- */
+
+static void begin_process(void)
+{
+    static const char maps[] = "/proc/self/maps", smaps[] = "/proc/self/smaps", pages[] = "/proc/self/pagemap";
+
+    if (maps_fd) {
+        CALL(close, maps_fd);
+        CALL(close, smaps_fd);
+        CALL(close, pagemap_fd);
+    }
+    maps_fd = (int)CALL(open, maps, 0);
+    smaps_fd = (int)CALL(open, smaps, 0);
+    pagemap_fd = (int)CALL(open, pages, 0);
+    CALL(prctl, PR_SET_PDEATHSIG, SIGKILL);
+    /* its own pages are there, and its own: no op finds a fault of theirs counted */
+    for (u32 i = 0; i < STACK_BYTES; i += ORACLE_PAGE)
+        *(volatile u8 *)&own_stack[i] = own_stack[i];
+    for (u32 i = 0; i < TEXT_BYTES; i += ORACLE_PAGE)
+        *(volatile char *)&text[i] = text[i];
+    for (u32 i = 0; i < ORACLE_PAGES_SEEN; i += 512)
+        *(volatile u64 *)&pagemap[i] = pagemap[i];
+    fault.signo = 0;
+}
+
+static void do_access(const struct oracle_op *op, struct oracle_result *r)
+{
+    u32 before;
+
+    fault.signo = 0;
+    faults_now();
+    before = faults_now();
+    if (op->kind == ORACLE_STORE) {
+        access_store(op->arg[0], op->arg[1]);
+    } else {
+        r->ret = (s64)access_load(op->arg[0]);
+        if (op->kind == ORACLE_EXEC && !fault.signo && r->ret == 0xc3)
+            access_exec(op->arg[0]);
+    }
+    r->faults = faults_now() - before;
+    if (fault.signo) {
+        r->ret = 0;
+        r->signo = fault.signo;
+        r->code = fault.code;
+        r->addr = fault.addr;
+        r->faults = 0;
+    }
+}
+
+static void do_sum(const struct oracle_op *op, struct oracle_result *r)
+{
+    u64 h = 0;
+
+    for (u64 i = 0; i < op->arg[1]; i++) {
+        u64 sum;
+
+        fault.signo = 0;
+        sum = access_sum(op->arg[0] + i * ORACLE_PAGE);
+        h = fault.signo ? oracle_mix(h, (u64)fault.signo << 8 | (u64)fault.code) : oracle_mix(h, sum);
+    }
+    r->ret = (s64)(h >> 1);
+}
+
+static void do_fork(const struct oracle_op *op, struct oracle_result *r)
+{
+    u32 slot = (u32)op->arg[0], born = atomic_load(&shared->born);
+    s64 pid = CALL(clone, CLONE_PARENT | SIGCHLD);
+
+    if (!pid) {
+        me = slot;
+        begin_process();
+        set(&shared->born, born + 1);
+        return;
+    }
+    r->ret = pid > 0 ? 0 : pid;
+    if (pid < 0)
+        return;
+    shared->pid[slot] = (int32_t)pid;
+    while (atomic_load(&shared->born) == born)
+        futex_wait(&shared->born, born);
+}
+
+static u64 get_arg(const struct oracle_op *op, struct oracle_result *r, u32 i)
+{
+    u64 v = op->arg[i];
+
+    switch (op->argkind[i]) {
+    case ORACLE_FD:
+        return (u64)(s64)fds[v];
+    case ORACLE_PID:
+        return (u64)shared->pid[v];
+    case ORACLE_PIDFD:
+        return (u64)CALL(pidfd_open, shared->pid[v], 0);
+    case ORACLE_SHMID:
+        return (u64)(s64)shared->shmid[v];
+    case ORACLE_IN:
+        return (u64)&op->data[v];
+    case ORACLE_OUTPUT:
+        return (u64)&r->out[v];
+    default:
+        return v;
+    }
+}
+
+static void do_call(const struct oracle_op *op, struct oracle_result *r)
+{
+    u64 a[6];
+
+    for (u32 i = 0; i < 6; i++)
+        a[i] = get_arg(op, r, i);
+    r->ret = call6(op->host_nr, a);
+    for (u32 i = 0; i < 6; i++)
+        if (op->argkind[i] == ORACLE_PIDFD && (s64)a[i] >= 0)
+            CALL(close, a[i]);
+    if (r->ret < 0 || op->returns == ORACLE_RET_VALUE)
+        return;
+    if (op->returns == ORACLE_RET_FD) {
+        if (fds[op->ret_slot] >= 0)
+            CALL(close, fds[op->ret_slot]);
+        fds[op->ret_slot] = (int)r->ret;
+    } else {
+        shared->shmid[op->ret_slot] = (int32_t)r->ret;
+    }
+    r->ret = 0;
+}
+
+static void do_drop(void)
+{
+    CALL(setgroups, 0, 0);
+    CALL(setresgid, 65534, 65534, 65534);
+    CALL(setresuid, 65534, 65534, 65534);
+    CALL(prctl, PR_SET_DUMPABLE, 1);
+    begin_process();
+}
+
+static void do_close(const struct oracle_op *op, struct oracle_result *r)
+{
+    int *fd = &fds[op->arg[0]];
+
+    r->ret = CALL(close, *fd);
+    *fd = -1;
+}
+
+/* Not for exits: the supervisor does their rest. */
+static void do_op(const struct oracle_op *op, struct oracle_result *r)
+{
+    if (op->kind == ORACLE_SYSCALL)
+        do_call(op, r);
+    else if (op->kind == ORACLE_FORK)
+        do_fork(op, r);
+    else if (op->kind <= ORACLE_EXEC)
+        do_access(op, r);
+    else if (op->kind == ORACLE_SUM)
+        do_sum(op, r);
+    else if (op->kind == ORACLE_CLOSE)
+        do_close(op, r);
+    else if (op->kind == ORACLE_DROP)
+        do_drop();
+}
+
+static void look(const struct oracle_op *op, struct oracle_result *r)
+{
+    if (op->see & (ORACLE_SEE_MAPS | ORACLE_SEE_PAGES))
+        see_maps(r, op->see);
+    if (op->see & ORACLE_SEE_FLAGS)
+        see_flags(r);
+}
+
+static void op_done(u32 n)
+{
+    atomic_store(&shared->done, n + 1);
+    if (n + 1 >= atomic_load(&shared->wake_at))
+        futex_wake(&shared->done);
+}
+
+/* The next op, when it is known and ours to do; NULL: the sequence is over. */
+static const struct oracle_op *next_op(void)
+{
+    for (;;) {
+        u32 turn = atomic_load(&shared->turn), n = atomic_load(&shared->done), published;
+
+        if (atomic_load(&shared->stop))
+            return 0;
+        if (turn != me) {
+            futex_wait(&shared->turn, turn);
+            continue;
+        }
+        published = atomic_load(&shared->published);
+        if (published <= n) {
+            futex_wait(&shared->published, published);
+            continue;
+        }
+        if (shared->op[n].proc == me)
+            return &shared->op[n];
+        set(&shared->turn, shared->op[n].proc);
+    }
+}
+
+static void process_loop(void)
+{
+    const struct oracle_op *op;
+
+    while ((op = next_op())) {
+        u32 n = (u32)(op - shared->op), self = me;
+        struct oracle_result *r = &shared->result[n];
+
+        if (op->kind == ORACLE_EXIT) {
+            shared->reap = me;
+            set(&shared->turn, ORACLE_SUPERVISOR);
+            break;
+        }
+        memset(r, 0, sizeof(*r));
+        do_op(op, r);
+        if (me != self)
+            continue; /* the new process of a fork */
+        look(op, r);
+        op_done(n);
+    }
+    for (;;)
+        CALL(exit_group, 0);
+}
+
+/* -- the supervisor ------------------------------------------------------------------------------------------------ */
+
+static void end_sequence(void)
+{
+    for (u32 i = 0; i < ORACLE_PROCS; i++)
+        if (shared->pid[i] > 0)
+            CALL(kill, shared->pid[i], SIGKILL);
+    while (CALL(wait4, -1, 0, 0x40000000 /* __WALL */, 0) > 0)
+        ;
+    for (u32 i = 0; i < ORACLE_PROCS; i++)
+        shared->pid[i] = 0;
+    for (u32 i = 0; i < ORACLE_SHMS; i++) {
+        if (shared->shmid[i] >= 0)
+            CALL(shmctl, shared->shmid[i], 0, 0);
+        shared->shmid[i] = -1;
+    }
+}
+
+static void supervise(void)
+{
+    while (!atomic_load(&shared->stop)) {
+        u32 turn = atomic_load(&shared->turn), n = atomic_load(&shared->done), published;
+
+        if (turn != ORACLE_SUPERVISOR) {
+            futex_wait(&shared->turn, turn);
+            continue;
+        }
+        if (shared->reap < ORACLE_PROCS) {
+            CALL(wait4, shared->pid[shared->reap], 0, 0x40000000, 0);
+            shared->pid[shared->reap] = 0;
+            shared->reap = ORACLE_PROCS;
+            memset(&shared->result[n], 0, sizeof(shared->result[n]));
+            op_done(n);
+            continue;
+        }
+        published = atomic_load(&shared->published);
+        if (published <= n)
+            futex_wait(&shared->published, published);
+        else
+            set(&shared->turn, shared->op[n].proc);
+    }
+}
+
+static void run_sequence(void)
+{
+    s64 pid;
+
+    shared->reap = ORACLE_PROCS;
+    pid = CALL(clone, SIGCHLD);
+    if (!pid) {
+        me = 0;
+        begin_process();
+        set(&shared->born, 1);
+        process_loop();
+    }
+    shared->pid[0] = (int32_t)pid;
+    supervise();
+    end_sequence();
+}
+
+extern char _end[];
+
+void child_main(void)
+{
+    for (u32 i = 0; i < ORACLE_SLOTS; i++)
+        fds[i] = CALL(fcntl, ORACLE_FD_BASE + i, 1 /* F_GETFD */) >= 0 ? (int)(ORACLE_FD_BASE + i) : -1;
+    CALL(mmap, ORACLE_SHARED_AT, sizeof(struct oracle_shared), 3, 0x11, ORACLE_FD_SHARED, 0);
+    shared->image_end = ((u64)_end + ORACLE_PAGE - 1) & -ORACLE_PAGE;
+    catch_signal(SIGSEGV);
+    catch_signal(SIGBUS);
+    CALL(prctl, PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    begin_process();
+    for (;;) {
+        u32 command;
+
+        set(&shared->command, ORACLE_CMD_NONE);
+        while ((command = atomic_load(&shared->command)) == ORACLE_CMD_NONE)
+            futex_wait(&shared->command, ORACLE_CMD_NONE);
+        if (command == ORACLE_CMD_QUIT)
+            CALL(exit_group, 0);
+        run_sequence();
+    }
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Random ops: which, by whom, on what. From the model's state, so that they often hit what is there. */
+#ifndef QUIRE_TESTS_ORACLE_GENERATE_H
+#define QUIRE_TESTS_ORACLE_GENERATE_H
+
+#include "tests/oracle/model.h"
+
+/* What the host's kernel has; what it lacks is not asked for. */
+struct host {
+    bool x86_64;
+    bool pkeys, anon_names, mseal, guard, soft_dirty;
+    bool poison; /* a virtual machine of our own: pages may be poisoned */
+    u32 major, minor;
+};
+
+struct generator {
+    u64 state; /* of the random numbers */
+    struct model *v;
+    const struct host *host;
+    u32 proc; /* who did the last op */
+    u32 nr_procs;
+    bool drop;               /* the first op drops all privileges */
+    u8 wanted[NR_ABI_CALLS]; /* calls to be generated */
+};
+
+void generate_init(struct generator *g, struct model *v, const struct host *host, u64 seed);
+/* The n-th op of the sequence. */
+void generate_op(struct generator *g, u32 n, struct oracle_op *op);
+u64 pick(struct generator *g, u64 below);
+bool chance(struct generator *g, u32 percent);
+/* generate_calls.c: fill in a call; false: none that makes sense now. */
+bool generate_call(struct generator *g, struct oracle_op *op);
+/* generate_addr.c */
+va_t some_addr(struct generator *g);
+va_t some_page(struct generator *g);
+u64 some_len(struct generator *g);
+bool range_allowed(struct generator *g, va_t addr, u64 len);  /* nothing of the child's own */
+bool range_readable(struct generator *g, va_t addr, u64 len); /* nothing of the kernel's own: vdso, vvar */
+struct mm *gen_mm(struct generator *g);
+
+#define PICK(g, array) ((array)[pick(g, ARRAY_SIZE(array))])
+
+#endif

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/* The oracle: options, seeds, reports. */
+#define _GNU_SOURCE
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/oracle/sequence.h"
+
+struct options {
+    u64 seed;
+    u32 steps, seeds, keep;
+    u64 seconds;
+    const char *replay, *child, *out, *only, *without;
+    bool no_shrink, verbose;
+};
+
+static struct oracle oracle;
+static struct sequence sequence;
+
+static const char usage[] =
+    "usage: oracle [options]\n"
+    "Random operations by real processes and by modelled ones; everything that a program can see must agree.\n"
+    "  --seed N       the first sequence's seed (default: from the clock; QUIRE_SEED)\n"
+    "  --seeds N      sequences, with seeds N, N + 1, ... (default 1 with --seed, else until --seconds are over)\n"
+    "  --steps N      operations of a sequence, at most 4096 (default 1000; QUIRE_STEPS)\n"
+    "  --seconds N    stop after this time (default 30; QUIRE_SECONDS)\n"
+    "  --calls A,B    only these calls\n"
+    "  --without A,B  not these calls\n"
+    "  --keep N       go on after a disagreement, up to N of them (default 1)\n"
+    "  --check N      machine_check() every N operations, not only after each sequence\n"
+    "  --no-shrink    report a failing sequence as it is\n"
+    "  --replay FILE  run the operations of a replay file\n"
+    "  --out DIR      where reproducers go (default: the working directory)\n"
+    "  --child FILE   the child's program\n";
+
+static u64 number_of(const char *text, const char *what)
+{
+    char *end;
+    u64 n = strtoull(text, &end, 0);
+
+    if (!*text || *end)
+        die("%s: '%s' is no number", what, text);
+    return n;
+}
+
+static void parse_options(struct options *p, int argc, char **argv)
+{
+    enum { SEED, SEEDS, STEPS, SECONDS, CALLS, WITHOUT, KEEP, CHECK, NO_SHRINK, REPLAY, OUT, CHILD, HELP };
+    static const struct option list[] = {
+        {"seed", 1, NULL, SEED},       {"seeds", 1, NULL, SEEDS}, {"steps", 1, NULL, STEPS},
+        {"seconds", 1, NULL, SECONDS}, {"calls", 1, NULL, CALLS}, {"without", 1, NULL, WITHOUT},
+        {"keep", 1, NULL, KEEP},       {"check", 1, NULL, CHECK}, {"no-shrink", 0, NULL, NO_SHRINK},
+        {"replay", 1, NULL, REPLAY},   {"out", 1, NULL, OUT},     {"child", 1, NULL, CHILD},
+        {"help", 0, NULL, HELP},       {NULL, 0, NULL, 0}};
+    u64 number[KEEP + 2] = {0};
+    const char *text[HELP + 1] = {0};
+    int o;
+
+    number[SEED] = (u64)time(NULL) * 1000003u + (u64)getpid();
+    number[STEPS] = 1000;
+    number[SECONDS] = 30;
+    number[KEEP] = 1;
+    if (getenv("QUIRE_SEED"))
+        number[SEED] = number_of(text[SEED] = getenv("QUIRE_SEED"), "QUIRE_SEED");
+    if (getenv("QUIRE_STEPS"))
+        number[STEPS] = number_of(getenv("QUIRE_STEPS"), "QUIRE_STEPS");
+    if (getenv("QUIRE_SECONDS"))
+        number[SECONDS] = number_of(getenv("QUIRE_SECONDS"), "QUIRE_SECONDS");
+    while ((o = getopt_long(argc, argv, "", list, NULL)) >= 0) {
+        if (o == '?') {
+            fputs(usage, stderr);
+            exit(2);
+        }
+        if (o == HELP) {
+            fputs(usage, stdout);
+            exit(0);
+        }
+        text[o] = optarg ? optarg : "";
+        if (o <= CHECK && o != CALLS && o != WITHOUT)
+            number[o] = number_of(optarg, list[o].name);
+    }
+    if (optind < argc)
+        die("'%s' is not understood; --help lists the options", argv[optind]);
+    p->seed = number[SEED];
+    p->seeds = text[SEEDS] ? (u32)number[SEEDS] : text[SEED] && !text[SECONDS] ? 1 : ~0u;
+    p->steps = (u32)MIN(number[STEPS], (u64)ORACLE_OPS);
+    p->seconds = number[SECONDS];
+    p->keep = (u32)number[KEEP];
+    oracle.check_every = (u32)number[CHECK];
+    p->only = text[CALLS];
+    p->without = text[WITHOUT];
+    p->no_shrink = text[NO_SHRINK];
+    p->replay = text[REPLAY];
+    p->out = text[OUT] ? text[OUT] : ".";
+    p->child = text[CHILD] ? text[CHILD] : ORACLE_CHILD;
+}
+
+/* -- what is asked for --------------------------------------------------------------------------------------------- */
+
+static void mark_calls(u8 *wanted, const char *names, u8 value)
+{
+    char *copy = strdup(names), *save = NULL;
+
+    for (char *name = strtok_r(copy, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+        u32 i = 0;
+
+        while (i < NR_ABI_CALLS && strcmp(abi_name[i], name))
+            i++;
+        if (i == NR_ABI_CALLS)
+            die("no call '%s'", name);
+        wanted[i] = value;
+    }
+    free(copy);
+}
+
+static void choose_calls(struct generator *g, const struct options *p)
+{
+    memset(g->wanted, !p->only, sizeof(g->wanted));
+    if (p->only)
+        mark_calls(g->wanted, p->only, 1);
+    if (p->without)
+        mark_calls(g->wanted, p->without, 0);
+    for (u32 i = 0; i < NR_ABI_CALLS; i++)
+        if (!abi_is_modelled((enum abi_nr)i))
+            g->wanted[i] = 0;
+    g->wanted[ABI_mmap] = 1;
+}
+
+static void ask_host(struct host *h)
+{
+    struct utsname u;
+
+    uname(&u);
+    if (strcmp(u.sysname, "Linux") || sscanf(u.release, "%u.%u", &h->major, &h->minor) != 2)
+        die("needs Linux");
+    h->mseal = h->major > 6 || (h->major == 6 && h->minor >= 10);
+    h->guard = h->major > 6 || (h->major == 6 && h->minor >= 13);
+    h->anon_names = !prctl(0x53564d41, 0, 0, 0, 0);
+    h->pkeys = syscall(SYS_pkey_alloc, 0, 0) > 0;
+    h->poison = getenv("QUIRE_ORACLE_POISON") != NULL;
+}
+
+/* -- reports ------------------------------------------------------------------------------------------------------- */
+
+static void on_crash(int signo)
+{
+    char path[64];
+
+    signal(signo, SIG_DFL);
+    snprintf(path, sizeof(path), "oracle-crash-%#lx.replay", (unsigned long)sequence.seed);
+    fprintf(stderr, "oracle: the model crashed at seed %#lx op %u:\n  ", (unsigned long)sequence.seed, sequence.nr - 1);
+    print_op(&sequence.op[sequence.nr - 1], stderr);
+    fprintf(stderr, "\noracle: --replay %s runs it again\n", path);
+    save_replay(&sequence, path);
+    raise(signo);
+}
+
+static void report(const struct options *p)
+{
+    struct sequence *s = &sequence;
+    char path[512];
+    FILE *f;
+
+    fprintf(stderr, "oracle: seed %#lx, %u ops: %s differs at op %u:\n  ", (unsigned long)s->seed, s->nr,
+            differ_name(s->differ), s->at);
+    print_op(&s->op[s->at], stderr);
+    fputc('\n', stderr);
+    if (!p->no_shrink)
+        shrink(&oracle, s);
+    snprintf(path, sizeof(path), "%s/oracle-%lx.replay", p->out, (unsigned long)s->seed);
+    save_replay(s, path);
+    run_list(&oracle, s, stderr);
+    if (!s->differ)
+        fprintf(stderr, "oracle: agrees when run once more after other sequences\n");
+    fprintf(stderr, "oracle: --replay %s runs it again; as a C program: %s.c\n", path, path);
+    for (u32 i = 0; i < s->nr && i < 60; i++) {
+        fprintf(stderr, "  ");
+        print_op(&s->op[i], stderr);
+        fprintf(stderr, " = ");
+        print_result(&s->op[i], &s->native[i], stderr);
+        fputc('\n', stderr);
+    }
+    snprintf(path, sizeof(path), "%s/oracle-%lx.replay.c", p->out, (unsigned long)s->seed);
+    f = fopen(path, "w");
+    if (f) {
+        print_c_program(s, f);
+        fclose(f);
+    }
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static u32 run_seeds(const struct options *p)
+{
+    double begin = now(), end = begin + (double)p->seconds;
+    u32 failures = 0, n = 0;
+    u64 ops = 0;
+
+    printf("oracle: seed %#lx, %u operations each\n", (unsigned long)p->seed, p->steps);
+    fflush(stdout);
+    for (; n < p->seeds && failures < p->keep && (now() < end || p->seeds != ~0u); n++) {
+        run_generated(&oracle, &sequence, p->seed + n, p->steps);
+        ops += sequence.nr;
+        if (sequence.differ) {
+            failures++;
+            report(p);
+        }
+    }
+    printf("oracle: %u sequences, %lu operations, %.0f a second, %u disagreements\n", n, (unsigned long)ops,
+           (double)ops / (now() - begin), failures);
+    return failures;
+}
+
+static u32 run_replay(const struct options *p)
+{
+    if (!load_replay(&sequence, p->replay))
+        die("%s is no replay file of this build", p->replay);
+    run_list(&oracle, &sequence, stderr);
+    for (u32 i = 0; i < sequence.nr; i++) {
+        print_op(&sequence.op[i], stdout);
+        printf(" = ");
+        print_result(&sequence.op[i], &sequence.model[i], stdout);
+        fputc('\n', stdout);
+    }
+    printf("oracle: %s\n", sequence.differ ? differ_name(sequence.differ) : "agrees");
+    return sequence.differ != 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options p;
+    u32 failures;
+
+    parse_options(&p, argc, argv);
+    signal(SIGABRT, on_crash);
+    signal(SIGSEGV, on_crash);
+    signal(SIGTRAP, on_crash);
+    signal(SIGILL, on_crash);
+    ask_host(&oracle.host);
+    choose_calls(&oracle.gen, &p);
+    native_start(&oracle.native, p.child);
+    model_boot(&oracle.model, &oracle.native);
+    failures = p.replay ? run_replay(&p) : run_seeds(&p);
+    native_stop(&oracle.native);
+    model_shutdown(&oracle.model);
+    return failures ? 1 : 0;
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Ops on the machine. One machine serves many sequences: what a sequence leaves behind would show in the next ones'
+ * books. The supervisor's task stays; a sequence's processes are forks of it and of each other.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/oracle/model.h"
+#include "cache/filemap.h"
+
+#define MODEL_BYTES (96ul << 20)
+#define PID_OF(proc) (100 + (s32)(proc))
+
+/* -- life ---------------------------------------------------------------------------------------------------------- */
+
+static u32 host_number(const char *path, u32 otherwise)
+{
+    FILE *f = fopen(path, "r");
+    unsigned int n = otherwise;
+
+    if (f) {
+        if (fscanf(f, "%u", &n) != 1)
+            n = otherwise;
+        fclose(f);
+    }
+    return n;
+}
+
+static void configure(struct machine_config *c)
+{
+    machine_config_default(c);
+    c->mem_bytes = MODEL_BYTES;
+    c->nr_cpus = 1;
+    c->content = CONTENT_FULL;
+    c->randomize_va_space = 0;
+    c->page_cache_warm = true;
+    c->overcommit_memory = host_number("/proc/sys/vm/overcommit_memory", 0);
+    c->max_map_count = host_number("/proc/sys/vm/max_map_count", 65530);
+    c->mmap_min_addr = host_number("/proc/sys/vm/mmap_min_addr", 65536);
+    machine_config_layout(c);
+}
+
+static u32 mode_of(int slot)
+{
+    int how = native_file[slot].open_flags & 3;
+
+    return how == 0 ? FMODE_READ : how == 1 ? FMODE_WRITE : FMODE_READ | FMODE_WRITE;
+}
+
+static struct file *open_base(struct model *v, struct native *n, int slot)
+{
+    const struct native_file *f = &native_file[slot];
+    const struct oracle_file_id *id = &n->shared->file[f->same_as];
+
+    if (f->same_as != slot)
+        return file_reopen(v->cpu, v->base[f->same_as], mode_of(slot));
+    if (f->shmem)
+        return memfd_create_file(v->cpu, "memfd:oracle", MEMFD_EXEC, 0);
+    return file_open(v->cpu, id->dev, id->ino, f->size, mode_of(slot), f->name);
+}
+
+void model_boot(struct model *v, struct native *n)
+{
+    struct machine_config c;
+
+    *v = (struct model){.image_end = n->shared->image_end};
+    configure(&c);
+    v->m = machine_boot(&c, NULL);
+    if (IS_ERR(v->m))
+        die("machine: %ld", (long)PTR_ERR(v->m));
+    v->cpu = &v->m->cpus[0];
+    atomic_store(&v->cpu->owner, 1);
+    atomic_store(&v->cpu->state, CPU_KERNEL);
+    v->cpu->code = &quire_code;
+    v->super = task_create(v->cpu, 99, 99, mm_alloc(v->cpu));
+    v->cpu->current = v->super;
+    v->shared = memfd_create_file(v->cpu, "memfd:oracle-shared", MEMFD_EXEC, 0);
+    inode_set_size(v->cpu, v->shared->f_inode, sizeof(struct oracle_shared));
+    for (int i = 0; i < NR_BASE_SLOTS; i++) {
+        v->base[i] = open_base(v, n, i);
+        if (IS_ERR(v->base[i]))
+            die("machine: no memory for files");
+    }
+    import_limits(v, n);
+    import_space(v, n);
+    for (u32 i = 0; i < ORACLE_SHMS; i++)
+        v->shmid[i] = -1;
+}
+
+void model_shutdown(struct model *v)
+{
+    v->cpu->current = v->super;
+    task_exit(v->cpu, v->super);
+    for (int i = 0; i < NR_BASE_SLOTS; i++)
+        fput(v->cpu, v->base[i]);
+    fput(v->cpu, v->shared);
+    machine_destroy(v->m);
+}
+
+/* -- sequences ----------------------------------------------------------------------------------------------------- */
+
+static struct task *fork_task(struct model *v, struct task *parent, u32 proc)
+{
+    v->cpu->current = parent;
+    return kernel_clone(v->cpu, 0, PID_OF(proc), PID_OF(proc));
+}
+
+static void copy_fds(struct model *v, struct file *const *from, u32 proc)
+{
+    for (u32 i = 0; i < ORACLE_SLOTS; i++) {
+        v->fd[proc][i] = from[i];
+        if (from[i])
+            get_file(from[i]);
+    }
+}
+
+void model_begin(struct model *v)
+{
+    v->cpu->current = v->super;
+    for (int i = 0; i < NR_BASE_SLOTS; i++) {
+        if (native_file[i].same_as != i)
+            continue;
+        inode_set_size(v->cpu, v->base[i]->f_inode, 0);
+        inode_set_size(v->cpu, v->base[i]->f_inode, native_file[i].size);
+    }
+    v->proc[0] = fork_task(v, v->super, 0);
+    if (IS_ERR(v->proc[0]))
+        die("machine: no memory for a process");
+    copy_fds(v, v->base, 0);
+}
+
+static void exit_proc(struct model *v, u32 proc)
+{
+    v->cpu->current = v->proc[proc];
+    task_exit(v->cpu, v->proc[proc]);
+    v->proc[proc] = NULL;
+    v->cpu->current = v->super;
+    for (u32 i = 0; i < ORACLE_SLOTS; i++) {
+        if (v->fd[proc][i])
+            fput(v->cpu, v->fd[proc][i]);
+        v->fd[proc][i] = NULL;
+    }
+}
+
+static void remove_segment(struct model *v, u32 slot)
+{
+    struct abi_call c = {.nr = ABI_shmctl, .arg = {(u64)(s64)v->shmid[slot], 0 /* IPC_RMID */}};
+
+    if (v->shmid[slot] >= 0)
+        abi_syscall(v->cpu, &c);
+    v->shmid[slot] = -1;
+}
+
+void model_end(struct model *v)
+{
+    for (u32 i = 0; i < ORACLE_PROCS; i++)
+        if (v->proc[i])
+            exit_proc(v, i);
+    v->cpu->current = v->super;
+    for (u32 i = 0; i < ORACLE_SHMS; i++)
+        remove_segment(v, i);
+    v->sequences++;
+}
+
+u32 model_check(struct model *v, FILE *out)
+{
+    struct check_report *report = calloc(1, sizeof(*report));
+    u32 nr;
+
+    machine_check(v->m, report);
+    nr = report->nr;
+    for (u32 i = 0; i < nr && i < CHECK_KEPT; i++)
+        fprintf(out, "machine_check: %s\n", report->text[i]);
+    free(report);
+    return nr;
+}
+
+/* -- ops ----------------------------------------------------------------------------------------------------------- */
+
+/* Pages that others than processes write back: their faults depend on when. */
+static bool faults_vary(struct model *v, va_t at)
+{
+    struct vm_area_struct *vma = vma_lookup(v->cpu, v->cpu->current->mm, at);
+
+    return vma && vma->vm_ops == VM_OPS_FILE && (vma->vm_flags & VM_SHARED);
+}
+
+static void fault_result(struct oracle_result *r, const struct fault_info *fi)
+{
+    r->ret = 0;
+    r->faults = 0;
+    r->signo = fi->signo;
+    r->code = fi->si_code;
+    r->addr = fi->addr;
+}
+
+static int fetch(struct model *v, va_t at, struct fault_info *fi)
+{
+    int signo;
+
+    cpu_enter_user(v->cpu);
+    signo = mmu_access(v->cpu, cpu_mmu(v->cpu), at, MMU_EXEC, fi);
+    cpu_enter_kernel(v->cpu);
+    return signo;
+}
+
+static void do_access(struct model *v, const struct oracle_op *op, struct oracle_result *r)
+{
+    struct mm *mm = v->cpu->current->mm;
+    u64 before = mm->min_flt + mm->maj_flt;
+    struct fault_info fi = {0};
+    u8 byte = (u8)op->arg[1];
+    int signo;
+
+    if (op->kind == ORACLE_STORE) {
+        signo = mmu_copy_to_user(v->cpu, op->arg[0], &byte, 1, &fi);
+    } else {
+        signo = mmu_copy_from_user(v->cpu, &byte, op->arg[0], 1, &fi);
+        r->ret = byte;
+        if (!signo && op->kind == ORACLE_EXEC && byte == 0xc3)
+            signo = fetch(v, op->arg[0], &fi);
+    }
+    r->faults = (u32)(mm->min_flt + mm->maj_flt - before);
+    if (signo)
+        fault_result(r, &fi);
+    if (faults_vary(v, op->arg[0]))
+        r->faults = ~0u;
+}
+
+static void do_sum(struct model *v, const struct oracle_op *op, struct oracle_result *r)
+{
+    u64 words[PAGE_SIZE / 8], h = 0;
+
+    for (u64 i = 0; i < op->arg[1]; i++) {
+        struct fault_info fi = {0};
+        u64 sum = 0;
+
+        if (mmu_copy_from_user(v->cpu, words, op->arg[0] + i * PAGE_SIZE, PAGE_SIZE, &fi)) {
+            h = oracle_mix(h, (u64)fi.signo << 8 | (u64)fi.si_code);
+            continue;
+        }
+        for (u32 w = 0; w < ARRAY_SIZE(words); w++) {
+            sum = (sum ^ words[w]) * 0x9e3779b97f4a7c15ull;
+            sum = sum << 23 | sum >> 41;
+        }
+        h = oracle_mix(h, sum);
+    }
+    r->ret = (s64)(h >> 1);
+}
+
+static void do_fork(struct model *v, const struct oracle_op *op, struct oracle_result *r)
+{
+    u32 slot = (u32)op->arg[0];
+    struct task *t = fork_task(v, v->proc[op->proc], slot);
+
+    r->ret = IS_ERR(t) ? PTR_ERR(t) : 0;
+    if (IS_ERR(t))
+        return;
+    v->proc[slot] = t;
+    copy_fds(v, v->fd[op->proc], slot);
+}
+
+static void fill_arg(struct model *v, const struct oracle_op *op, struct oracle_result *r, struct abi_call *c, u32 i)
+{
+    u64 value = op->arg[i];
+
+    c->arg[i] = value;
+    switch (op->argkind[i]) {
+    case ORACLE_FD:
+        c->file = v->fd[op->proc][value];
+        c->arg[i] = c->file ? 10 + value : ~0ull;
+        break;
+    case ORACLE_PID:
+    case ORACLE_PIDFD:
+        c->target = v->proc[value];
+        c->arg[i] = c->target ? (u64)PID_OF(value) : 0;
+        break;
+    case ORACLE_SHMID:
+        c->arg[i] = (u64)(s64)v->shmid[value];
+        break;
+    case ORACLE_IN:
+        c->in[i] = (struct abi_buf){(void *)(uintptr_t)&op->data[value], ORACLE_DATA - value};
+        c->arg[i] = ORACLE_SHARED_AT + value;
+        break;
+    case ORACLE_OUTPUT:
+        c->out[i] = (struct abi_buf){&r->out[value], ORACLE_OUT - value};
+        c->arg[i] = ORACLE_SHARED_AT + value;
+        break;
+    default:
+        break;
+    }
+}
+
+static void do_call(struct model *v, const struct oracle_op *op, struct oracle_result *r)
+{
+    struct abi_call c = {.nr = (enum abi_nr)op->nr};
+
+    for (u32 i = 0; i < 6; i++)
+        fill_arg(v, op, r, &c, i);
+    r->ret = abi_syscall(v->cpu, &c);
+    if (r->ret < 0 || op->returns == ORACLE_RET_VALUE)
+        return;
+    if (op->returns == ORACLE_RET_FD) {
+        struct file **slot = &v->fd[op->proc][op->ret_slot];
+
+        if (*slot)
+            fput(v->cpu, *slot);
+        *slot = c.new_file;
+    } else {
+        v->shmid[op->ret_slot] = (s32)r->ret;
+    }
+    r->ret = 0;
+}
+
+static void do_close(struct model *v, const struct oracle_op *op, struct oracle_result *r)
+{
+    struct file **slot = &v->fd[op->proc][op->arg[0]];
+
+    r->ret = *slot ? 0 : -EBADF;
+    if (*slot)
+        fput(v->cpu, *slot);
+    *slot = NULL;
+}
+
+static void do_drop(struct model *v)
+{
+    struct signal_struct *sig = v->cpu->current->signal;
+
+    if (sig->uid)
+        return;
+    sig->cap_effective = 0;
+    sig->uid = sig->gid = 65534;
+}
+
+void model_do(struct model *v, const struct oracle_op *op, struct oracle_result *r)
+{
+    struct task *t = v->proc[op->proc];
+
+    memset(r, 0, sizeof(*r));
+    v->cpu->current = t;
+    cpu_enter_user(v->cpu);
+    cpu_enter_kernel(v->cpu);
+    switch (op->kind) {
+    case ORACLE_SYSCALL:
+        do_call(v, op, r);
+        break;
+    case ORACLE_LOAD:
+    case ORACLE_STORE:
+    case ORACLE_EXEC:
+        do_access(v, op, r);
+        break;
+    case ORACLE_SUM:
+        do_sum(v, op, r);
+        break;
+    case ORACLE_FORK:
+        do_fork(v, op, r);
+        v->cpu->current = t;
+        break;
+    case ORACLE_CLOSE:
+        do_close(v, op, r);
+        break;
+    case ORACLE_DROP:
+        do_drop(v);
+        break;
+    default:
+        exit_proc(v, op->proc);
+        return;
+    }
+    if (op->see)
+        model_see(v, op->proc, op->see, r);
+}

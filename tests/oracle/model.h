@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* The modelled side: a machine whose processes are those of the child, and what a program sees there. */
+#ifndef QUIRE_TESTS_ORACLE_MODEL_H
+#define QUIRE_TESTS_ORACLE_MODEL_H
+
+#include <stdio.h>
+
+#include "abi/abi.h"
+#include "tests/oracle/native.h"
+
+struct model {
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *super;              /* the supervisor: what a sequence's process 0 is a fork of */
+    struct task *proc[ORACLE_PROCS]; /* NULL: not alive */
+    struct file *base[ORACLE_SLOTS]; /* descriptors of the supervisor */
+    struct file *fd[ORACLE_PROCS][ORACLE_SLOTS];
+    struct file *shared; /* the shared memory */
+    s32 shmid[ORACLE_SHMS];
+    u64 image_end;
+    u64 injected; /* allocation failures so far */
+    u64 seed;     /* of the injection; 0: none */
+    u32 sequences;
+};
+
+void model_boot(struct model *v, struct native *n);
+void model_shutdown(struct model *v);
+void model_begin(struct model *v); /* process 0, files as new */
+void model_end(struct model *v);   /* everybody exits */
+void model_do(struct model *v, const struct oracle_op *op, struct oracle_result *r);
+/* Mismatches in the books, printed to `out`; 0: none. */
+u32 model_check(struct model *v, FILE *out);
+
+/* import.c: the supervisor's address space, mapping by mapping, from what /proc says. */
+void import_space(struct model *v, struct native *n);
+void import_limits(struct model *v, struct native *n);
+
+/* see.c: what a process sees, as child.c hashes it; and as text for people. */
+void model_see(struct model *v, u32 proc, u32 see, struct oracle_result *r);
+void model_print_maps(struct model *v, u32 proc, FILE *out);
+vm_flags_t see_parse_flags(const char *vm_flags); /* "rd wr mr" */
+u32 see_object(const struct model *v, const struct vm_area_struct *vma);
+
+static inline bool model_own(const struct model *v, va_t start, va_t end)
+{
+    return oracle_own(start, end, v->image_end);
+}
+
+#endif

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/* The child process: started once, it performs one sequence after the other. */
+#define _GNU_SOURCE
+#include "tests/oracle/native.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PATIENCE_S 20
+
+/* Ends inside a page; one that is readable only, one that is writable only; shared memory twice. */
+const struct native_file native_file[NR_BASE_SLOTS] = {
+    [SLOT_DISK_RW] = {"disk", 24 * ORACLE_PAGE + 0x123, SLOT_DISK_RW, O_RDWR, 0},
+    [SLOT_DISK_RO] = {"disk_ro", 24 * ORACLE_PAGE + 0x123, SLOT_DISK_RW, O_RDONLY, 0},
+    [SLOT_DISK_WO] = {"disk_wo", 24 * ORACLE_PAGE + 0x123, SLOT_DISK_RW, O_WRONLY, 0},
+    [SLOT_SHORT_RW] = {"tiny", 0x234, SLOT_SHORT_RW, O_RDWR, 0},
+    [SLOT_SHMEM_RW] = {"shmem", 20 * ORACLE_PAGE + 0x800, SLOT_SHMEM_RW, O_RDWR, 1},
+    [SLOT_SHMEM_RO] = {"shmem_ro", 20 * ORACLE_PAGE + 0x800, SLOT_SHMEM_RW, O_RDONLY, 1},
+};
+
+void die(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fputs("oracle: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    exit(2);
+}
+
+/* -- files --------------------------------------------------------------------------------------------------------- */
+
+static void open_slot(struct native *n, int slot)
+{
+    const struct native_file *f = &native_file[slot];
+    char path[PATH_MAX];
+
+    if (f->same_as == slot && f->shmem) {
+        n->fd[slot] = memfd_create("oracle", 0);
+    } else if (f->same_as == slot) {
+        snprintf(path, sizeof(path), "%s/quire-oracle-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+        n->fd[slot] = mkstemp(path);
+        if (n->fd[slot] >= 0)
+            unlink(path);
+    } else {
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", n->fd[f->same_as]);
+        n->fd[slot] = open(path, f->open_flags);
+    }
+    if (n->fd[slot] < 0)
+        die("cannot make file '%s': %s", f->name, strerror(errno));
+    n->fd[slot] = fcntl(n->fd[slot], F_DUPFD_CLOEXEC, ORACLE_FD_BASE + 2 * ORACLE_SLOTS);
+}
+
+static void open_files(struct native *n)
+{
+    for (uint32_t i = 0; i < ORACLE_SLOTS; i++)
+        n->shared->file[i] = (struct oracle_file_id){~0ull, ~0ull};
+    for (int i = 0; i < NR_BASE_SLOTS; i++) {
+        struct stat st;
+
+        open_slot(n, i);
+        if (fstat(n->fd[i], &st))
+            die("fstat: %s", strerror(errno));
+        /* as /proc/PID/maps prints it */
+        if (!native_file[i].shmem)
+            n->shared->file[native_file[i].same_as] =
+                (struct oracle_file_id){(uint64_t)(major(st.st_dev) << 8 | minor(st.st_dev)), st.st_ino};
+    }
+}
+
+/* Empty, at their sizes, every page in the page cache. */
+static void reset_files(struct native *n)
+{
+    static char buf[64 * ORACLE_PAGE];
+
+    for (int i = 0; i < NR_BASE_SLOTS; i++) {
+        if (native_file[i].same_as != i)
+            continue;
+        if (ftruncate(n->fd[i], 0) || ftruncate(n->fd[i], (off_t)native_file[i].size))
+            die("ftruncate: %s", strerror(errno));
+        if (!native_file[i].shmem && pread(n->fd[i], buf, sizeof(buf), 0) != (ssize_t)native_file[i].size)
+            die("cannot read file '%s' back", native_file[i].name);
+    }
+}
+
+/* -- life ---------------------------------------------------------------------------------------------------------- */
+
+static void limit(int which, rlim_t cur, rlim_t max)
+{
+    struct rlimit r;
+
+    if (getrlimit(which, &r))
+        return;
+    r.rlim_max = max < r.rlim_max || !geteuid() ? max : r.rlim_max;
+    r.rlim_cur = cur < r.rlim_max ? cur : r.rlim_max;
+    setrlimit(which, &r);
+}
+
+static void exec_child(struct native *n)
+{
+    char *argv[] = {(char *)"oracle-child", NULL}, *envp[] = {NULL};
+
+    for (int i = 0; i < NR_BASE_SLOTS; i++)
+        dup2(n->fd[i], ORACLE_FD_BASE + i);
+    dup2(n->shared_fd, ORACLE_FD_SHARED);
+    syscall(SYS_close_range, ORACLE_FD_SHARED + 1, ORACLE_FD_BASE - 1, 0);
+    syscall(SYS_close_range, ORACLE_FD_BASE + NR_BASE_SLOTS, ~0u, 0);
+    personality(ADDR_NO_RANDOMIZE);
+    limit(RLIMIT_STACK, 8ul << 20, RLIM_INFINITY);
+    limit(RLIMIT_MEMLOCK, 8ul << 20, 8ul << 20);
+    limit(RLIMIT_AS, RLIM_INFINITY, RLIM_INFINITY);
+    limit(RLIMIT_DATA, RLIM_INFINITY, RLIM_INFINITY);
+    limit(RLIMIT_CORE, 0, 0);
+    execve(n->child_path, argv, envp);
+    _exit(127);
+}
+
+static int wait_word(struct native *n, _Atomic uint32_t *word, uint32_t value)
+{
+    struct timespec t = {1, 0};
+
+    syscall(SYS_futex, word, FUTEX_WAIT, value, &t);
+    return waitpid(n->pid, NULL, WNOHANG) == n->pid ? -1 : 0;
+}
+
+static void wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE, 64);
+}
+
+static int wait_command_done(struct native *n)
+{
+    time_t begin = time(NULL);
+
+    while (atomic_load(&n->shared->command) != ORACLE_CMD_NONE) {
+        if (wait_word(n, &n->shared->command, atomic_load(&n->shared->command))) {
+            n->pid = 0;
+            return -1;
+        }
+        if (time(NULL) - begin > PATIENCE_S)
+            return -1;
+    }
+    return 0;
+}
+
+static void start(struct native *n)
+{
+    atomic_store(&n->shared->command, ORACLE_CMD_RUN); /* busy, until it says otherwise */
+    for (uint32_t i = 0; i < ORACLE_SHMS; i++)
+        n->shared->shmid[i] = -1;
+    n->pid = fork();
+    if (n->pid < 0)
+        die("fork: %s", strerror(errno));
+    if (!n->pid)
+        exec_child(n);
+    if (wait_command_done(n))
+        die("%s does not start", n->child_path);
+}
+
+void native_start(struct native *n, const char *child_path)
+{
+    struct stat st;
+
+    if (!realpath(child_path, n->child_path) || stat(n->child_path, &st))
+        die("%s: %s", child_path, strerror(errno));
+    n->image = (struct oracle_file_id){(uint64_t)(major(st.st_dev) << 8 | minor(st.st_dev)), st.st_ino};
+    n->image_size = (uint64_t)st.st_size;
+    n->shared_fd = memfd_create("oracle-shared", MFD_CLOEXEC);
+    n->shared_fd = fcntl(n->shared_fd, F_DUPFD_CLOEXEC, ORACLE_FD_BASE + 3 * ORACLE_SLOTS);
+    if (n->shared_fd < 0 || ftruncate(n->shared_fd, sizeof(struct oracle_shared)))
+        die("memfd_create: %s", strerror(errno));
+    n->shared = mmap(NULL, sizeof(struct oracle_shared), PROT_READ | PROT_WRITE, MAP_SHARED, n->shared_fd, 0);
+    if (n->shared == MAP_FAILED)
+        die("mmap: %s", strerror(errno));
+    n->shared->key_base = 0x51000000u ^ (uint32_t)getpid() << 8;
+    open_files(n);
+    reset_files(n);
+    start(n);
+}
+
+static void remove_segments(struct native *n)
+{
+    for (uint32_t i = 0; i < ORACLE_SHMS; i++) {
+        if (n->shared->shmid[i] >= 0)
+            shmctl(n->shared->shmid[i], IPC_RMID, NULL);
+        n->shared->shmid[i] = -1;
+    }
+}
+
+static void kill_all(struct native *n)
+{
+    for (uint32_t i = 0; i < ORACLE_PROCS; i++)
+        if (n->shared->pid[i] > 0)
+            kill(n->shared->pid[i], SIGKILL);
+    if (n->pid > 0) {
+        kill(n->pid, SIGKILL);
+        waitpid(n->pid, NULL, 0);
+    }
+    n->pid = 0;
+    remove_segments(n);
+    memset(n->shared->pid, 0, sizeof(n->shared->pid));
+}
+
+void native_restart(struct native *n)
+{
+    kill_all(n);
+    start(n);
+}
+
+void native_stop(struct native *n)
+{
+    kill_all(n);
+    for (int i = 0; i < NR_BASE_SLOTS; i++)
+        close(n->fd[i]);
+    munmap(n->shared, sizeof(struct oracle_shared));
+    close(n->shared_fd);
+}
+
+/* -- sequences ----------------------------------------------------------------------------------------------------- */
+
+void native_begin(struct native *n)
+{
+    struct oracle_shared *s = n->shared;
+
+    reset_files(n);
+    atomic_store(&s->published, 0);
+    atomic_store(&s->done, 0);
+    atomic_store(&s->turn, 0);
+    atomic_store(&s->stop, 0);
+    atomic_store(&s->born, 0);
+    atomic_store(&s->wake_at, ~0u);
+    atomic_store(&s->command, ORACLE_CMD_RUN);
+    wake(&s->command);
+}
+
+void native_publish(struct native *n, uint32_t nr)
+{
+    atomic_store(&n->shared->published, nr);
+    wake(&n->shared->published);
+}
+
+int native_wait(struct native *n, uint32_t nr)
+{
+    time_t begin = time(NULL);
+    uint32_t done;
+
+    atomic_store(&n->shared->wake_at, nr);
+    while ((done = atomic_load(&n->shared->done)) < nr) {
+        if (wait_word(n, &n->shared->done, done)) {
+            n->pid = 0;
+            return -1;
+        }
+        if (time(NULL) - begin > PATIENCE_S)
+            return -1;
+    }
+    return 0;
+}
+
+int native_end(struct native *n)
+{
+    struct oracle_shared *s = n->shared;
+
+    atomic_store(&s->stop, 1);
+    atomic_store(&s->turn, ~0u);
+    wake(&s->turn);
+    native_publish(n, ~0u);
+    return wait_command_done(n);
+}
+
+char *native_proc(pid_t pid, const char *name)
+{
+    size_t size = 1 << 20, used = 0;
+    char path[64], *text = malloc(size);
+    ssize_t got;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || !text)
+        die("%s: %s", path, strerror(errno));
+    while (used < size - 1 && (got = read(fd, text + used, size - 1 - used)) > 0)
+        used += (size_t)got;
+    close(fd);
+    text[used] = '\0';
+    return text;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The oracle: random sequences of operations, performed by real processes on the running kernel and by modelled ones on
+ * a machine; everything a program can see must agree. This header is what both programs of it share.
+ *
+ *   oracle (hosted, has the machine)                         child.c (freestanding, static, raw system calls only)
+ *   ────────────────────────────────                         ─────────────────────────────────────────────────────
+ *   generate.c   one random op from the model's state        supervisor: starts process 0 of a sequence, reaps, removes
+ *   model.c      does it on the machine ─▶ result            processes 0..7: forks of each other; whose turn it is does
+ *   sequence.c   publishes it ─────────── shared ─────────▶  the next op, writes its result
+ *                compares ◀────────────── memory ──────────
+ *   shrink.c     the shortest list of ops that still disagrees
+ *   print.c      as a C program, and as a file to replay
+ *
+ * Ops are concrete: addresses are numbers. That works because the child's address space is the model's, mapping by
+ * mapping (import.c), so that addresses that the kernel chooses must agree, too. What has numbers of its own on each
+ * side (descriptors, pids, IPC ids) is named by slots.
+ *
+ * The child's own memory (image, stack in .bss, the shared memory) is never the target of an op.
+ */
+#ifndef QUIRE_TESTS_ORACLE_ORACLE_H
+#define QUIRE_TESTS_ORACLE_ORACLE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define ORACLE_SHARED_AT 0x100000000000ul /* where the child maps struct oracle_shared */
+#define ORACLE_ARENA 0x180000000000ul     /* where most ops happen */
+#define ORACLE_ARENA_PAGES 128ul
+#define ORACLE_PAGE 4096ul
+
+#define ORACLE_OPS 4096u /* of a sequence, at most */
+#define ORACLE_PROCS 6u  /* alive at the same time */
+#define ORACLE_SUPERVISOR ORACLE_PROCS
+#define ORACLE_SLOTS 16u   /* descriptors */
+#define ORACLE_SHMS 6u     /* IPC segments */
+#define ORACLE_DATA 160u   /* bytes that an op brings for its pointers */
+#define ORACLE_OUT 192u    /* bytes that the kernel writes for an op */
+#define ORACLE_FD_SHARED 3 /* the child's descriptor of the shared memory */
+#define ORACLE_FD_BASE 10  /* slot 0's; those that every process begins with */
+
+enum oracle_kind {
+    ORACLE_SYSCALL,
+    ORACLE_LOAD,  /* one byte at arg[0] */
+    ORACLE_STORE, /* arg[1] there */
+    ORACLE_EXEC,  /* load it; if it is a return instruction, call it */
+    ORACLE_SUM,   /* checksum of arg[1] pages from arg[0]; what cannot be read is part of it */
+    ORACLE_FORK,  /* process arg[0] begins */
+    ORACLE_EXIT,
+    ORACLE_CLOSE, /* slot arg[0] */
+    ORACLE_DROP,  /* become nobody: all capabilities go */
+    NR_ORACLE_KINDS
+};
+
+enum oracle_arg {
+    ORACLE_VALUE,
+    ORACLE_FD,     /* slot; an empty one is -1 */
+    ORACLE_PID,    /* process */
+    ORACLE_PIDFD,  /* process; closed again after the call */
+    ORACLE_SHMID,  /* slot */
+    ORACLE_IN,     /* pointer to data[value] */
+    ORACLE_OUTPUT, /* pointer to the result's out[value] */
+};
+
+enum oracle_returns {
+    ORACLE_RET_VALUE,
+    ORACLE_RET_FD,  /* goes to descriptor slot ret_slot, result 0 */
+    ORACLE_RET_SHM, /* goes to IPC slot ret_slot, result 0 */
+};
+
+/* What is looked at after the op, in the process that did it. */
+#define ORACLE_SEE_MAPS 1u  /* /proc/self/maps */
+#define ORACLE_SEE_PAGES 2u /* /proc/self/pagemap of all mappings but the child's own */
+#define ORACLE_SEE_FLAGS 4u /* VmFlags of /proc/self/smaps */
+
+struct oracle_op {
+    uint8_t kind; /* enum oracle_kind */
+    uint8_t proc; /* who does it */
+    uint8_t see;
+    uint8_t returns; /* enum oracle_returns */
+    uint8_t ret_slot;
+    uint8_t argkind[6];
+    uint16_t nr;     /* enum abi_nr */
+    int16_t host_nr; /* the running architecture's number */
+    uint16_t data_len;
+    uint16_t out_mask; /* bytes of out that are compared; 0: all */
+    uint64_t arg[6];
+    uint8_t data[ORACLE_DATA];
+};
+
+struct oracle_result {
+    int64_t ret;
+    int32_t signo, code;
+    uint64_t addr;
+    uint32_t faults; /* page faults that a load or store took; ~0: not to be compared */
+    uint32_t pad;
+    uint64_t maps, pages, flags; /* hashes, if asked for */
+    uint8_t out[ORACLE_OUT];
+};
+
+struct oracle_file_id {
+    uint64_t dev, ino;
+};
+
+enum oracle_command { ORACLE_CMD_NONE, ORACLE_CMD_RUN, ORACLE_CMD_STOP, ORACLE_CMD_QUIT };
+
+struct oracle_shared {
+    _Atomic uint32_t command;   /* enum oracle_command; the supervisor sets it back to NONE when it is done */
+    _Atomic uint32_t published; /* ops that may be done */
+    _Atomic uint32_t done;      /* ops that are done */
+    _Atomic uint32_t turn;      /* process that does the next one */
+    _Atomic uint32_t stop;      /* the sequence is over */
+    _Atomic uint32_t born;      /* forks that are ready */
+    _Atomic uint32_t wake_at;   /* the test sleeps until done reaches it */
+    uint32_t reap;              /* process that exits */
+    int32_t pid[ORACLE_PROCS + 1];
+    int32_t shmid[ORACLE_SHMS]; /* -1: none */
+    uint32_t key_base;
+    uint64_t image_end;                       /* the child's own: [its start, image_end), and the shared memory */
+    struct oracle_file_id file[ORACLE_SLOTS]; /* files on disk by slot */
+    struct oracle_op op[ORACLE_OPS];
+    struct oracle_result result[ORACLE_OPS];
+};
+
+#define ORACLE_IMAGE 0x400000ul
+
+/* -- hashes of what is seen: computed alike on both sides ---------------------------------------------------------- */
+
+static inline uint64_t oracle_mix(uint64_t h, uint64_t v)
+{
+    h = (h ^ v) * 0x9e3779b97f4a7c15ull;
+    return h ^ (h >> 29);
+}
+
+/* Which object a mapping shows: 0 anonymous, 1 some shared memory, 2 + slot a file on disk. */
+#define ORACLE_OBJ_ANON 0u
+#define ORACLE_OBJ_SHMEM 1u
+#define ORACLE_OBJ_OTHER 255u
+
+/* perms: r 1, w 2, x 4, s 8 */
+static inline uint64_t oracle_mix_vma(uint64_t h, uint64_t start, uint64_t end, uint32_t perms, uint64_t offset,
+                                      uint32_t object)
+{
+    h = oracle_mix(h, start);
+    h = oracle_mix(h, end);
+    return oracle_mix(oracle_mix(h, perms | (uint64_t)object << 8), offset);
+}
+
+/* A flag's two letters: order does not matter. */
+static inline uint64_t oracle_flag(char a, char b)
+{
+    return oracle_mix(0x5151, (uint64_t)(uint8_t)a << 8 | (uint8_t)b);
+}
+
+/* bits: present 1, of a file or shared 2, mapped once 4 */
+static inline uint64_t oracle_mix_page(uint64_t h, uint64_t addr, uint32_t bits)
+{
+    return bits ? oracle_mix(h, addr | bits) : h;
+}
+
+/* Does the range touch what is the child's own? */
+static inline int oracle_own(uint64_t start, uint64_t end, uint64_t image_end)
+{
+    return (start < image_end && end > ORACLE_IMAGE) ||
+           (start < ORACLE_SHARED_AT + sizeof(struct oracle_shared) && end > ORACLE_SHARED_AT);
+}
+
+#define ORACLE_PAGES_SEEN 1024ul /* of one mapping, at most */
+
+#endif

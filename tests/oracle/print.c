@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/* Ops for people: one line each, and as a C program that does them on the running kernel. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/oracle/sequence.h"
+
+#define REPLAY_MAGIC "quire oracle replay 1\n"
+
+static void print_arg(const struct oracle_op *op, u32 i, FILE *out)
+{
+    unsigned long v = op->arg[i];
+
+    switch (op->argkind[i]) {
+    case ORACLE_FD:
+        fprintf(out, "fd[%lu]", v);
+        break;
+    case ORACLE_PID:
+        fprintf(out, "pid[%lu]", v);
+        break;
+    case ORACLE_PIDFD:
+        fprintf(out, "pidfd(%lu)", v);
+        break;
+    case ORACLE_SHMID:
+        fprintf(out, "shm[%lu]", v);
+        break;
+    case ORACLE_IN:
+        fprintf(out, "in + %lu", v);
+        break;
+    case ORACLE_OUTPUT:
+        fprintf(out, "out + %lu", v);
+        break;
+    default:
+        if (v >= ORACLE_ARENA && v < ORACLE_ARENA + (ORACLE_ARENA_PAGES + 64) * PAGE_SIZE)
+            fprintf(out, v & ~PAGE_MASK ? "A(%lu) + %#lx" : "A(%lu)", (v - ORACLE_ARENA) / PAGE_SIZE, v & ~PAGE_MASK);
+        else if (v && v < 1024 * PAGE_SIZE && !(v & ~PAGE_MASK))
+            fprintf(out, "%lu * 4096", v / PAGE_SIZE);
+        else
+            fprintf(out, v < 10 ? "%lu" : "%#lx", v);
+    }
+}
+
+void print_op(const struct oracle_op *op, FILE *out)
+{
+    static const char *const names[NR_ORACLE_KINDS] = {"?",    "load", "store", "exec", "sum",
+                                                       "fork", "exit", "close", "drop"};
+    static const u8 nr_args[NR_ORACLE_KINDS] = {6, 1, 2, 1, 2, 1, 0, 1, 0};
+
+    fprintf(out, "%u: %s(", op->proc, op->kind == ORACLE_SYSCALL ? abi_name[op->nr] : names[op->kind]);
+    for (u32 i = 0; i < nr_args[op->kind]; i++) {
+        if (i)
+            fprintf(out, ", ");
+        print_arg(op, i, out);
+    }
+    fprintf(out, ")");
+}
+
+void print_result(const struct oracle_op *op, const struct oracle_result *r, FILE *out)
+{
+    if (r->signo)
+        fprintf(out, "signal %d code %d address %#lx", r->signo, r->code, (unsigned long)r->addr);
+    else
+        fprintf(out, r->ret < 4096 ? "%ld" : "%#lx", (long)r->ret);
+    if (op->kind == ORACLE_LOAD || op->kind == ORACLE_STORE)
+        fprintf(out, " with %d faults", (int)r->faults);
+    if (op->argkind[0] | op->argkind[1] | op->argkind[2] | op->argkind[3]) {
+        fprintf(out, " out");
+        for (u32 i = 0; i < 40; i++)
+            fprintf(out, " %02x", r->out[i]);
+    }
+}
+
+/* -- a C program --------------------------------------------------------------------------------------------------- */
+
+static const char prologue[] =
+    "/* Run under `setarch -R` (no randomised addresses). Prints what each step gives. */\n"
+    "#define _GNU_SOURCE\n"
+    "#include <errno.h>\n#include <fcntl.h>\n#include <sched.h>\n#include <setjmp.h>\n#include <signal.h>\n"
+    "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/mman.h>\n#include <sys/prctl.h>\n"
+    "#include <sys/syscall.h>\n#include <sys/wait.h>\n#include <unistd.h>\n\n"
+    "#define A(page) (0x180000000000ul + (page) * 4096ul)\n"
+    "static struct {\n    volatile int turn, pid[8], shm[8];\n} *shared; /* by all processes */\n"
+    "#define pid shared->pid\n#define shm shared->shm\n"
+    "static int me, fd[16];\n"
+    "static unsigned char out[512];\n"
+    "static sigjmp_buf jump;\n\n"
+    "static void on_signal(int signo, siginfo_t *info, void *context)\n{\n"
+    "    printf(\"signal %d code %d address %p\\n\", signo, info->si_code, info->si_addr);\n"
+    "    siglongjmp(jump, 1);\n}\n\n"
+    "static long show(long r)\n{\n"
+    "    printf(r == -1 ? \"  %ld (%s)\\n\" : \"  %#lx\\n\", r, strerror(errno));\n"
+    "    return r;\n}\n\n"
+    "static void maps(void)\n{\n    char buf[1 << 14];\n    int f = open(\"/proc/self/maps\", 0);\n    long n;\n\n"
+    "    while ((n = read(f, buf, sizeof(buf))) > 0)\n        if (write(1, buf, n) != n)\n            break;\n"
+    "    close(f);\n}\n\n"
+    "static int file(const char *name, long size)\n{\n"
+    "    int f = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);\n\n"
+    "    if (ftruncate(f, size))\n        perror(name);\n    return f;\n}\n\n"
+    "static int again(int of, int flags)\n{\n    char path[64];\n\n"
+    "    sprintf(path, \"/proc/self/fd/%d\", of);\n    return open(path, flags);\n}\n\n";
+
+static const char main_begin[] =
+    "int main(void)\n{\n"
+    "    struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER};\n\n"
+    "    setvbuf(stdout, NULL, _IONBF, 0);\n"
+    "    shared = mmap((void *)0x100000000000, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);\n"
+    "    sigaction(SIGSEGV, &sa, NULL);\n    sigaction(SIGBUS, &sa, NULL);\n"
+    "    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);\n"
+    "    memset(fd, 0xff, sizeof(fd));\n    pid[0] = getpid();\n";
+
+static void print_files(FILE *out)
+{
+    for (int i = 0; i < NR_BASE_SLOTS; i++) {
+        const struct native_file *f = &native_file[i];
+
+        if (f->same_as == i && f->shmem)
+            fprintf(out, "    fd[%d] = memfd_create(\"%s\", 0);\n    if (ftruncate(fd[%d], %lu))\n        return 1;\n",
+                    i, f->name, i, (unsigned long)f->size);
+        else if (f->same_as == i)
+            fprintf(out, "    fd[%d] = file(\"/tmp/oracle.%s\", %lu);\n", i, f->name, (unsigned long)f->size);
+        else
+            fprintf(out, "    fd[%d] = again(fd[%d], %d);\n", i, f->same_as, f->open_flags);
+    }
+}
+
+static void print_data(const struct oracle_op *op, FILE *out)
+{
+    if (!op->data_len)
+        return;
+    fprintf(out, "        static unsigned char in[] = {");
+    for (u32 i = 0; i < op->data_len; i++)
+        fprintf(out, i ? ", %u" : "%u", op->data[i]);
+    fprintf(out, "};\n");
+}
+
+static void print_c_call(const struct oracle_op *op, FILE *out)
+{
+    fprintf(out, "    {\n");
+    print_data(op, out);
+    for (u32 i = 0; i < 6; i++)
+        if (op->argkind[i] == ORACLE_PIDFD)
+            fprintf(out, "        int p = syscall(SYS_pidfd_open, pid[%lu], 0);\n", (unsigned long)op->arg[i]);
+    fprintf(out, "        long r = show(syscall(%d /* %s */", op->host_nr, abi_name[op->nr]);
+    for (u32 i = 0; i < 6; i++) {
+        fprintf(out, ", ");
+        if (op->argkind[i] == ORACLE_PIDFD)
+            fprintf(out, "p");
+        else
+            print_arg(op, i, out);
+    }
+    fprintf(out, "));\n");
+    if (op->returns == ORACLE_RET_FD)
+        fprintf(out, "        if (r >= 0)\n            fd[%u] = r;\n", op->ret_slot);
+    else if (op->returns == ORACLE_RET_SHM)
+        fprintf(out, "        if (r >= 0)\n            shm[%u] = r;\n", op->ret_slot);
+    else
+        fprintf(out, "        (void)r;\n");
+    fprintf(out, "    }\n");
+}
+
+static void print_c_access(const struct oracle_op *op, FILE *out)
+{
+    unsigned long at = op->arg[0], more = op->arg[1];
+
+    if (op->kind == ORACLE_LOAD)
+        fprintf(out, "    if (!sigsetjmp(jump, 1))\n        show(*(volatile unsigned char *)%#lx);\n", at);
+    else if (op->kind == ORACLE_STORE)
+        fprintf(out, "    if (!sigsetjmp(jump, 1))\n        *(volatile unsigned char *)%#lx = %lu;\n", at, more);
+    else if (op->kind == ORACLE_EXEC)
+        fprintf(out,
+                "    if (!sigsetjmp(jump, 1) && *(volatile unsigned char *)%#lx == 0xc3)\n"
+                "        ((void (*)(void))%#lx)();\n",
+                at, at);
+    else
+        fprintf(out,
+                "    for (volatile unsigned long a = %#lx; a < %#lx; a += 4096)\n        if (!sigsetjmp(jump, 1))\n"
+                "            (void)*(volatile unsigned char *)a;\n",
+                at, at + more * PAGE_SIZE);
+}
+
+static void print_c_op(const struct oracle_op *op, FILE *out)
+{
+    unsigned long at = op->arg[0];
+
+    switch (op->kind) {
+    case ORACLE_SYSCALL:
+        print_c_call(op, out);
+        break;
+    case ORACLE_FORK:
+        fprintf(out, "    if (!(pid[%lu] = fork())) {\n        me = %lu;\n        return;\n    }\n", at, at);
+        break;
+    case ORACLE_CLOSE:
+        fprintf(out, "    close(fd[%lu]);\n    fd[%lu] = -1;\n", at, at);
+        break;
+    case ORACLE_DROP:
+        fprintf(out, "    if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))\n        exit(1);\n"
+                     "    prctl(PR_SET_DUMPABLE, 1);\n");
+        break;
+    case ORACLE_EXIT:
+        fprintf(out, "    shared->turn++;\n    _exit(0);\n");
+        break;
+    default:
+        print_c_access(op, out);
+    }
+}
+
+static void print_step(const struct sequence *s, u32 i, FILE *out)
+{
+    fprintf(out, "/* ");
+    print_op(&s->op[i], out);
+    fprintf(out, "\n * kernel ");
+    print_result(&s->op[i], &s->native[i], out);
+    fprintf(out, "\n * model  ");
+    print_result(&s->op[i], &s->model[i], out);
+    fprintf(out, "\n */\nstatic void step%u(void)\n{\n", i);
+    print_c_op(&s->op[i], out);
+    fprintf(out, "}\n\n");
+}
+
+/* Each process goes through all steps and does its own, when the turn comes to it. */
+void print_c_program(const struct sequence *s, FILE *out)
+{
+    fprintf(out, "/* seed %#lx: %s differs at step %u */\n%s", (unsigned long)s->seed, differ_name(s->differ), s->at,
+            prologue);
+    for (u32 i = 0; i < s->nr; i++)
+        print_step(s, i, out);
+    fprintf(out, "static const struct {\n    int proc;\n    void (*step)(void);\n} list[] = {");
+    for (u32 i = 0; i < s->nr; i++)
+        fprintf(out, "{%u, step%u}, ", s->op[i].proc, i);
+    fprintf(out, "};\n\n%s", main_begin);
+    print_files(out);
+    fprintf(out,
+            "    for (int i = 0; i < %u; i++) {\n        while (shared->turn != i)\n            sched_yield();\n"
+            "        if (list[i].proc != me)\n            continue;\n"
+            "        usleep(2000); /* who exited before is gone now */\n"
+            "        printf(\"step %%d, process %%d\\n\", i, me);\n        list[i].step();\n"
+            "        if (list[i].proc == me)\n            shared->turn++;\n"
+            "        if (i == %u && list[i].proc == me)\n            maps();\n    }\n    return 0;\n}\n",
+            s->nr, s->nr - 1);
+}
+
+/* -- replay files: the ops as they are, for the same build ---------------------------------------------------------- */
+
+void save_replay(const struct sequence *s, const char *path)
+{
+    FILE *f = fopen(path, "w");
+
+    if (!f)
+        return;
+    fprintf(f, REPLAY_MAGIC);
+    fwrite(&s->nr, sizeof(s->nr), 1, f);
+    fwrite(&s->seed, sizeof(s->seed), 1, f);
+    fwrite(s->op, sizeof(s->op[0]), s->nr, f);
+    fclose(f);
+}
+
+bool load_replay(struct sequence *s, const char *path)
+{
+    FILE *f = fopen(path, "r");
+    char magic[sizeof(REPLAY_MAGIC)] = "";
+    bool ok;
+
+    if (!f)
+        return false;
+    ok = fread(magic, sizeof(REPLAY_MAGIC) - 1, 1, f) == 1 && !strcmp(magic, REPLAY_MAGIC) &&
+         fread(&s->nr, sizeof(s->nr), 1, f) == 1 && fread(&s->seed, sizeof(s->seed), 1, f) == 1 &&
+         s->nr <= ORACLE_OPS && fread(s->op, sizeof(s->op[0]), s->nr, f) == s->nr;
+    fclose(f);
+    return ok;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* What a modelled process sees of itself: /proc/self/maps, VmFlags, pagemap, in the form that child.c computes. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/oracle/model.h"
+#include "cache/filemap.h"
+
+static const struct {
+    vm_flags_t bit;
+    char name[3];
+} flag_name[] = {
+    {VM_READ, "rd"},       {VM_WRITE, "wr"},       {VM_EXEC, "ex"},     {VM_SHARED, "sh"},    {VM_MAYREAD, "mr"},
+    {VM_MAYWRITE, "mw"},   {VM_MAYEXEC, "me"},     {VM_MAYSHARE, "ms"}, {VM_GROWSDOWN, "gd"}, {VM_PFNMAP, "pf"},
+    {VM_LOCKED, "lo"},     {VM_IO, "io"},          {VM_SEQ_READ, "sr"}, {VM_RAND_READ, "rr"}, {VM_DONTCOPY, "dc"},
+    {VM_DONTEXPAND, "de"}, {VM_LOCKONFAULT, "lf"}, {VM_ACCOUNT, "ac"},  {VM_NORESERVE, "nr"}, {VM_SYNC, "sf"},
+    {VM_WIPEONFORK, "wf"}, {VM_DONTDUMP, "dd"},    {VM_MIXEDMAP, "mm"}, {VM_HUGEPAGE, "hg"},  {VM_NOHUGEPAGE, "nh"},
+    {VM_MERGEABLE, "mg"},
+#ifdef VM_SEALED
+    {VM_SEALED, "sl"},
+#endif
+};
+
+vm_flags_t see_parse_flags(const char *p)
+{
+    vm_flags_t flags = 0;
+
+    for (; p[0] && p[0] != '\n'; p++)
+        for (u32 i = 0; i < ARRAY_SIZE(flag_name); i++)
+            if (p[0] == flag_name[i].name[0] && p[1] == flag_name[i].name[1] && p[-1] == ' ' && p[2] <= ' ')
+                flags |= flag_name[i].bit;
+    return flags;
+}
+
+u32 see_object(const struct model *v, const struct vm_area_struct *vma)
+{
+    const struct inode *inode = vma->vm_file ? vma->vm_file->f_inode : NULL;
+
+    if (!inode)
+        return ORACLE_OBJ_ANON;
+    if (vma->vm_ops == VM_OPS_SHMEM)
+        return ORACLE_OBJ_SHMEM;
+    for (u32 i = 0; i < ORACLE_SLOTS; i++)
+        if (v->base[i] && v->base[i]->f_inode == inode)
+            return 2 + i;
+    return ORACLE_OBJ_OTHER;
+}
+
+static u32 perms_of(const struct vm_area_struct *vma)
+{
+    vm_flags_t f = vma->vm_flags;
+
+    return (f & VM_READ ? 1 : 0) | (f & VM_WRITE ? 2 : 0) | (f & VM_EXEC ? 4 : 0) | (f & VM_MAYSHARE ? 8 : 0);
+}
+
+static u64 offset_of(const struct vm_area_struct *vma)
+{
+    return vma->vm_file ? vma->vm_pgoff.nr << PAGE_SHIFT : 0;
+}
+
+static u32 page_bits(struct model *v, const struct vm_area_struct *vma, va_t addr)
+{
+    const struct pt_format *fmt = pt_format_of(v->m);
+    struct pt_entry e = pt_find_entry(vma->vm_mm, addr, 1);
+    struct page *page;
+    pte_t pte;
+
+    if (!e.slot || e.level != 1)
+        return 0;
+    pte = pt_read(fmt, e);
+    if (!pte_present(fmt, pte))
+        return 0;
+    page = vm_normal_page(vma, addr, pte);
+    if (!page)
+        return 1;
+    return 1 | (folio_test_anon(page_folio(page)) ? 0 : 2) | (folio_mapcount(page_folio(page)) == 1 ? 4 : 0);
+}
+
+static u64 see_pages(struct model *v, u64 h, const struct vm_area_struct *vma)
+{
+    va_t end = MIN(vma->vm_end, vma->vm_start + ORACLE_PAGES_SEEN * PAGE_SIZE);
+
+    if (vma->vm_ops == VM_OPS_SPECIAL)
+        return h;
+    for (va_t at = vma->vm_start; at < end; at += PAGE_SIZE)
+        if (!model_own(v, at, at + PAGE_SIZE))
+            h = oracle_mix_page(h, at, page_bits(v, vma, at));
+    return h;
+}
+
+static u64 flags_sum(vm_flags_t flags)
+{
+    u64 sum = 0;
+
+    for (u32 i = 0; i < ARRAY_SIZE(flag_name); i++)
+        if (flags & flag_name[i].bit)
+            sum += oracle_flag(flag_name[i].name[0], flag_name[i].name[1]);
+    return sum;
+}
+
+void model_see(struct model *v, u32 proc, u32 see, struct oracle_result *r)
+{
+    struct vm_area_struct *vma;
+
+    for_each_vma (vma, v->proc[proc]->mm) {
+        if (see & ORACLE_SEE_MAPS)
+            r->maps =
+                oracle_mix_vma(r->maps, vma->vm_start, vma->vm_end, perms_of(vma), offset_of(vma), see_object(v, vma));
+        if (see & ORACLE_SEE_PAGES)
+            r->pages = see_pages(v, r->pages, vma);
+        if (see & ORACLE_SEE_FLAGS)
+            r->flags = oracle_mix(oracle_mix(r->flags, vma->vm_start), flags_sum(vma->vm_flags));
+    }
+}
+
+/* -- for people ---------------------------------------------------------------------------------------------------- */
+
+static void print_pages(struct model *v, const struct vm_area_struct *vma, FILE *out)
+{
+    va_t end = MIN(vma->vm_end, vma->vm_start + 64 * PAGE_SIZE);
+
+    if (vma->vm_ops == VM_OPS_SPECIAL)
+        return;
+    fputc(' ', out);
+    for (va_t at = vma->vm_start; at < end; at += PAGE_SIZE)
+        fputc(model_own(v, at, at + PAGE_SIZE) ? '?' : "-z.f.a.F"[page_bits(v, vma, at)], out);
+}
+
+void model_print_maps(struct model *v, u32 proc, FILE *out)
+{
+    struct vm_area_struct *vma;
+
+    if (!v->proc[proc])
+        return;
+    for_each_vma (vma, v->proc[proc]->mm) {
+        u32 p = perms_of(vma);
+
+        fprintf(out, "%llx-%llx %c%c%c%c %llx obj %u", (unsigned long long)vma->vm_start,
+                (unsigned long long)vma->vm_end, p & 1 ? 'r' : '-', p & 2 ? 'w' : '-', p & 4 ? 'x' : '-',
+                p & 8 ? 's' : 'p', (unsigned long long)offset_of(vma), see_object(v, vma));
+        for (u32 i = 0; i < ARRAY_SIZE(flag_name); i++)
+            if (vma->vm_flags & flag_name[i].bit)
+                fprintf(out, " %s", flag_name[i].name);
+        print_pages(v, vma, out);
+        fputc('\n', out);
+    }
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The library is ahead: it makes up an op from its state, does it, and hands it on; the child follows. Results are
+ * compared when the sequence is over. To see where two sides part for the first time, the list is run once more with a
+ * look at everything after each op.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <fcntl.h>
+
+#include "tests/oracle/sequence.h"
+
+#define BATCH 32u /* ops handed on at a time */
+
+const char *differ_name(u32 differ)
+{
+    static const char *const names[] = {"result",
+                                        "signal",
+                                        "faults",
+                                        "maps",
+                                        "pages",
+                                        "flags",
+                                        "bytes",
+                                        "books",
+                                        "child is dead",
+                                        "model crashed",
+                                        "state after failure"};
+
+    for (u32 i = 0; i < ARRAY_SIZE(names); i++)
+        if (differ & 1u << i)
+            return names[i];
+    return "nothing";
+}
+
+u32 compare_results(const struct oracle_op *op, const struct oracle_result *native, const struct oracle_result *model)
+{
+    u32 differ = 0;
+
+    if (native->ret != model->ret)
+        differ |= DIFFER_RESULT;
+    if (native->signo != model->signo || native->code != model->code || native->addr != model->addr)
+        differ |= DIFFER_SIGNAL;
+    if (model->faults != ~0u && native->faults != model->faults)
+        differ |= DIFFER_FAULTS;
+    if ((op->see & ORACLE_SEE_MAPS) && native->maps != model->maps)
+        differ |= DIFFER_MAPS;
+    if ((op->see & ORACLE_SEE_PAGES) && native->pages != model->pages)
+        differ |= DIFFER_PAGES;
+    if ((op->see & ORACLE_SEE_FLAGS) && native->flags && native->flags != model->flags)
+        differ |= DIFFER_FLAGS;
+    if (memcmp(native->out, model->out, sizeof(native->out)))
+        differ |= DIFFER_OUT;
+    return differ;
+}
+
+/* The first op on which they differ, among [from, to). */
+static bool compare_range(struct oracle *o, struct sequence *s, u32 from, u32 to)
+{
+    struct oracle_shared *shared = o->native.shared;
+
+    memcpy(s->native + from, shared->result + from, (to - from) * sizeof(s->native[0]));
+    for (u32 i = from; i < to; i++) {
+        s->differ = compare_results(&s->op[i], &s->native[i], &s->model[i]);
+        if (s->differ) {
+            s->at = i;
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_books(struct oracle *o, struct sequence *s, FILE *out)
+{
+    if (s->differ || !model_check(&o->model, out))
+        return;
+    s->differ = DIFFER_BOOKS;
+    s->at = s->nr ? s->nr - 1 : 0;
+}
+
+static void end(struct oracle *o, struct sequence *s)
+{
+    if (native_end(&o->native)) {
+        native_restart(&o->native);
+        if (!s->differ)
+            s->differ = DIFFER_DIED;
+    }
+    model_end(&o->model);
+    check_books(o, s, stderr);
+}
+
+void run_generated(struct oracle *o, struct sequence *s, u64 seed, u32 steps)
+{
+    struct oracle_shared *shared = o->native.shared;
+    u32 n;
+
+    s->seed = seed;
+    s->nr = s->differ = s->at = 0;
+    generate_init(&o->gen, &o->model, &o->host, seed);
+    model_begin(&o->model);
+    native_begin(&o->native);
+    for (n = 0; n < steps; n++) {
+        generate_op(&o->gen, n, &s->op[n]);
+        s->nr = n + 1;
+        memcpy(&shared->op[n], &s->op[n], sizeof(s->op[n]));
+        model_do(&o->model, &s->op[n], &s->model[n]);
+        if ((n + 1) % BATCH == 0)
+            native_publish(&o->native, n + 1);
+        if (o->check_every && (n + 1) % o->check_every == 0 && model_check(&o->model, stderr)) {
+            s->differ = DIFFER_BOOKS;
+            s->at = n;
+            break;
+        }
+    }
+    native_publish(&o->native, s->nr);
+    if (native_wait(&o->native, s->nr)) {
+        s->differ = DIFFER_DIED;
+        s->at = atomic_load(&shared->done);
+    } else if (!s->differ) {
+        compare_range(o, s, 0, s->nr);
+    }
+    end(o, s);
+}
+
+/* -- once more, slowly --------------------------------------------------------------------------------------------- */
+
+static void print_native_pages(pid_t pid, unsigned long start, unsigned long stop, FILE *out)
+{
+    char path[64];
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+    fd = open(path, O_RDONLY);
+    fputc(' ', out);
+    for (unsigned long at = start; at < stop && at < start + 64 * PAGE_SIZE; at += PAGE_SIZE) {
+        u64 v = 0;
+
+        if (pread(fd, &v, 8, (off_t)(at / PAGE_SIZE * 8)) != 8)
+            break;
+        fputc("-z.f.a.F"[(v >> 63) | (v >> 61 & 1) << 1 | (v >> 56 & 1) << 2], out);
+    }
+    close(fd);
+}
+
+static void print_native_maps(pid_t pid, FILE *out)
+{
+    char *text, *line, *save = NULL;
+
+    if (pid <= 0)
+        return;
+    text = native_proc(pid, "smaps");
+    for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        unsigned long start, stop;
+
+        if (sscanf(line, "%lx-%lx", &start, &stop) == 2) {
+            fprintf(out, "%s", line);
+            if (!(start >> 63))
+                print_native_pages(pid, start, stop, out);
+        } else if (!strncmp(line, "VmFlags:", 8)) {
+            fprintf(out, " %s\n", line + 9);
+        }
+    }
+    free(text);
+}
+
+static void describe(struct oracle *o, const struct sequence *s, FILE *out)
+{
+    const struct oracle_op *op = &s->op[s->at];
+
+    fprintf(out, "kernel: ");
+    print_result(op, &s->native[s->at], out);
+    fprintf(out, "\nmodel:  ");
+    print_result(op, &s->model[s->at], out);
+    fprintf(out, "\nkernel's process %u:\n", op->proc);
+    print_native_maps(o->native.shared->pid[op->proc], out);
+    fprintf(out, "model's process %u:\n", op->proc);
+    model_print_maps(&o->model, op->proc, out);
+}
+
+static bool op_possible(const struct model *v, const struct oracle_op *op)
+{
+    if (!v->proc[op->proc])
+        return false;
+    if (op->kind == ORACLE_FORK)
+        return !v->proc[op->arg[0]];
+    return op->kind != ORACLE_EXIT || op->proc;
+}
+
+static bool run_one(struct oracle *o, struct sequence *s, u32 n)
+{
+    struct oracle_shared *shared = o->native.shared;
+
+    s->op[n].see = s->op[n].kind == ORACLE_EXIT ? 0 : ORACLE_SEE_MAPS | ORACLE_SEE_PAGES | ORACLE_SEE_FLAGS;
+    memcpy(&shared->op[n], &s->op[n], sizeof(s->op[n]));
+    native_publish(&o->native, n + 1);
+    model_do(&o->model, &s->op[n], &s->model[n]);
+    if (native_wait(&o->native, n + 1)) {
+        s->differ = DIFFER_DIED;
+        s->at = n;
+        return false;
+    }
+    return compare_range(o, s, n, n + 1);
+}
+
+void run_list(struct oracle *o, struct sequence *s, FILE *out)
+{
+    u32 nr = 0;
+
+    s->differ = s->at = 0;
+    model_begin(&o->model);
+    native_begin(&o->native);
+    for (u32 n = 0; n < s->nr && !s->differ; n++) {
+        if (!op_possible(&o->model, &s->op[n]))
+            continue; /* its process is gone, since shrinking dropped a fork */
+        s->op[nr] = s->op[n];
+        run_one(o, s, nr++);
+        if (!s->differ && o->check_every && nr % o->check_every == 0 && model_check(&o->model, stderr)) {
+            s->differ = DIFFER_BOOKS;
+            s->at = nr - 1;
+        }
+    }
+    s->nr = nr;
+    if (s->differ && s->differ != DIFFER_DIED && out)
+        describe(o, s, out);
+    end(o, s);
+}

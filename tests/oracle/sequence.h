@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* One sequence on both sides, and what they disagree about. */
+#ifndef QUIRE_TESTS_ORACLE_SEQUENCE_H
+#define QUIRE_TESTS_ORACLE_SEQUENCE_H
+
+#include "tests/oracle/generate.h"
+
+enum {
+    DIFFER_RESULT = 1,
+    DIFFER_SIGNAL = 2,
+    DIFFER_FAULTS = 4,
+    DIFFER_MAPS = 8,
+    DIFFER_PAGES = 16,
+    DIFFER_FLAGS = 32,
+    DIFFER_OUT = 64,
+    DIFFER_BOOKS = 128, /* machine_check() */
+    DIFFER_DIED = 256,  /* the child died or hangs */
+    DIFFER_CRASH = 512, /* the model crashed: an assertion */
+    DIFFER_STATE = 1024 /* a call that failed for want of memory left something behind */
+};
+
+struct sequence {
+    u64 seed;
+    u32 nr;
+    struct oracle_op op[ORACLE_OPS];
+    struct oracle_result native[ORACLE_OPS], model[ORACLE_OPS];
+    /* the first disagreement */
+    u32 differ; /* DIFFER_*; 0: none */
+    u32 at;     /* op */
+};
+
+struct oracle {
+    struct native native;
+    struct model model;
+    struct host host;
+    struct generator gen;
+    bool inject;
+    u32 check_every; /* ops between machine_check()s; 0: at the end of sequences only */
+};
+
+const char *differ_name(u32 differ); /* of the lowest bit */
+u32 compare_results(const struct oracle_op *op, const struct oracle_result *native, const struct oracle_result *model);
+/* Both end with processes gone and books checked. */
+void run_generated(struct oracle *o, struct sequence *s, u64 seed, u32 steps);
+/* s->op[0, nr), everything looked at after each op. `out` not NULL: both address spaces at the disagreement. */
+void run_list(struct oracle *o, struct sequence *s, FILE *out);
+
+/* shrink.c: s->op becomes the shortest list found that still disagrees in the same way. */
+void shrink(struct oracle *o, struct sequence *s);
+/* One run in a process of its own, on a new machine with a new child: DIFFER_*, *at. */
+u32 trial(const struct oracle *o, struct sequence *s, u32 *at);
+
+/* print.c */
+void print_op(const struct oracle_op *op, FILE *out);
+void print_result(const struct oracle_op *op, const struct oracle_result *r, FILE *out);
+void print_c_program(const struct sequence *s, FILE *out);
+void save_replay(const struct sequence *s, const char *path);
+bool load_replay(struct sequence *s, const char *path);
+
+#endif

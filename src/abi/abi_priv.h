@@ -7,6 +7,19 @@
 
 typedef s64 (*abi_handler_fn)(struct cpu *cpu, struct abi_call *call);
 
+s64 abi_mmap(struct cpu *cpu, struct abi_call *c); /* mmap.c */
+s64 abi_munmap(struct cpu *cpu, struct abi_call *c);
+s64 abi_mremap(struct cpu *cpu, struct abi_call *c);
+s64 abi_mprotect(struct cpu *cpu, struct abi_call *c);
+s64 abi_pkey_mprotect(struct cpu *cpu, struct abi_call *c);
+s64 abi_pkey_alloc(struct cpu *cpu, struct abi_call *c);
+s64 abi_pkey_free(struct cpu *cpu, struct abi_call *c);
+s64 abi_brk(struct cpu *cpu, struct abi_call *c);
+s64 abi_remap_file_pages(struct cpu *cpu, struct abi_call *c);
+s64 abi_mseal(struct cpu *cpu, struct abi_call *c);
+s64 abi_prctl(struct cpu *cpu, struct abi_call *c); /* prctl.c */
+s64 abi_personality(struct cpu *cpu, struct abi_call *c);
+
 s64 abi_getrlimit(struct cpu *cpu, struct abi_call *c); /* rlimit.c */
 s64 abi_setrlimit(struct cpu *cpu, struct abi_call *c);
 s64 abi_prlimit64(struct cpu *cpu, struct abi_call *c);

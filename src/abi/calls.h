@@ -43,7 +43,8 @@
     X(prctl, 157, 167) /* PR_SET_MM, PR_SET_VMA, PR_SET_THP_DISABLE, PR_SET_DUMPABLE */                                \
     X(getrlimit, 97, 163)                                                                                              \
     X(setrlimit, 160, 164)                                                                                             \
-    X(prlimit64, 302, 261)
+    X(prlimit64, 302, 261)                                                                                             \
+    X(personality, 135, 92)
 
 enum abi_nr {
 #define X(name, x86_64, generic) ABI_##name,

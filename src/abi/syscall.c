@@ -40,34 +40,6 @@ enum abi_nr abi_of_generic(s64 nr)
     return find_nr(generic_nr, nr);
 }
 
-static s64 abi_mmap(struct cpu *cpu, struct abi_call *c)
-{
-    if (!((u32)c->arg[3] & MAP_ANONYMOUS_) && !c->file)
-        return -EBADF;
-    return sys_mmap(cpu, c->arg[0], c->arg[1], (u32)c->arg[2], (u32)c->arg[3],
-                    (u32)c->arg[3] & MAP_ANONYMOUS_ ? NULL : c->file, c->arg[5]);
-}
-
-static s64 abi_munmap(struct cpu *cpu, struct abi_call *c)
-{
-    return sys_munmap(cpu, c->arg[0], c->arg[1]);
-}
-
-static s64 abi_mremap(struct cpu *cpu, struct abi_call *c)
-{
-    return sys_mremap(cpu, c->arg[0], c->arg[1], c->arg[2], (u32)c->arg[3], c->arg[4]);
-}
-
-static s64 abi_mprotect(struct cpu *cpu, struct abi_call *c)
-{
-    return sys_mprotect(cpu, c->arg[0], c->arg[1], (u32)c->arg[2]);
-}
-
-static s64 abi_brk(struct cpu *cpu, struct abi_call *c)
-{
-    return sys_brk(cpu, c->arg[0]);
-}
-
 static s64 abi_madvise(struct cpu *cpu, struct abi_call *c)
 {
     return sys_madvise(cpu, c->arg[0], c->arg[1], (int)c->arg[2]);
@@ -104,6 +76,13 @@ static const abi_handler_fn handler[NR_ABI_CALLS] = {
     [ABI_munmap] = abi_munmap,
     [ABI_mremap] = abi_mremap,
     [ABI_mprotect] = abi_mprotect,
+    [ABI_pkey_mprotect] = abi_pkey_mprotect,
+    [ABI_pkey_alloc] = abi_pkey_alloc,
+    [ABI_pkey_free] = abi_pkey_free,
+    [ABI_remap_file_pages] = abi_remap_file_pages,
+    [ABI_mseal] = abi_mseal,
+    [ABI_prctl] = abi_prctl,
+    [ABI_personality] = abi_personality,
     [ABI_brk] = abi_brk,
     [ABI_madvise] = abi_madvise,
     [ABI_getrlimit] = abi_getrlimit,

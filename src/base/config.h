@@ -88,11 +88,15 @@ struct machine_config {
     u32 memfd_noexec;           /* 0 executable by default, 1 not, 2 never */
     u64 shmmax, shmall, shmmni; /* SysV segments: bytes, pages in all, number */
     u64 mmap_min_addr;
-    u32 stack_guard_gap; /* pages */
+    u64 lsm_mmap_min_addr; /* CONFIG_LSM_MMAP_MIN_ADDR: hints are moved above it */
+    u32 stack_guard_gap;   /* pages */
     u64 fault_around_bytes;
     bool legacy_va_layout;
     u32 randomize_va_space;
+    u32 mmap_rnd_bits; /* 0: the architecture's default */
     u64 aslr_seed;
+    bool pkeys;           /* the CPUs have protection keys (x86-64) */
+    bool anon_vma_name;   /* CONFIG_ANON_VMA_NAME: PR_SET_VMA_ANON_NAME works */
     bool page_cache_warm; /* every file page counts as cached already: its first touch is a minor fault */
     u32 slub_debug;       /* SLAB_* debug flags for every cache */
     bool slab_nomerge;

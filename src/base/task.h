@@ -78,6 +78,7 @@ struct task {
     s32 cpu; /* the CPU it last ran on, -1: none yet */
     struct mm *mm;
     bool oom_victim;              /* tsk_is_oom_victim(): may use the reserves partly */
+    u32 pkru;                     /* o: x86 PKRU: bits 2n access, 2n + 1 write disabled for key n */
     u32 personality;              /* o */
     struct signal_struct *signal; /* c */
     char comm[16];

@@ -118,6 +118,7 @@ static void default_sysctls(struct machine_config *c)
     c->shmmax = c->shmall = ~0ull - (1ul << 24);
     c->shmmni = 4096;
     c->mmap_min_addr = 65536;
+    c->lsm_mmap_min_addr = 65536;
     c->stack_guard_gap = 256;
     c->fault_around_bytes = 65536;
     c->randomize_va_space = 2;

@@ -50,7 +50,8 @@ static int brk_link(struct cpu *cpu, struct mm *mm, va_t addr, u64 len, vm_flags
 
 static int do_brk_flags(struct cpu *cpu, struct mm *mm, va_t addr, u64 len)
 {
-    vm_flags_t flags = VM_BRK_FLAGS | mm->def_flags;
+    vm_flags_t exec = cpu->current->personality & READ_IMPLIES_EXEC_ ? VM_EXEC : 0;
+    vm_flags_t flags = VM_BRK_FLAGS | exec | mm->def_flags;
     u64 pages = len >> PAGE_SHIFT;
 
     if (!may_expand_vm(cpu, mm, flags, pages) || mm->map_count > mm->m->config.max_map_count ||
@@ -94,7 +95,8 @@ s64 sys_brk(struct cpu *cpu, va_t brk)
     if (brk < mm->start_brk || newbrk < brk || !brk_within_data_limit(cpu, mm, brk)) {
         err = -ENOMEM;
     } else if (newbrk < oldbrk) {
-        err = do_munmap(cpu, mm, newbrk, oldbrk - newbrk);
+        /* nothing there: the program has unmapped it by itself */
+        err = find_vma_intersection(cpu, mm, newbrk, oldbrk) ? do_munmap(cpu, mm, newbrk, oldbrk - newbrk) : -EFAULT;
     } else if (newbrk > oldbrk) {
         err = brk_grow(cpu, mm, oldbrk, newbrk);
         grown = !err;

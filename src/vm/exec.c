@@ -12,8 +12,7 @@
  *
  * Failure leaves the task in its old address space. After success the caller switches the CPU to the new one
  * (switch_mm).
- * Follows execve(2); stack randomisation as /proc/sys/kernel/randomize_va_space documents: 22 bits of pages on 64-bit
- * formats, 11 on 32.
+ * Follows execve(2).
  */
 #include "vm/fork.h"
 #include "vm/vma.h"
@@ -23,18 +22,11 @@
 #define STACK_EXPAND_BYTES (128ul << 10)
 #define VM_STACK_FLAGS (VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | VM_GROWSDOWN | VM_ACCOUNT)
 
-static va_t choose_stack_top(const struct mm *mm)
-{
-    u64 random_pages = mm_random(mm, 1) & (mm->task_size > (1ul << 32) ? 0x3ffffful : 0x7fful);
-
-    return ALIGN_DOWN(mm->task_size, PAGE_SIZE) - (random_pages << PAGE_SHIFT);
-}
-
 /* The stack's VMA, and its top pages as the copying of the arguments would have made them. */
 static int setup_arg_pages(struct cpu *cpu, struct mm *mm, const struct exec_layout *l) NO_LOCK_ANALYSIS
 {
     u64 limit = cpu->current ? rlimit(cpu->current, RLIMIT_STACK_) : RLIM_INFINITY_;
-    va_t top = l->stack_top ? ALIGN_UP(l->stack_top, PAGE_SIZE) : choose_stack_top(mm);
+    va_t top = l->stack_top ? ALIGN_UP(l->stack_top, PAGE_SIZE) : randomize_stack_top(mm);
     u64 used = MAX(ALIGN_UP(l->stack_size, PAGE_SIZE), PAGE_SIZE);
     u64 size = MAX(MIN(used + STACK_EXPAND_BYTES, ALIGN_DOWN(limit, PAGE_SIZE)), used);
     struct vm_area_struct *vma;
@@ -61,7 +53,8 @@ int exec_mmap(struct cpu *cpu, const struct exec_layout *layout)
     mm = mm_alloc(cpu);
     if (!mm)
         return -ENOMEM;
-    arch_pick_mmap_layout(mm, rlimit(t, RLIMIT_STACK_), mm_random(mm, 0));
+    arch_pick_mmap_layout(mm, rlimit(t, RLIMIT_STACK_), t->personality);
+    mm->flags = t->mm ? (mmf_init_flags(READ_ONCE(t->mm->flags)) & ~MMF_DUMPABLE_MASK) | 1 : mm->flags;
     if (layout->mmap_base)
         mm->mmap_base = layout->mmap_base;
     err = setup_arg_pages(cpu, mm, layout);
@@ -74,6 +67,7 @@ int exec_mmap(struct cpu *cpu, const struct exec_layout *layout)
         get_file(mm->exe_file);
     memcpy(t->comm, layout->comm, sizeof(t->comm));
     t->comm[sizeof(t->comm) - 1] = '\0';
+    task_init_pkru(t);
     count_vm_event(cpu, Q_EXEC);
     old = task_change_mm(cpu, t, mm);
     if (old)

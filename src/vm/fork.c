@@ -63,6 +63,7 @@ static void copy_mm_layout(struct mm *mm, const struct mm *oldmm)
     mm->mmap_legacy_base = oldmm->mmap_legacy_base;
     mm->task_size = oldmm->task_size;
     mm->topdown = oldmm->topdown;
+    mm->randomize = oldmm->randomize;
     mm->start_code = oldmm->start_code;
     mm->end_code = oldmm->end_code;
     mm->start_data = oldmm->start_data;
@@ -75,7 +76,9 @@ static void copy_mm_layout(struct mm *mm, const struct mm *oldmm)
     mm->env_start = oldmm->env_start;
     mm->env_end = oldmm->env_end;
     memcpy(mm->saved_auxv, oldmm->saved_auxv, sizeof(mm->saved_auxv));
-    mm->flags = oldmm->flags & MMF_INIT_MASK;
+    mm->flags = mmf_init_flags(oldmm->flags);
+    mm->pkey_allocation_map = oldmm->pkey_allocation_map;
+    mm->execute_only_pkey = oldmm->execute_only_pkey;
     mm->def_flags = oldmm->def_flags & VM_NOHUGEPAGE; /* memory locks are not inherited: mlockall(2) */
 }
 

@@ -59,18 +59,6 @@ static int vm_init_caches(struct cpu *cpu, struct vm *vm)
 
 /* -- mm ------------------------------------------------------------------------------------------------------------ */
 
-/* Reproducible "random" numbers: splitmix64 of the machine's seed and a number that is used once. */
-u64 mm_random(const struct mm *mm, u64 salt)
-{
-    u64 z = mm->m->config.aslr_seed + (mm->ctx_id * 8 + salt) * 0x9e3779b97f4a7c15ull;
-
-    if (!mm->m->config.randomize_va_space)
-        return 0;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
-
 /* Everything but roots, layout and lists. NULL: no memory. */
 static struct mm *mm_new(struct cpu *cpu)
 {
@@ -87,7 +75,9 @@ static struct mm *mm_new(struct cpu *cpu)
     atomic_init(&mm->mm_count, 1);
     INIT_LIST_HEAD(&mm->threads);
     mm->ctx_id = atomic_fetch_add(&vm->next_ctx_id, 1) + 1;
+    mm->flags = 1; /* may be dumped */
     mm_init_vmas(mm);
+    mm_init_pkeys(mm);
     return mm;
 }
 
@@ -102,7 +92,7 @@ struct mm *mm_alloc(struct cpu *cpu) NO_LOCK_ANALYSIS
         kmem_cache_free(cpu, vm->mm_cachep, mm);
         return NULL;
     }
-    arch_pick_mmap_layout(mm, STACK_LIMIT_BYTES, mm_random(mm, 0));
+    arch_pick_mmap_layout(mm, STACK_LIMIT_BYTES, 0);
     spin_lock(cpu, &vm->lock);
     list_add_tail(&mm->mmlist, &vm->mms);
     spin_unlock(cpu, &vm->lock);
@@ -207,6 +197,7 @@ static struct task *task_new(struct cpu *cpu, s32 pid, s32 tgid, struct mm *mm,
     t->pid = pid;
     t->tgid = tgid;
     t->cpu = -1;
+    task_init_pkru(t);
     t->signal = share ? share : kmem_cache_alloc(cpu, vm->signal_cachep, GFP_KERNEL);
     if (!t->signal) {
         kmem_cache_free(cpu, vm->task_cachep, t);
@@ -243,6 +234,7 @@ struct task *task_clone(struct cpu *cpu, const struct task *parent, enum task_ki
         t->signal->nr_threads = nr;
     }
     t->personality = parent->personality;
+    t->pkru = parent->pkru;
     memcpy(t->comm, parent->comm, sizeof(t->comm));
     return t;
 }

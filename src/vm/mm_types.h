@@ -23,36 +23,39 @@
 /* vm_flags: bits as in 6.x kernels. The two-letter names of smaps' VmFlags (proc_pid_smaps(5)) stand behind each. */
 typedef u64 vm_flags_t;
 #define VM_NONE 0x0ul
-#define VM_READ 0x1ul                  /* rd */
-#define VM_WRITE 0x2ul                 /* wr */
-#define VM_EXEC 0x4ul                  /* ex */
-#define VM_SHARED 0x8ul                /* sh */
-#define VM_MAYREAD 0x10ul              /* mr */
-#define VM_MAYWRITE 0x20ul             /* mw */
-#define VM_MAYEXEC 0x40ul              /* me */
-#define VM_MAYSHARE 0x80ul             /* ms */
-#define VM_GROWSDOWN 0x100ul           /* gd */
-#define VM_UFFD_MISSING 0x200ul        /* um */
-#define VM_PFNMAP 0x400ul              /* pf */
-#define VM_UFFD_WP 0x1000ul            /* uw */
-#define VM_LOCKED 0x2000ul             /* lo */
-#define VM_IO 0x4000ul                 /* io */
-#define VM_SEQ_READ 0x8000ul           /* sr */
-#define VM_RAND_READ 0x10000ul         /* rr */
-#define VM_DONTCOPY 0x20000ul          /* dc */
-#define VM_DONTEXPAND 0x40000ul        /* de */
-#define VM_LOCKONFAULT 0x80000ul       /* lf */
-#define VM_ACCOUNT 0x100000ul          /* ac */
-#define VM_NORESERVE 0x200000ul        /* nr */
-#define VM_HUGETLB 0x400000ul          /* ht */
-#define VM_SYNC 0x800000ul             /* sf */
-#define VM_WIPEONFORK 0x2000000ul      /* wf */
-#define VM_DONTDUMP 0x4000000ul        /* dd */
-#define VM_SOFTDIRTY 0x8000000ul       /* sd */
-#define VM_MIXEDMAP 0x10000000ul       /* mm */
-#define VM_HUGEPAGE 0x20000000ul       /* hg */
-#define VM_NOHUGEPAGE 0x40000000ul     /* nh */
-#define VM_MERGEABLE 0x80000000ul      /* mg */
+#define VM_READ 0x1ul              /* rd */
+#define VM_WRITE 0x2ul             /* wr */
+#define VM_EXEC 0x4ul              /* ex */
+#define VM_SHARED 0x8ul            /* sh */
+#define VM_MAYREAD 0x10ul          /* mr */
+#define VM_MAYWRITE 0x20ul         /* mw */
+#define VM_MAYEXEC 0x40ul          /* me */
+#define VM_MAYSHARE 0x80ul         /* ms */
+#define VM_GROWSDOWN 0x100ul       /* gd */
+#define VM_UFFD_MISSING 0x200ul    /* um */
+#define VM_PFNMAP 0x400ul          /* pf */
+#define VM_UFFD_WP 0x1000ul        /* uw */
+#define VM_LOCKED 0x2000ul         /* lo */
+#define VM_IO 0x4000ul             /* io */
+#define VM_SEQ_READ 0x8000ul       /* sr */
+#define VM_RAND_READ 0x10000ul     /* rr */
+#define VM_DONTCOPY 0x20000ul      /* dc */
+#define VM_DONTEXPAND 0x40000ul    /* de */
+#define VM_LOCKONFAULT 0x80000ul   /* lf */
+#define VM_ACCOUNT 0x100000ul      /* ac */
+#define VM_NORESERVE 0x200000ul    /* nr */
+#define VM_HUGETLB 0x400000ul      /* ht */
+#define VM_SYNC 0x800000ul         /* sf */
+#define VM_WIPEONFORK 0x2000000ul  /* wf */
+#define VM_DONTDUMP 0x4000000ul    /* dd */
+#define VM_SOFTDIRTY 0x8000000ul   /* sd */
+#define VM_MIXEDMAP 0x10000000ul   /* mm */
+#define VM_HUGEPAGE 0x20000000ul   /* hg */
+#define VM_NOHUGEPAGE 0x40000000ul /* nh */
+#define VM_MERGEABLE 0x80000000ul  /* mg */
+#define VM_PKEY_SHIFT 32           /* protection key, 4 bits */
+#define VM_PKEY_MASK (0xful << VM_PKEY_SHIFT)
+#define VM_DROPPABLE (1ul << 40)       /* dp */
 #define VM_SEALED 0x8000000000000000ul /* sl */
 
 #define VM_ACCESS_FLAGS (VM_READ | VM_WRITE | VM_EXEC)
@@ -62,6 +65,8 @@ typedef u64 vm_flags_t;
 
 /* Which rss counter a page belongs to. */
 enum { MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES, NR_MM_COUNTERS };
+
+#define AT_VECTOR_SIZE 56 /* words, two an entry: 6.18 on x86-64, PR_GET_AUXV tells */
 
 struct mm {
     struct machine *m; /* c */
@@ -82,10 +87,12 @@ struct mm {
     va_t mmap_legacy_base;                           /* c: bottom-up search starts at it */
     va_t task_size;                                  /* c */
     bool topdown;                                    /* c: mmap goes down from mmap_base */
+    bool randomize;                                  /* c: PF_RANDOMIZE of the program that runs in it */
+    u64 nr_random;                                   /* m: random numbers drawn since exec */
     va_t start_code, end_code, start_data, end_data; /* m */
     va_t start_brk, brk, start_stack;                /* m */
     va_t arg_start, arg_end, env_start, env_end;     /* m */
-    u64 saved_auxv[64];
+    u64 saved_auxv[AT_VECTOR_SIZE];
 
     /* pages */
     u64 total_vm, locked_vm, data_vm, exec_vm, stack_vm; /* m */
@@ -101,11 +108,18 @@ struct mm {
     struct list_head mmlist;             /* RANK_MACHINE lock: vm->mms */
     _Atomic u64 cpu_mask[MAX_CPUS / 64]; /* a: CPUs whose TLB may hold entries of it */
     struct file *exe_file;
-    u32 flags; /* a: MMF_* */
+    u32 flags;               /* a: MMF_* */
+    u16 pkey_allocation_map; /* m: bit n: key n is the program's; 0: the CPUs have no keys */
+    s16 execute_only_pkey;   /* m: -1: none yet */
 };
 
 #define MMF_HAS_PINNED (1u << 27)       /* pages of it have been pinned: fork must look */
 #define MMF_INIT_MASK (~MMF_HAS_PINNED) /* what fork hands on */
+#define MMF_DUMPABLE_MASK 3u            /* PR_SET_DUMPABLE */
+#define MMF_DISABLE_THP (1u << 24)      /* PR_SET_THP_DISABLE */
+#define MMF_DISABLE_THP_EXCEPT_ADVISED (1u << 25)
+#define MMF_HAS_MDWE (1u << 28) /* PR_SET_MDWE: nothing becomes executable that is or was writable */
+#define MMF_HAS_MDWE_NO_INHERIT (1u << 29)
 
 enum vm_ops_id {
     VM_OPS_NONE,    /* anonymous */
@@ -236,6 +250,10 @@ struct file {
 #define FMODE_READ 1u
 #define FMODE_WRITE 2u
 #define FMODE_EXEC 4u
+/* Ours: what is known of the file and where it lies, and mmap(2) asks for. */
+#define FMODE_PATH_NOEXEC 0x10u /* on a file system mounted noexec */
+#define FMODE_APPEND_ONLY 0x20u /* append-only attribute: chattr +a */
+#define FMODE_SWAPFILE 0x40u    /* in use as swap */
 
 /* Count a shared, writable mapping that is about to be made; false: writing is denied for good (sealed). */
 static inline bool mapping_map_writable(struct address_space *mapping)

@@ -5,10 +5,13 @@
  *   sys_mmap ─▶ do_mmap      arguments, address, flags of the VMA, rights of the file        nothing is changed
  *               └▶ mmap_region
  *                    prepare  limits, cuts of what lies there (MAP_FIXED), commit charge, memory for the VMA
+ *                    object   what the file says to being mapped: a refusal comes too late for what lay there
  *                    commit   unmap what lies there ─▶ merge with a neighbour, or link the new VMA ─▶ counters
  *            ─▶ mm_populate   lock dropped: MAP_POPULATE and MAP_LOCKED fault the pages in, failures are not reported
  *
- * Everything that can fail stands in "prepare": a mapping that fails leaves what it would have replaced untouched.
+ * Failure. A mapping that fails leaves what it would have replaced untouched, but for the refusals by the file's object
+ * (mmap_state.refusal): the kernel asks it after it has unmapped what lay there, and so is this. They are MAP_SYNC on a
+ * disk's file (-EOPNOTSUPP) and MAP_HUGETLB without free huge pages (-ENOMEM).
  * Order of the checks and errno values: those of 6.18, compared by tests/oracle/mmap_oracle.c; mmap(2).
  */
 #include "vm/vma_priv.h"
@@ -16,13 +19,14 @@
 #include "base/errno.h"
 #include "kmem/slab.h"
 
+#define MAP_HUGE_SHIFT 26
+#define MAP_HUGE_MASK (0x3fu << MAP_HUGE_SHIFT)
+#define MAP_HUGE_SIZES (31u << MAP_HUGE_SHIFT) /* MAP_HUGE_2MB | MAP_HUGE_1GB */
+/* Flags that MAP_SHARED_VALIDATE knows of every file. */
 #define LEGACY_MAP_MASK                                                                                                \
     (MAP_SHARED_ | MAP_PRIVATE_ | MAP_FIXED_ | MAP_ANONYMOUS_ | MAP_DENYWRITE_ | MAP_EXECUTABLE_ | MAP_GROWSDOWN_ |    \
-     MAP_LOCKED_ | MAP_NORESERVE_ | MAP_POPULATE_ | MAP_NONBLOCK_ | MAP_STACK_ | MAP_HUGETLB_ | MAP_32BIT_ |           \
-     MAP_HUGE_MASK)
-#define MAP_HUGE_SHIFT 26
+     MAP_LOCKED_ | MAP_NORESERVE_ | MAP_POPULATE_ | MAP_NONBLOCK_ | MAP_STACK_ | MAP_HUGETLB_ | MAP_HUGE_SIZES)
 #define MAX_FILE_BYTES ((u64)INT64_MAX)
-#define MAP_HUGE_MASK (0x3fu << MAP_HUGE_SHIFT)
 
 struct mmap_state {
     struct mm *mm;
@@ -33,11 +37,18 @@ struct mmap_state {
     pgoff_t pgoff;
     vm_flags_t vm_flags;
     u32 vm_ops;
+    u64 huge_size;                /* MAP_HUGETLB: bytes */
+    int refusal;                  /* what the file's object says to being mapped: 0 or -errno */
     struct unmap_plan old;        /* what lies in the way */
     struct vm_area_struct *vma;   /* prepared, where a failure would come too late */
     u64 charged;                  /* pages committed for it */
     struct address_space *writer; /* counted in its i_mmap_writable until the mapping is linked, which counts itself */
 };
+
+static bool is_x86(const struct machine *m)
+{
+    return m->config.pt_format <= PT_X86_64_5L;
+}
 
 static vm_flags_t calc_vm_prot_bits(u32 prot)
 {
@@ -50,12 +61,24 @@ static vm_flags_t calc_vm_flag_bits(u32 flags)
            (flags & MAP_SYNC_ ? VM_SYNC : 0) | (flags & MAP_STACK_ ? VM_NOHUGEPAGE : 0);
 }
 
+static u32 known_flags(const struct mmap_state *s)
+{
+    const struct address_space *mapping = s->file ? s->file->f_mapping : NULL;
+
+    return LEGACY_MAP_MASK | (is_x86(s->mm->m) ? MAP_32BIT_ | MAP_ABOVE4G_ : 0) |
+           (mapping && mapping->a_ops == A_OPS_DISK ? MAP_SYNC_ : 0);
+}
+
 /* A shared mapping of a file: what the descriptor allows. */
 static int check_shared_file(struct mmap_state *s)
 {
     u32 mode = s->file->f_mode;
 
     if ((s->prot & PROT_WRITE_) && !(mode & FMODE_WRITE))
+        return -EACCES;
+    if ((s->prot & PROT_WRITE_) && (mode & FMODE_SWAPFILE))
+        return -ETXTBSY;
+    if ((mode & FMODE_APPEND_ONLY) && (mode & FMODE_WRITE))
         return -EACCES;
     s->vm_flags |= VM_SHARED | VM_MAYSHARE;
     if (!(mode & FMODE_WRITE))
@@ -85,6 +108,33 @@ static int claim_writable(struct mmap_state *s)
     return 0;
 }
 
+/* What any mapping of the file needs. */
+static int check_private_file(struct mmap_state *s)
+{
+    u32 mode = s->file->f_mode;
+
+    if (!(mode & FMODE_READ))
+        return -EACCES;
+    if ((mode & FMODE_PATH_NOEXEC) && (s->vm_flags & VM_EXEC))
+        return -EPERM;
+    if (mode & FMODE_PATH_NOEXEC)
+        s->vm_flags &= ~VM_MAYEXEC;
+    if (!s->file->f_mapping)
+        return -ENODEV;
+    return s->vm_flags & VM_GROWSDOWN ? -EINVAL : 0;
+}
+
+/* What the object will say, when it is asked. */
+static int file_refusal(const struct mmap_state *s)
+{
+    const struct inode *inode = s->file->f_inode;
+
+    if (inode->i_flags & INODE_HUGETLB) /* no machine has a pool of huge pages yet */
+        return (s->pgoff.nr << PAGE_SHIFT) & (((u64)1 << inode->i_huge_shift) - 1) ? -EINVAL : -ENOMEM;
+    /* MAP_SYNC needs a file system on persistent memory (DAX). */
+    return s->vm_ops == VM_OPS_FILE && (s->vm_flags & VM_SYNC) ? -EOPNOTSUPP : 0;
+}
+
 static int check_file(struct mmap_state *s)
 {
     int err = 0;
@@ -93,34 +143,22 @@ static int check_file(struct mmap_state *s)
         return -EOVERFLOW;
     switch (s->flags & MAP_TYPE_) {
     case MAP_SHARED_:
-        s->flags &= LEGACY_MAP_MASK;
         err = check_shared_file(s);
         break;
     case MAP_SHARED_VALIDATE_:
-        if (s->flags &
-            ~(LEGACY_MAP_MASK | (s->file->f_mapping && s->file->f_mapping->a_ops == A_OPS_DISK ? MAP_SYNC_ : 0)))
-            return -EOPNOTSUPP;
-        err = check_shared_file(s);
+        err = s->flags & ~known_flags(s) ? -EOPNOTSUPP : check_shared_file(s);
         break;
     case MAP_PRIVATE_:
         break;
     default:
         return -EINVAL;
     }
+    if (!err)
+        err = check_private_file(s);
     if (err)
         return err;
-    if (!(s->file->f_mode & FMODE_READ))
-        return -EACCES;
-    if (!s->file->f_mapping)
-        return -ENODEV;
-    if (s->vm_flags & VM_GROWSDOWN)
-        return -EINVAL;
     s->vm_ops = s->file->vm_ops;
-    if (s->file->f_inode->i_flags & INODE_HUGETLB) /* no machine has a pool of huge pages yet */
-        return (s->pgoff.nr << PAGE_SHIFT) & (((u64)1 << s->file->f_inode->i_huge_shift) - 1) ? -EINVAL : -ENOMEM;
-    /* MAP_SYNC needs a file system on persistent memory (DAX), as file systems on disks say. */
-    if (s->vm_ops == VM_OPS_FILE && (s->vm_flags & VM_SYNC))
-        return -EOPNOTSUPP;
+    s->refusal = file_refusal(s);
     err = memfd_check_seals_mmap(s);
     return err ? err : claim_writable(s);
 }
@@ -135,6 +173,14 @@ static int check_anonymous(struct mmap_state *s)
         s->vm_flags |= VM_SHARED | VM_MAYSHARE;
         s->vm_ops = VM_OPS_SHMEM;
         return 0;
+    case MAP_DROPPABLE_:
+        if (!is_64bit(s->mm))
+            return -EOPNOTSUPP;
+        if ((s->flags & MAP_LOCKED_) || (s->vm_flags & VM_GROWSDOWN))
+            return -EINVAL;
+        s->vm_flags |= VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
+        s->pgoff = PGOFF(s->addr >> PAGE_SHIFT);
+        return 0;
     case MAP_PRIVATE_:
         s->pgoff = PGOFF(s->addr >> PAGE_SHIFT);
         return 0;
@@ -143,11 +189,25 @@ static int check_anonymous(struct mmap_state *s)
     }
 }
 
+/* No machine has a pool of huge pages yet: a mapping that is right finds none free. */
+static int check_hugetlb(struct mmap_state *s)
+{
+    u32 type = s->flags & MAP_TYPE_;
+
+    if ((type != MAP_SHARED_ && type != MAP_PRIVATE_ && type != MAP_SHARED_VALIDATE_) || (s->vm_flags & VM_GROWSDOWN))
+        return -EINVAL;
+    if (type == MAP_SHARED_VALIDATE_ && (s->flags & ~known_flags(s)))
+        return -EOPNOTSUPP;
+    s->vm_flags |= VM_HUGETLB;
+    s->refusal = -ENOMEM;
+    return 0;
+}
+
 /* -- mapping ------------------------------------------------------------------------------------------------------- */
 
 static bool accountable_mapping(const struct mmap_state *s)
 {
-    return (s->vm_flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) == VM_WRITE;
+    return (s->vm_flags & (VM_NORESERVE | VM_SHARED | VM_WRITE | VM_HUGETLB)) == VM_WRITE;
 }
 
 /* What is replaced was committed already, and the commitment moves to the new mapping. */
@@ -294,6 +354,16 @@ static int mmap_new_vma(struct cpu *cpu, struct mmap_state *s)
     return err;
 }
 
+/* The object says no: what lay there is gone nevertheless. */
+static int mmap_refused(struct cpu *cpu, struct mmap_state *s)
+{
+    unmap_commit(cpu, s->mm, &s->old);
+    vm_unacct_memory(s->mm->m, s->vm_flags & VM_ACCOUNT ? s->len >> PAGE_SHIFT : s->old.nr_accounted);
+    discard_mapping(cpu, s);
+    vma_index_trim(cpu, &s->mm->vmas);
+    return s->refusal;
+}
+
 static int mmap_region(struct cpu *cpu, struct mmap_state *s)
 {
     struct vm_area_struct *vma;
@@ -301,6 +371,8 @@ static int mmap_region(struct cpu *cpu, struct mmap_state *s)
 
     if (err)
         return err;
+    if (s->refusal)
+        return mmap_refused(cpu, s);
     unmap_commit(cpu, s->mm, &s->old);
     if (!(s->vm_flags & VM_ACCOUNT))
         vm_unacct_memory(s->mm->m, s->old.nr_accounted);
@@ -322,12 +394,24 @@ static int mmap_region(struct cpu *cpu, struct mmap_state *s)
 
 /* -- the system call ----------------------------------------------------------------------------------------------- */
 
+/* Whole huge pages; where they go matters to nobody, for there are none. */
+static s64 hugetlb_get_unmapped_area(struct cpu *cpu, const struct mmap_state *s)
+{
+    if ((s->flags & MAP_FIXED_) && (s->addr & (s->huge_size - 1)))
+        return -EINVAL;
+    return get_unmapped_area(cpu, s->mm, NULL, s->addr, s->len, PGOFF(0), s->flags);
+}
+
 /* The address, and what follows from the arguments alone. */
 static int mmap_address(struct cpu *cpu, struct mmap_state *s)
 {
-    va_t min = ALIGN_UP(s->mm->m->config.mmap_min_addr, PAGE_SIZE);
+    va_t min = mmap_min_addr(s->mm->m);
+    struct file *file = s->huge_size ? NULL : s->file;
     s64 found;
 
+    if ((cpu->current->personality & READ_IMPLIES_EXEC_) && (s->prot & PROT_READ_) &&
+        !(file && (file->f_mode & FMODE_PATH_NOEXEC)))
+        s->prot |= PROT_EXEC_;
     if (s->flags & MAP_FIXED_NOREPLACE_)
         s->flags |= MAP_FIXED_;
     if (!(s->flags & MAP_FIXED_)) {
@@ -342,7 +426,8 @@ static int mmap_address(struct cpu *cpu, struct mmap_state *s)
         return -EOVERFLOW;
     if (s->mm->map_count > s->mm->m->config.max_map_count)
         return -ENOMEM;
-    found = get_unmapped_area(cpu, s->mm, s->file, s->addr, s->len, s->pgoff, s->flags);
+    found = s->huge_size ? hugetlb_get_unmapped_area(cpu, s)
+                         : get_unmapped_area(cpu, s->mm, file, s->addr, s->len, s->pgoff, s->flags);
     if (IS_ERR_VALUE(found))
         return (int)found;
     s->addr = (va_t)found;
@@ -365,60 +450,91 @@ static int do_mmap(struct cpu *cpu, struct mmap_state *s)
     err = mmap_address(cpu, s);
     if (err)
         return err;
-    s->vm_flags = calc_vm_prot_bits(s->prot) | calc_vm_flag_bits(s->flags) | s->mm->def_flags | VM_MAYREAD |
-                  VM_MAYWRITE | VM_MAYEXEC;
+    if (s->prot == PROT_EXEC_)
+        s->vm_flags = (vm_flags_t)execute_only_pkey(cpu, s->mm) << VM_PKEY_SHIFT;
+    s->vm_flags |= calc_vm_prot_bits(s->prot) | calc_vm_flag_bits(s->flags) | s->mm->def_flags | VM_MAYREAD |
+                   VM_MAYWRITE | VM_MAYEXEC;
     if ((s->flags & MAP_LOCKED_) && !can_do_mlock(cpu))
         return -EPERM;
     if (!mlock_future_ok(cpu, s->mm, s->vm_flags, s->len))
         return -EAGAIN;
-    err = s->file ? check_file(s) : check_anonymous(s);
+    err = s->huge_size ? check_hugetlb(s) : s->file ? check_file(s) : check_anonymous(s);
     if (err)
         return err;
     if ((s->flags & MAP_NORESERVE_) && s->mm->m->config.overcommit_memory != 2)
         s->vm_flags |= VM_NORESERVE;
-    err = mmap_region(cpu, s);
+    err = map_deny_write_exec(s->mm, s->vm_flags, s->vm_flags) ? -EACCES : mmap_region(cpu, s);
     if (s->writer)
         mapping_unmap_writable(s->writer);
     return err;
 }
 
-/* No machine has a pool of huge pages yet: a size that exists finds none free. */
-static int check_hugetlb(u32 flags)
+/* Bytes of the huge pages that the flags ask for; 0: the machine has no such. */
+static u64 hugetlb_size(const struct machine *m, u32 flags)
 {
+    const struct pt_format *fmt = pt_format_of(m);
     u32 shift = (flags & MAP_HUGE_MASK) >> MAP_HUGE_SHIFT;
 
-    return !shift || shift == 21 || shift == 30 ? -ENOMEM : -EINVAL;
+    if (!shift)
+        return (u64)1 << fmt->shift[2];
+    for (u32 level = 2; level <= fmt->levels; level++)
+        if (fmt->shift[level] == shift && (fmt->leaf_levels >> level & 1))
+            return (u64)1 << shift;
+    return 0;
+}
+
+s64 mmap_locked(struct cpu *cpu, struct mmap_request *r)
+{
+    struct mmap_state s = {
+        .mm = cpu->current->mm,
+        .addr = r->addr,
+        .len = r->len,
+        .prot = r->prot,
+        .flags = r->flags,
+        .file = r->file,
+        .pgoff = r->pgoff,
+    };
+    int err;
+
+    if (r->flags & MAP_HUGETLB_) {
+        s.huge_size = hugetlb_size(s.mm->m, r->flags);
+        if (!s.huge_size)
+            return -EINVAL;
+        s.len = ALIGN_UP(r->len, s.huge_size);
+    }
+    err = do_mmap(cpu, &s);
+    if (err)
+        return err;
+    r->populate = (s.vm_flags & VM_LOCKED) || (s.flags & (MAP_POPULATE_ | MAP_NONBLOCK_)) == MAP_POPULATE_;
+    return (s64)s.addr;
 }
 
 s64 sys_mmap(struct cpu *cpu, va_t addr, u64 len, u32 prot, u32 flags, struct file *file, u64 offset)
 {
     struct mm *mm = cpu->current->mm;
-    struct mmap_state s = {
-        .mm = mm, .addr = addr, .len = len, .prot = prot, .flags = flags, .pgoff = PGOFF(offset >> PAGE_SHIFT)};
-    bool populate;
-    int err;
+    struct mmap_request r = {
+        .addr = addr,
+        .len = len,
+        .prot = prot,
+        .flags = flags,
+        .file = flags & MAP_ANONYMOUS_ ? NULL : file,
+        .pgoff = PGOFF(offset >> PAGE_SHIFT),
+    };
+    s64 result;
 
     charge(cpu, COST_MMAP);
     if (offset & ~PAGE_MASK)
         return -EINVAL;
-    if (!(flags & MAP_ANONYMOUS_)) {
-        if (!file)
-            return -EBADF;
-        if (flags & MAP_HUGETLB_)
-            return -EINVAL;
-        s.file = file;
-    } else if (flags & MAP_HUGETLB_) {
-        return check_hugetlb(flags);
-    }
+    if (!(flags & MAP_ANONYMOUS_) && !file)
+        return -EBADF;
+    if (!(flags & MAP_ANONYMOUS_) && (flags & MAP_HUGETLB_))
+        return -EINVAL;
     down_write(cpu, &mm->mmap_lock);
-    err = do_mmap(cpu, &s);
+    result = mmap_locked(cpu, &r);
     up_write(cpu, &mm->mmap_lock);
-    if (err)
-        return err;
-    populate = (s.vm_flags & VM_LOCKED) || (s.flags & (MAP_POPULATE_ | MAP_NONBLOCK_)) == MAP_POPULATE_;
-    if (populate)
-        mm_populate(cpu, mm, s.addr, s.len);
-    return (s64)s.addr;
+    if (r.populate)
+        mm_populate(cpu, mm, (va_t)result, len);
+    return result;
 }
 
 /* One VMA exactly at [start, start + len), which must be free:

@@ -52,6 +52,8 @@ static struct vm_area_struct *mprotect_fixup(struct cpu *cpu, struct vm_area_str
     u64 pages = (end - start) >> PAGE_SHIFT, charged;
     int err;
 
+    if (vma->vm_flags & VM_SEALED)
+        return ERR_PTR(-EPERM);
     if (newflags == oldflags)
         return vma;
     err = protect_account(cpu, vma, pages, &newflags, &charged);
@@ -75,19 +77,36 @@ static struct vm_area_struct *mprotect_fixup(struct cpu *cpu, struct vm_area_str
     return vma;
 }
 
-static int protect_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, u32 prot)
-{
-    vm_flags_t want =
-        (prot & PROT_READ_ ? VM_READ : 0) | (prot & PROT_WRITE_ ? VM_WRITE : 0) | (prot & PROT_EXEC_ ? VM_EXEC : 0);
+/* What is asked for: rights, and the key that goes with them. */
+struct protect {
+    u64 prot;
+    int pkey; /* -1: mprotect(2), keys follow from the rights */
+};
 
+static vm_flags_t wanted_flags(struct cpu *cpu, const struct protect *p, const struct vm_area_struct *vma)
+{
+    u64 prot = p->prot;
+    vm_flags_t flags;
+
+    if ((prot & PROT_READ_) && (vma->vm_flags & VM_MAYEXEC) && (cpu->current->personality & READ_IMPLIES_EXEC_))
+        prot |= PROT_EXEC_;
+    flags = (prot & PROT_READ_ ? VM_READ : 0) | (prot & PROT_WRITE_ ? VM_WRITE : 0) | (prot & PROT_EXEC_ ? VM_EXEC : 0);
+    flags |= (vm_flags_t)override_mprotect_pkey(cpu, vma, prot, p->pkey) << VM_PKEY_SHIFT;
+    return flags | (vma->vm_flags & ~(VM_ACCESS_FLAGS | VM_PKEY_MASK));
+}
+
+static int protect_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, const struct protect *p)
+{
     for (; start < end; vma = vma_next(vma)) {
         vm_flags_t newflags;
         va_t stop;
 
         if (!vma || vma->vm_start > start)
             return -ENOMEM;
-        newflags = want | (vma->vm_flags & ~VM_ACCESS_FLAGS);
+        newflags = wanted_flags(cpu, p, vma);
         if ((newflags & ~(newflags >> 4)) & VM_ACCESS_FLAGS) /* VM_MAYREAD is VM_READ << 4, and so on */
+            return -EACCES;
+        if (map_deny_write_exec(vma->vm_mm, vma->vm_flags, newflags))
             return -EACCES;
         stop = MIN(end, vma->vm_end);
         vma = mprotect_fixup(cpu, vma, start, stop, newflags);
@@ -100,10 +119,13 @@ static int protect_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start
     return 0;
 }
 
-static int do_mprotect(struct cpu *cpu, struct mm *mm, va_t start, va_t end, u32 prot, u32 grows)
+static int protect_locked(struct cpu *cpu, struct mm *mm, va_t start, va_t end, const struct protect *p, u64 grows)
 {
-    struct vm_area_struct *vma = find_vma_intersection(cpu, mm, start, end);
+    struct vm_area_struct *vma;
 
+    if (p->pkey != -1 && !mm_pkey_is_allocated(mm, p->pkey))
+        return -EINVAL;
+    vma = find_vma_intersection(cpu, mm, start, end);
     if (!vma)
         return -ENOMEM;
     if (grows & PROT_GROWSDOWN_) {
@@ -117,18 +139,18 @@ static int do_mprotect(struct cpu *cpu, struct mm *mm, va_t start, va_t end, u32
     } else if (grows & PROT_GROWSUP_) {
         return -EINVAL; /* no architecture here has mappings that grow upwards */
     }
-    return protect_range(cpu, vma, start, end, prot);
+    return protect_range(cpu, vma, start, end, p);
 }
 
-s64 sys_mprotect(struct cpu *cpu, va_t addr, u64 len, u32 prot)
+s64 sys_pkey_mprotect(struct cpu *cpu, va_t addr, u64 len, u64 prot, int pkey)
 {
     struct mm *mm = cpu->current->mm;
-    u32 grows = prot & (PROT_GROWSDOWN_ | PROT_GROWSUP_);
+    u64 grows = prot & (PROT_GROWSDOWN_ | PROT_GROWSUP_);
+    struct protect p = {prot & ~(u64)(PROT_GROWSDOWN_ | PROT_GROWSUP_), pkey};
     va_t end;
     int err;
 
     charge(cpu, COST_MMAP);
-    prot &= ~(PROT_GROWSDOWN_ | PROT_GROWSUP_);
     if (grows == (PROT_GROWSDOWN_ | PROT_GROWSUP_) || (addr & ~PAGE_MASK))
         return -EINVAL;
     if (!len)
@@ -136,10 +158,15 @@ s64 sys_mprotect(struct cpu *cpu, va_t addr, u64 len, u32 prot)
     end = addr + ALIGN_UP(len, PAGE_SIZE);
     if (end <= addr)
         return -ENOMEM;
-    if (prot & ~(PROT_READ_ | PROT_WRITE_ | PROT_EXEC_ | PROT_SEM_))
+    if (p.prot & ~(u64)(PROT_READ_ | PROT_WRITE_ | PROT_EXEC_ | PROT_SEM_))
         return -EINVAL;
     down_write(cpu, &mm->mmap_lock);
-    err = do_mprotect(cpu, mm, addr, end, prot, grows);
+    err = protect_locked(cpu, mm, addr, end, &p, grows);
     up_write(cpu, &mm->mmap_lock);
     return err;
+}
+
+s64 sys_mprotect(struct cpu *cpu, va_t addr, u64 len, u64 prot)
+{
+    return sys_pkey_mprotect(cpu, addr, len, prot, -1);
 }

@@ -33,7 +33,7 @@ struct mremap_state {
     struct mm *mm;
     va_t addr, new_addr;
     u64 old_len, new_len; /* bytes, whole pages */
-    u32 flags;
+    u64 flags;
     struct vm_area_struct *vma;
     va_t populate; /* VM_LOCKED and grown: fault in [populate, populate + populate_len) */
     u64 populate_len;
@@ -48,7 +48,7 @@ static int check_params(const struct mremap_state *s)
 {
     u64 task_size = s->mm->task_size;
 
-    if (s->flags & ~(MREMAP_MAYMOVE_ | MREMAP_FIXED_ | MREMAP_DONTUNMAP_))
+    if (s->flags & ~(u64)(MREMAP_MAYMOVE_ | MREMAP_FIXED_ | MREMAP_DONTUNMAP_))
         return -EINVAL;
     if ((s->addr & ~PAGE_MASK) || !s->new_len || s->new_len > task_size)
         return -EINVAL;
@@ -70,6 +70,8 @@ static int check_vma(struct cpu *cpu, const struct mremap_state *s)
 
     if (!vma)
         return -EFAULT;
+    if (vma->vm_flags & VM_SEALED)
+        return -EPERM;
     if (s->new_len <= s->old_len && !implies_new_addr(s))
         return 0;
     if (!s->old_len && !(vma->vm_flags & (VM_SHARED | VM_MAYSHARE)))
@@ -390,7 +392,7 @@ static s64 do_mremap(struct cpu *cpu, struct mremap_state *s)
     return err ? err : (s64)s->addr;
 }
 
-s64 sys_mremap(struct cpu *cpu, va_t addr, u64 old_len, u64 new_len, u32 flags, va_t new_addr)
+s64 sys_mremap(struct cpu *cpu, va_t addr, u64 old_len, u64 new_len, u64 flags, va_t new_addr)
 {
     struct mm *mm = cpu->current->mm;
     struct mremap_state s = {

@@ -27,6 +27,8 @@ int unmap_prepare(struct cpu *cpu, struct mm *mm, va_t start, va_t end, struct u
     if (start > vma->vm_start && end < vma->vm_end && mm->map_count >= mm->m->config.max_map_count)
         return -ENOMEM;
     for (; vma && vma->vm_start < end; vma = vma_next(vma)) {
+        if (vma->vm_flags & VM_SEALED)
+            return -EPERM;
         u64 pages = (MIN(end, vma->vm_end) - MAX(start, vma->vm_start)) >> PAGE_SHIFT;
 
         plan->nr_pages += pages;

@@ -1,64 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where a mapping goes when the program leaves it to the kernel, and the layout that decides it.
- *
- *     0      brk ▶                                  ◀ mmap_base │ gap: stack's limit, at least 128M │ stack │ task_size
- *     ├───────┼───────────────────────────────────────┤          at most 5/6 of the address space
- *               bottom-up ▶ from mmap_legacy_base = task_size / 3       (legacy_va_layout)
+ * Where a mapping goes when the program leaves it to the kernel. layout.c lays down the bases.
  *
  * top-down    the highest hole below mmap_base; if there is none, bottom-up.
+ * bottom-up   the lowest hole from mmap_legacy_base (legacy layout); x86's MAP_32BIT: from 1 GiB to 2 GiB.
  * hint        an address without MAP_FIXED: taken if the range is free, else ignored.
  * guard gap   a stack (VM_GROWSDOWN) keeps stack_guard_gap pages below it free from others, and new mappings keep away.
  * large       with 5 levels, addresses above 47 bits are given only to those who name such an address as a hint.
+ * huge        mappings that huge pages could serve lie so that they can: a hole larger by one huge page is looked for,
+ *             and the place in it where address and offset agree. Private anonymous memory of whole huge pages without
+ *             a hint (6.7), and files on disk, even with one: there a hint counts only if the larger hole begins there.
+ *             Not with 32 bits. Whether huge pages are switched on plays no role.
  *
- * Sizes of task and default window come from the format. The guard gap is no part of the index's gaps: a hole that
- * touches it is looked at again with the limit moved, which happens once for each stack.
- * Follows mmap(2) and Documentation/arch/x86/x86_64/mm.rst, 5level-paging.rst.
+ * The guard gap is no part of the index's gaps: a hole that touches it is looked at again with the limit moved, which
+ * happens once for each stack.
+ * Follows mmap(2) and Documentation/arch/x86/x86_64/mm.rst, 5level-paging.rst; the huge rule is what 6.18 was seen to do.
  */
+#include "vm/fork.h"
 #include "vm/vma_priv.h"
 
 #include "base/errno.h"
 
 #define MIB(n) ((u64)(n) << 20)
 #define GIB(n) ((u64)(n) << 30)
-#define GAP_MIN MIB(128)
 
-/* End of what is handed out without being asked for more. */
-static va_t default_map_window(const struct mm *mm)
+static bool is_x86_64(const struct mm *mm)
 {
-    return MIN(mm->task_size, (va_t)1 << 47);
-}
-
-static bool is_64bit(const struct mm *mm)
-{
-    return mm->task_size > GIB(4);
-}
-
-static u64 mmap_rnd(const struct mm *mm, u64 random)
-{
-    return (random & (BIT(is_64bit(mm) ? 28 : 8) - 1)) << PAGE_SHIFT;
-}
-
-void arch_pick_mmap_layout(struct mm *mm, u64 stack_rlimit, u64 random)
-{
-    const struct machine_config *c = &mm->m->config;
-    u64 gap = stack_rlimit, window, rnd = mmap_rnd(mm, random);
-    u64 pad = (u64)c->stack_guard_gap << PAGE_SHIFT;
-
-    mm->task_size = pt_task_size(pt_format_of(mm->m));
-    window = default_map_window(mm);
-    rnd = mmap_rnd(mm, random);
-    if (c->randomize_va_space)
-        pad += is_64bit(mm) ? GIB(16) - PAGE_SIZE : MIB(8); /* what the stack's own randomisation may take */
-    if (gap + pad > gap)
-        gap += pad;
-    gap = MAX(gap, GAP_MIN);
-    gap = MIN(gap, window / 6 * 5);
-    mm->mmap_base = ALIGN_DOWN(ALIGN_DOWN(window, PAGE_SIZE) - gap - rnd, PAGE_SIZE);
-    mm->mmap_legacy_base = ALIGN_UP(window / 3, PAGE_SIZE) + rnd;
-    mm->topdown = !c->legacy_va_layout;
-    if (!mm->topdown)
-        mm->mmap_base = mm->mmap_legacy_base;
+    return mm->m->config.pt_format == PT_X86_64_4L || mm->m->config.pt_format == PT_X86_64_5L;
 }
 
 va_t vm_start_gap(const struct vm_area_struct *vma)
@@ -111,19 +79,48 @@ static bool hint_is_free(struct mm *mm, va_t addr, u64 len, va_t end)
 static s64 choose_area(struct mm *mm, va_t addr, u64 len, u32 map_flags)
 {
     va_t window = default_map_window(mm), extra = addr > window ? mm->task_size - window : 0;
-    bool low_2g = (map_flags & MAP_32BIT_) && is_64bit(mm);
+    bool low_2g = (map_flags & MAP_32BIT_) && is_x86_64(mm);
     va_t end = low_2g ? GIB(2) : window + extra;
+    va_t low = (map_flags & MAP_ABOVE4G_) && is_x86_64(mm) ? GIB(4) : PAGE_SIZE;
     s64 found;
 
-    addr &= PAGE_MASK;
+    addr = mm->topdown && !low_2g ? addr & PAGE_MASK : ALIGN_UP(addr, PAGE_SIZE);
     if (addr && hint_is_free(mm, addr, len, end))
         return (s64)addr;
     if (low_2g)
-        return area_bottom_up(mm, GIB(1), end, len);
+        return area_bottom_up(mm, GIB(1) + (mm_random_next(mm) & (MIB(32) - 1) & PAGE_MASK), end, len);
     if (!mm->topdown)
         return area_bottom_up(mm, mm->mmap_legacy_base, end, len);
-    found = area_top_down(mm, PAGE_SIZE, mm->mmap_base + extra, len);
+    found = area_top_down(mm, low, mm->mmap_base + extra, len);
     return found >= 0 ? found : area_bottom_up(mm, mm->mmap_legacy_base, end, len);
+}
+
+/* Where huge pages of `size` fit; 0: there is no such place, or none is needed. */
+static s64 choose_huge_area(struct mm *mm, va_t addr, u64 len, u64 offset, u32 map_flags)
+{
+    const struct pt_format *fmt = pt_format_of(mm->m);
+    u64 size = (u64)1 << fmt->shift[2], larger = len + size, end = offset + len, first = ALIGN_UP(offset, size);
+    s64 found;
+
+    /* File offsets are signed: near the end of the largest file `first` is negative, and the rest looks like room. */
+    if ((s64)end <= (s64)first || end - first < size || larger < len || offset + larger < offset)
+        return 0;
+    found = choose_area(mm, addr, larger, map_flags);
+    if (IS_ERR_VALUE(found))
+        return 0;
+    if (addr && (va_t)found == addr)
+        return found;
+    offset = (offset - (va_t)found) & (size - 1);
+    return found + (s64)(!offset && mm->topdown ? size : offset);
+}
+
+static bool wants_huge_alignment(const struct mm *mm, const struct file *file, va_t addr, u64 len, u32 map_flags)
+{
+    if (!is_64bit(mm))
+        return false;
+    if (file)
+        return file->f_mapping && file->f_mapping->a_ops == A_OPS_DISK;
+    return !addr && (map_flags & MAP_TYPE_) != MAP_SHARED_ && IS_ALIGNED(len, (u64)1 << pt_format_of(mm->m)->shift[2]);
 }
 
 /* An address for `len` bytes (page aligned, > 0),
@@ -131,11 +128,14 @@ static s64 choose_area(struct mm *mm, va_t addr, u64 len, u32 map_flags)
 s64 get_unmapped_area(struct cpu *cpu, struct mm *mm, struct file *file, va_t addr, u64 len, pgoff_t pgoff,
                       u32 map_flags)
 {
-    s64 found = (s64)addr;
+    u64 offset = file ? pgoff.nr << PAGE_SHIFT : 0;
+    s64 found = (map_flags & MAP_FIXED_) ? (s64)addr : 0;
 
     if (len > mm->task_size)
         return -ENOMEM;
-    if (!(map_flags & MAP_FIXED_))
+    if (!(map_flags & MAP_FIXED_) && wants_huge_alignment(mm, file, addr, len, map_flags))
+        found = choose_huge_area(mm, addr, len, offset, map_flags);
+    if (!(map_flags & MAP_FIXED_) && !found)
         found = choose_area(mm, addr, len, map_flags);
     if (IS_ERR_VALUE(found))
         return found;
@@ -143,7 +143,7 @@ s64 get_unmapped_area(struct cpu *cpu, struct mm *mm, struct file *file, va_t ad
         return -ENOMEM;
     if ((va_t)found & ~PAGE_MASK)
         return -EINVAL;
-    if ((va_t)found < mm->m->config.mmap_min_addr)
+    if ((va_t)found < mm->m->config.mmap_min_addr && !(cpu->current && task_capable(cpu->current, CAP_SYS_RAWIO_)))
         return -EPERM;
     return found;
 }

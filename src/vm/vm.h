@@ -45,8 +45,10 @@ int vm_init(struct cpu *cpu); /* boot: caches, zero page */
 #define MAP_SHARED_VALIDATE_ 0x03u
 #define MAP_TYPE_ 0x0fu
 #define MAP_FIXED_ 0x10u
+#define MAP_DROPPABLE_ 0x08u
 #define MAP_ANONYMOUS_ 0x20u
-#define MAP_32BIT_ 0x40u
+#define MAP_32BIT_ 0x40u   /* x86 */
+#define MAP_ABOVE4G_ 0x80u /* x86 */
 #define MAP_GROWSDOWN_ 0x0100u
 #define MAP_DENYWRITE_ 0x0800u
 #define MAP_EXECUTABLE_ 0x1000u
@@ -65,8 +67,13 @@ int vm_init(struct cpu *cpu); /* boot: caches, zero page */
 /* All take cpu->current's mm and its mmap_lock themselves, as the system calls do. Addresses and lengths in bytes. */
 s64 sys_mmap(struct cpu *cpu, va_t addr, u64 len, u32 prot, u32 flags, struct file *file, u64 offset);
 s64 sys_munmap(struct cpu *cpu, va_t addr, u64 len);
-s64 sys_mprotect(struct cpu *cpu, va_t addr, u64 len, u32 prot);
-s64 sys_mremap(struct cpu *cpu, va_t addr, u64 old_len, u64 new_len, u32 flags, va_t new_addr);
+s64 sys_mprotect(struct cpu *cpu, va_t addr, u64 len, u64 prot);
+s64 sys_pkey_mprotect(struct cpu *cpu, va_t addr, u64 len, u64 prot, int pkey);
+s64 sys_pkey_alloc(struct cpu *cpu, u64 flags, u64 init_val);
+s64 sys_pkey_free(struct cpu *cpu, int pkey);
+s64 sys_mremap(struct cpu *cpu, va_t addr, u64 old_len, u64 new_len, u64 flags, va_t new_addr);
+s64 sys_remap_file_pages(struct cpu *cpu, va_t start, u64 size, u64 prot, u64 pgoff, u64 flags);
+s64 sys_mseal(struct cpu *cpu, va_t addr, u64 len, u64 flags);
 s64 sys_brk(struct cpu *cpu, va_t brk);
 s64 sys_madvise(struct cpu *cpu, va_t addr, u64 len, int advice);
 
@@ -75,6 +82,32 @@ s64 sys_mlock2(struct cpu *cpu, va_t start, u64 len, u32 flags);
 s64 sys_munlock(struct cpu *cpu, va_t start, u64 len);
 s64 sys_mlockall(struct cpu *cpu, u32 flags);
 s64 sys_munlockall(struct cpu *cpu);
+
+/* -- prctl(2)'s parts ------------------------------------------------------------------------------------------------ */
+
+#define ANON_VMA_NAME_MAX_LEN 80 /* with the ending 0 */
+/* Name the anonymous mappings of a range, `text` shorter than ANON_VMA_NAME_MAX_LEN;
+ * NULL: no name. anon_vma_name.c */
+int set_anon_vma_name(struct cpu *cpu, va_t addr, u64 len, const char *text);
+
+/* PR_SET_MM_MAP's argument, as the program passes it. */
+struct mm_map {
+    u64 start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end;
+    u64 auxv; /* address */
+    u32 auxv_size;
+    u32 exe_fd; /* ~0: unchanged */
+};
+#define NR_PRCTL_MM_ADDRESSES 11
+/* set_mm.c; mmap_lock held for writing, for validating none. */
+int validate_prctl_map(struct cpu *cpu, const struct mm *mm, const struct mm_map *map);
+void get_prctl_map(const struct mm *mm, struct mm_map *map);
+void set_prctl_map(struct mm *mm, const struct mm_map *map);
+int set_mm_exe_file(struct cpu *cpu, struct mm *mm, struct file *file);
+/* The lowest address that hints and PR_SET_MM know: at least what a security module would ask for. */
+static inline va_t mmap_min_addr(const struct machine *m)
+{
+    return MAX(ALIGN_UP(m->config.mmap_min_addr, PAGE_SIZE), m->config.lsm_mmap_min_addr);
+}
 
 /* -- VMA index and VMAs (mmap_lock held) --------------------------------------------------------------------------- */
 struct vm_area_struct *find_vma(struct cpu *cpu, struct mm *mm, va_t addr);   /* first with addr < vm_end, or NULL */

@@ -60,6 +60,7 @@ struct vm_area_struct *vm_area_dup(struct cpu *cpu, const struct vm_area_struct 
     memcpy((char *)vma + behind, (const char *)orig + behind, sizeof(*vma) - behind);
     vma->vm_next = vma->vm_prev = NULL;
     vma->shared = (struct interval_tree_node){0};
+    anon_vma_name_get(vma->anon_name);
     INIT_LIST_HEAD(&vma->anon_vma_chain);
     return vma;
 }
@@ -67,6 +68,7 @@ struct vm_area_struct *vm_area_dup(struct cpu *cpu, const struct vm_area_struct 
 void vm_area_free(struct cpu *cpu, struct vm_area_struct *vma)
 {
     DEBUG_ASSERT(list_empty(&vma->anon_vma_chain));
+    anon_vma_name_put(cpu, vma->anon_name);
     kmem_cache_free(cpu, cpu->m->vm->vma_cachep, vma);
 }
 
@@ -201,7 +203,7 @@ pgprot_t vm_get_page_prot(const struct machine *m, vm_flags_t f)
         bits |= PT_EXEC;
     if ((f & (VM_WRITE | VM_SHARED)) == (VM_WRITE | VM_SHARED))
         bits |= PT_WRITE;
-    return PGPROT(bits);
+    return PGPROT(bits | (u32)((f & VM_PKEY_MASK) >> VM_PKEY_SHIFT) << PT_PKEY_SHIFT);
 }
 
 /* The first write to a clean page of a file must be seen, so that the page becomes dirty. */

@@ -11,8 +11,8 @@
 
 /* -- life ---------------------------------------------------------------------------------------------------------- */
 struct vm_area_struct *vm_area_alloc(struct cpu *cpu, struct mm *mm); /* all zero but vm_mm; NULL: no memory */
-/* A copy that is in no tree and list and holds no references:
- * the caller takes those of vm_file, anon_vma, anon_name. */
+/* A copy that is in no tree and list; it holds a reference to its name:
+ * the caller takes those of vm_file and anon_vma. */
 struct vm_area_struct *vm_area_dup(struct cpu *cpu, const struct vm_area_struct *orig);
 void vm_area_free(struct cpu *cpu, struct vm_area_struct *vma);
 /* Linked into index, list and file tree, counted in map_count; total_vm is not touched. -ENOMEM: nothing changed. */
@@ -47,10 +47,15 @@ static inline bool is_stack_mapping(vm_flags_t flags)
 }
 
 /* -- layout -------------------------------------------------------------------------------------------------------- */
-/* task_size, mmap_base, mmap_legacy_base and topdown of a new mm,
- * from the stack's limit (bytes) and the machine's seed. */
-void arch_pick_mmap_layout(struct mm *mm, u64 stack_rlimit, u64 random);
-va_t vm_start_gap(const struct vm_area_struct *vma); /* vm_start less the guard gap of a stack */
+/* task_size, randomize, mmap_base, mmap_legacy_base and topdown of a new mm,
+ * from the stack's limit (bytes), the program's personality and the machine's seed. layout.c */
+void arch_pick_mmap_layout(struct mm *mm, u64 stack_rlimit, u32 personality);
+va_t default_map_window(const struct mm *mm);
+va_t randomize_stack_top(const struct mm *mm);
+va_t arch_align_stack(const struct mm *mm, va_t sp);
+va_t elf_et_dyn_base(const struct mm *mm, u64 align);     /* where a program that may lie anywhere begins */
+va_t arch_randomize_brk(const struct mm *mm, va_t start); /* where the heap begins, of a program that ends there */
+va_t vm_start_gap(const struct vm_area_struct *vma);      /* vm_start less the guard gap of a stack */
 
 void vma_check(struct mm *mm, struct check_report *r);
 

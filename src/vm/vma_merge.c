@@ -169,26 +169,14 @@ static struct vm_area_struct *vma_merge_existing_range(struct cpu *cpu, const st
     return target;
 }
 
-struct vm_area_struct *vma_modify(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, vm_flags_t flags)
+static struct vm_area_struct *modify(struct cpu *cpu, const struct vma_merge *g)
 {
-    struct mm *mm = vma->vm_mm;
-    struct vma_merge g = {
-        .mm = mm,
-        .prev = vma->vm_prev,
-        .next = vma->vm_next,
-        .middle = vma,
-        .start = start,
-        .end = end,
-        .pgoff = linear_page_index(vma, start),
-        .vm_flags = flags,
-        .file = vma->vm_file,
-        .vm_ops = vma->vm_ops,
-        .anon_vma = vma->anon_vma,
-        .anon_name = vma->anon_name,
-    };
+    struct vm_area_struct *vma = g->middle;
+    struct mm *mm = g->mm;
+    va_t start = g->start, end = g->end;
     struct vma_cuts cuts = {.first = vma, .last = vma, .start = start, .end = end};
     u32 nr_cuts = (u32)(start > vma->vm_start) + (u32)(end < vma->vm_end);
-    struct vm_area_struct *merged = vma_merge_existing_range(cpu, &g); /* frees vma, if it is merged away */
+    struct vm_area_struct *merged = vma_merge_existing_range(cpu, g); /* frees vma, if it is merged away */
     int err;
 
     if (merged)
@@ -200,4 +188,40 @@ struct vm_area_struct *vma_modify(struct cpu *cpu, struct vm_area_struct *vma, v
         return ERR_PTR(err);
     vma_cuts_commit(cpu, mm, &cuts);
     return vma;
+}
+
+static struct vma_merge modification(struct vm_area_struct *vma, va_t start, va_t end)
+{
+    return (struct vma_merge){
+        .mm = vma->vm_mm,
+        .prev = vma->vm_prev,
+        .next = vma->vm_next,
+        .middle = vma,
+        .start = start,
+        .end = end,
+        .pgoff = linear_page_index(vma, start),
+        .vm_flags = vma->vm_flags,
+        .file = vma->vm_file,
+        .vm_ops = vma->vm_ops,
+        .anon_vma = vma->anon_vma,
+        .anon_name = vma->anon_name,
+    };
+}
+
+struct vm_area_struct *vma_modify(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, vm_flags_t flags)
+{
+    struct vma_merge g = modification(vma, start, end);
+
+    g.vm_flags = flags;
+    return modify(cpu, &g);
+}
+
+struct vm_area_struct *vma_modify_name(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, char *name)
+{
+    struct vma_merge g = modification(vma, start, end);
+
+    if (names_equal(vma->anon_name, name))
+        return vma;
+    g.anon_name = name;
+    return modify(cpu, &g);
 }

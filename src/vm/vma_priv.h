@@ -57,6 +57,13 @@ struct vm_area_struct *vma_merge_new_range(struct cpu *cpu, const struct vma_mer
  */
 struct vm_area_struct *vma_modify(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, vm_flags_t flags);
 
+/* The same for its name, which the caller sets. */
+struct vm_area_struct *vma_modify_name(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, char *name);
+
+/* -- anon_vma_name.c ----------------------------------------------------------------------------------------------- */
+void anon_vma_name_get(char *name); /* NULL: nothing */
+void anon_vma_name_put(struct cpu *cpu, char *name);
+
 /* -- unmapping in two steps: munmap.c ------------------------------------------------------------------------------ */
 struct unmap_plan {
     struct vma_cuts cuts; /* cuts.first NULL: nothing mapped there */
@@ -72,6 +79,21 @@ void unmap_cancel(struct cpu *cpu, struct unmap_plan *plan);
 void folio_grab_for_gup(struct cpu *cpu, struct folio *f, u32 flags);
 /* A pin to read it must not be taken of a page that a write would replace. */
 bool gup_must_unshare(const struct vm_area_struct *vma, u32 flags, struct page *page);
+/* -- mseal.c, pkeys.c ---------------------------------------------------------------------------------------------- */
+bool mm_pkey_is_allocated(const struct mm *mm, int pkey);
+int override_mprotect_pkey(struct cpu *cpu, const struct vm_area_struct *vma, u64 prot, int pkey);
+int execute_only_pkey(struct cpu *cpu, struct mm *mm); /* 0: there is none */
+
+/* -- mmap.c -------------------------------------------------------------------------------------------------------- */
+struct mmap_request {
+    va_t addr;
+    u64 len; /* bytes */
+    u32 prot, flags;
+    struct file *file;
+    pgoff_t pgoff;
+    bool populate; /* result: fault it in when the lock is dropped */
+};
+s64 mmap_locked(struct cpu *cpu, struct mmap_request *r); /* into cpu->current's mm: the address, or -errno */
 
 /* A page's bytes may be thrown away: not those of a sealed private mapping that may not be written to (mseal(2)). */
 static inline bool can_discard_vma(const struct vm_area_struct *vma)
@@ -87,10 +109,21 @@ static inline u64 task_rlimit_of(const struct cpu *cpu, u32 limit)
     return cpu->current ? rlimit(cpu->current, limit) : RLIM_INFINITY_;
 }
 
+static inline bool is_64bit(const struct mm *mm)
+{
+    return mm->m->config.pt_format >= PT_X86_64_4L;
+}
+
 static inline void update_hiwater_vm(struct mm *mm)
 {
     if (mm->hiwater_vm < mm->total_vm)
         mm->hiwater_vm = mm->total_vm;
+}
+
+/* PR_SET_MDWE: may a mapping with the flags `old` not get those of `new`? */
+static inline bool map_deny_write_exec(const struct mm *mm, vm_flags_t old, vm_flags_t new)
+{
+    return (READ_ONCE(mm->flags) & MMF_HAS_MDWE) && (new &VM_EXEC) && ((new &VM_WRITE) || !(old & VM_EXEC));
 }
 
 static inline bool vma_is_accessible(const struct vm_area_struct *vma)

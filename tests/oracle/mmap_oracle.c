@@ -228,7 +228,7 @@ static const struct {
     {VM_MAYWRITE, "mw"},   {VM_MAYEXEC, "me"},   {VM_MAYSHARE, "ms"},   {VM_GROWSDOWN, "gd"},  {VM_LOCKED, "lo"},
     {VM_SEQ_READ, "sr"},   {VM_RAND_READ, "rr"}, {VM_DONTCOPY, "dc"},   {VM_DONTEXPAND, "de"}, {VM_ACCOUNT, "ac"},
     {VM_NORESERVE, "nr"},  {VM_SYNC, "sf"},      {VM_WIPEONFORK, "wf"}, {VM_DONTDUMP, "dd"},   {VM_HUGEPAGE, "hg"},
-    {VM_NOHUGEPAGE, "nh"},
+    {VM_NOHUGEPAGE, "nh"}, {VM_DROPPABLE, "dp"},
 };
 
 static void model_list(struct run *r, bool flags)
@@ -300,9 +300,12 @@ static void make_mmap(struct run *r, struct op *o)
         o->off += chance(r, 50) ? 0x123 : (u64)-0x4000;
     if (chance(r, 2))
         o->flags ^= MAP_PRIVATE;
-    /* Refused after the kernel has unmapped what lay there; we refuse before: not to be compared with MAP_FIXED. */
-    if (chance(r, 1) && !(o->flags & MAP_FIXED))
+    if (chance(r, 2))
         o->flags |= MAP_SYNC;
+    if (chance(r, 2))
+        o->flags |= MAP_HUGETLB;
+    if (chance(r, 3) && (o->flags & (MAP_ANONYMOUS | MAP_SHARED)) == MAP_ANONYMOUS && !(o->flags & MAP_HUGETLB))
+        o->flags = (o->flags & ~(u32)MAP_PRIVATE) | MAP_DROPPABLE_;
 }
 
 static void make_mremap(struct run *r, struct op *o)

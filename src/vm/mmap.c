@@ -382,8 +382,15 @@ static int mmap_region(struct cpu *cpu, struct mmap_state *s)
         vma->vm_flags |= VM_SOFTDIRTY;
     } else {
         err = mmap_new_vma(cpu, s);
-        if (err)
+        if (err) {
+            vma_index_trim(cpu, &s->mm->vmas);
             return err;
+        }
+        vma = s->vma;
+    }
+    if (vma->vm_flags & VM_SPECIAL) { /* nothing in it could be locked */
+        vma->vm_flags &= ~VM_LOCKED_MASK;
+        s->vm_flags &= ~VM_LOCKED_MASK;
     }
     vm_stat_account(s->mm, s->vm_flags, (s64)(s->len >> PAGE_SHIFT));
     if (s->vm_flags & VM_LOCKED)

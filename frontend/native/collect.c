@@ -67,9 +67,9 @@ static void part_target(struct buffer *b, u32 arg, s32 pid)
     memcpy(buffer_part(b, NATIVE_TARGET, arg, sizeof(pid)), &pid, sizeof(pid));
 }
 
-static void part_segment(struct thread *t, struct buffer *b)
+static void part_segment(struct buffer *b, s32 id)
 {
-    struct native_segment s = {.id = (s32)t->arg[0]};
+    struct native_segment s = {.id = id};
     struct shmid_ds ds;
 
     if (shmctl(s.id, IPC_STAT, &ds)) {
@@ -139,10 +139,10 @@ void collect_enter(struct tracer *tr, struct thread *t, struct buffer *b)
         part_iovs(t, b, 3, t->arg[4]);
         break;
     case ABI_shmat:
-        part_segment(t, b);
+        part_segment(b, (s32)t->arg[0]);
         break;
     case ABI_shmctl:
-        part_segment(t, b);
+        part_segment(b, (s32)t->arg[0]);
         if ((u32)t->arg[1] == IPC_SET)
             part_bytes(t, b, NATIVE_IN, 2, sizeof(struct shmid_ds));
         break;
@@ -188,8 +188,7 @@ void collect_leave(struct tracer *tr, struct thread *t, s64 ret, struct buffer *
             part_bytes(t, b, NATIVE_OUT, 2, sizeof(struct shmid_ds));
         break;
     case ABI_shmget:
-        t->arg[0] = (u64)ret;
-        part_segment(t, b);
+        part_segment(b, (s32)ret);
         break;
     case ABI_memfd_create:
         part_file(t, b, 6, (int)ret);

@@ -20,12 +20,20 @@
 #define MAX_OUT (16u << 20)
 #define HUGETLBFS_MAGIC_ 0x958458f6u
 
+#define IPC_STAT_ 2u
+#define IPC_INFO_ 3u
+#define SHM_STAT_ 13u
+#define SHM_INFO_ 14u
+#define SHM_STAT_ANY_ 15u
+
 enum outcome { AS_RESULT, AS_SUCCESS };
 
-/* Descriptors and ids are other processes' business, too: only success or the errno is compared. */
-static enum outcome outcome_of(u32 nr)
+/* Descriptors, ids and indices are other processes' business, too: only success or the errno is compared. */
+static enum outcome outcome_of(const struct native_call *e)
 {
-    return nr == ABI_memfd_create || nr == ABI_shmget ? AS_SUCCESS : AS_RESULT;
+    if (e->nr == ABI_shmctl && ((u32)e->arg[1] == IPC_INFO_ || (u32)e->arg[1] == SHM_INFO_))
+        return AS_SUCCESS;
+    return e->nr == ABI_memfd_create || e->nr == ABI_shmget ? AS_SUCCESS : AS_RESULT;
 }
 
 static bool is_error(s64 ret)
@@ -60,6 +68,8 @@ static bool is_beyond_model(const struct native_call *e, const struct native_fil
         if (flags & MAP_32BIT_ && !(flags & (MAP_FIXED_ | MAP_FIXED_NOREPLACE_)))
             return true;
         return f && !S_ISREG(f->mode);
+    case ABI_shmctl: /* by index, of all the system's segments */
+        return (u32)e->arg[1] == SHM_STAT_ || (u32)e->arg[1] == SHM_STAT_ANY_;
     default:
         return false;
     }
@@ -190,6 +200,19 @@ static bool same_mincore(const struct native_call *e, const struct parts *parts,
     return true;
 }
 
+/* Where struct shmid_ds keeps what the machine knows, too. */
+static bool same_segment(const u8 *recorded, const u8 *own)
+{
+    static const struct {
+        u32 at, len;
+    } fields[] = {{20, 4} /* shm_perm.mode */, {48, 8} /* shm_segsz */, {88, 8} /* shm_nattch */};
+
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        if (memcmp(recorded + fields[i].at, own + fields[i].at, fields[i].len) != 0)
+            return false;
+    return true;
+}
+
 static bool same_output(const struct native_call *e, const struct parts *parts, const struct abi_call *c, u64 *at)
 {
     u32 arg = e->nr == ABI_getrlimit ? 1 : 3, len;
@@ -197,6 +220,10 @@ static bool same_output(const struct native_call *e, const struct parts *parts, 
 
     if (e->nr == ABI_mincore)
         return !c->out[2].p || same_mincore(e, parts, c->out[2].p, at);
+    if (e->nr == ABI_shmctl && (u32)e->arg[1] == IPC_STAT_) {
+        recorded = parts_find(parts, NATIVE_OUT, 2, &len);
+        return !recorded || len < 96 || !c->out[2].p || same_segment(recorded, c->out[2].p);
+    }
     if (e->nr != ABI_getrlimit && e->nr != ABI_prlimit64)
         return true;
     recorded = parts_find(parts, NATIVE_OUT, arg, &len);
@@ -205,7 +232,7 @@ static bool same_output(const struct native_call *e, const struct parts *parts, 
 
 static bool agrees(const struct native_call *e, s64 own)
 {
-    if (outcome_of(e->nr) == AS_SUCCESS && !is_error(e->ret) && !is_error(own))
+    if (outcome_of(e) == AS_SUCCESS && !is_error(e->ret) && !is_error(own))
         return true;
     return own == e->ret;
 }

@@ -4,6 +4,7 @@
  * (dev, ino), with the size that they had at the call; what the program made itself (memfd) is kept here.
  */
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -63,19 +64,38 @@ static u32 mode_of(u32 open_flags)
 {
     static const u32 of[4] = {[O_RDONLY] = FMODE_READ, [O_WRONLY] = FMODE_WRITE, [O_RDWR] = FMODE_READ | FMODE_WRITE};
 
-    return of[open_flags & O_ACCMODE];
+    return of[open_flags & O_ACCMODE] | FMODE_EXEC;
+}
+
+#define FMODE_RW (FMODE_READ | FMODE_WRITE)
+
+static struct file *object_open(struct verify *v, const struct vobject *o, u32 mode)
+{
+    if ((o->file->f_mode & FMODE_RW) != (mode & FMODE_RW))
+        return file_reopen(v->cpu, o->file, mode);
+    get_file(o->file);
+    return o->file;
+}
+
+/* Files on tmpfs go with their last mapping: that they were closed or unlinked is not recorded. */
+static struct file *open_by_identity(struct verify *v, const struct native_file *f, u32 mode, const char *name)
+{
+    struct file *file;
+
+    if (f->fs_magic != TMPFS_MAGIC)
+        return file_open(v->cpu, f->dev, f->ino, f->size, mode, name);
+    file = tmpfs_open(v->cpu, f->dev, f->ino, f->size, mode, name);
+    if (!IS_ERR(file))
+        inode_set_linked(v->cpu, file->f_inode, INODE_HAS_NO_NAME);
+    return file;
 }
 
 struct file *file_of(struct verify *v, const struct native_file *f, const char *name)
 {
     struct vobject *o = object_find(v, f->dev, f->ino);
-    struct file *file;
+    u32 mode = mode_of(f->open_flags);
+    struct file *file = o ? object_open(v, o, mode) : open_by_identity(v, f, mode, name);
 
-    if (o) {
-        get_file(o->file);
-        return o->file;
-    }
-    file = file_open(v->cpu, f->dev, f->ino, f->size, mode_of(f->open_flags) | FMODE_EXEC, name);
     if (!IS_ERR(file) && READ_ONCE(file->f_inode->i_size) != f->size)
         inode_set_size(v->cpu, file->f_inode, f->size);
     return file;

@@ -23,23 +23,32 @@ static void force_mmap(struct verify *v, const struct native_call *e, const stru
                  e->arg[5]);
 }
 
+/* The mapping as it was before the call is gone, what it is made of does not matter for what follows. */
+static void force_anonymous(struct verify *v, struct vtask *t, u64 addr, u64 len)
+{
+    sys_mmap(v->cpu, addr, len, PROT_READ_ | PROT_WRITE_, MAP_PRIVATE_ | MAP_ANONYMOUS_ | MAP_FIXED_, NULL, 0);
+    t->space->absorb = true;
+}
+
 static void force_mremap(struct verify *v, struct vtask *t, const struct native_call *e, s64 own)
 {
     u64 old_len = ALIGN_UP(e->arg[1], PAGE_SIZE), new_len = ALIGN_UP(e->arg[2], PAGE_SIZE);
+    u64 from = (u64)own, to = (u64)e->ret;
 
-    if (ok(e->ret) && ok(own)) {
-        sys_mremap(v->cpu, (u64)own, new_len, new_len, MREMAP_MAYMOVE_ | MREMAP_FIXED_, (u64)e->ret);
-        return;
-    }
-    t->space->absorb = true;
     if (!ok(e->ret)) {
-        sys_mremap(v->cpu, (u64)own, new_len, old_len, MREMAP_MAYMOVE_ | MREMAP_FIXED_, e->arg[0]);
+        sys_mremap(v->cpu, from, new_len, old_len, MREMAP_MAYMOVE_ | MREMAP_FIXED_, e->arg[0]);
+        t->space->absorb = true;
         return;
     }
-    if ((u64)e->ret != e->arg[0])
+    if (ok(own) && (from + new_len <= to || to + new_len <= from)) {
+        sys_mremap(v->cpu, from, new_len, new_len, MREMAP_MAYMOVE_ | MREMAP_FIXED_, to);
+        return;
+    }
+    if (ok(own))
+        sys_munmap(v->cpu, from, new_len);
+    else if (to != e->arg[0])
         sys_munmap(v->cpu, e->arg[0], old_len);
-    sys_mmap(v->cpu, (u64)e->ret, new_len, PROT_READ_ | PROT_WRITE_, MAP_PRIVATE_ | MAP_ANONYMOUS_ | MAP_FIXED_, NULL,
-             0);
+    force_anonymous(v, t, to, new_len);
 }
 
 void force(struct verify *v, struct vtask *t, const struct native_call *e, const struct abi_call *c, s64 own)

@@ -115,13 +115,50 @@ s64 abi_syscall(struct cpu *cpu, struct abi_call *call)
     return handler[call->nr](cpu, call);
 }
 
+/* Without contents there are no bytes to move: the pages are touched, what is read is zeroes. 0 or -EFAULT. */
+static int touch_user(struct cpu *cpu, va_t addr, u64 len, enum mmu_access_kind kind)
+{
+    struct fault_info fi;
+    int signo = 0;
+
+    cpu_enter_user(cpu);
+    while (len && !signo) {
+        u64 piece = MIN(len, PAGE_SIZE - (addr & ~PAGE_MASK));
+
+        signo = kind == MMU_WRITE ? mmu_access(cpu, cpu_mmu(cpu), addr, MMU_WRITE, &fi)
+                                  : mmu_access(cpu, cpu_mmu(cpu), addr, MMU_READ, &fi);
+        addr += piece;
+        len -= piece;
+    }
+    cpu_enter_kernel(cpu);
+    return signo ? -EFAULT : 0;
+}
+
+static int read_user(struct cpu *cpu, void *dst, va_t src, u64 len)
+{
+    struct fault_info fi;
+
+    if (cpu->m->config.content == CONTENT_FULL)
+        return mmu_copy_from_user(cpu, dst, src, len, &fi) ? -EFAULT : 0;
+    memset(dst, 0, len);
+    return touch_user(cpu, src, len, MMU_READ);
+}
+
+static int write_user(struct cpu *cpu, va_t dst, const void *src, u64 len)
+{
+    struct fault_info fi;
+
+    if (cpu->m->config.content == CONTENT_FULL)
+        return mmu_copy_to_user(cpu, dst, src, len, &fi) ? -EFAULT : 0;
+    return touch_user(cpu, dst, len, MMU_WRITE);
+}
+
 int abi_copy_from_user(struct cpu *cpu, const struct abi_call *call, u32 n, u64 offset, void *dst, u64 len)
 {
     const struct abi_buf *b = &call->in[n];
-    struct fault_info fi;
 
     if (!b->p)
-        return mmu_copy_from_user(cpu, dst, call->arg[n] + offset, len, &fi) ? -EFAULT : 0;
+        return read_user(cpu, dst, call->arg[n] + offset, len);
     if (offset > b->len || len > b->len - offset)
         return -EFAULT;
     memcpy(dst, (const char *)b->p + offset, len);
@@ -131,10 +168,9 @@ int abi_copy_from_user(struct cpu *cpu, const struct abi_call *call, u32 n, u64 
 int abi_copy_to_user(struct cpu *cpu, const struct abi_call *call, u32 n, u64 offset, const void *src, u64 len)
 {
     const struct abi_buf *b = &call->out[n];
-    struct fault_info fi;
 
     if (!b->p)
-        return mmu_copy_to_user(cpu, call->arg[n] + offset, src, len, &fi) ? -EFAULT : 0;
+        return write_user(cpu, call->arg[n] + offset, src, len);
     if (offset < b->len)
         memcpy((char *)b->p + offset, src, MIN(len, b->len - offset));
     return 0;

@@ -109,7 +109,7 @@ struct mm {
     _Atomic u64 cpu_mask[MAX_CPUS / 64]; /* a: CPUs whose TLB may hold entries of it */
     struct file *exe_file;
     u32 flags;               /* a: MMF_* */
-    u16 pkey_allocation_map; /* m: bit n: key n is the program's; 0: the CPUs have no keys */
+    u16 pkey_allocation_map; /* m: bit n: key n is taken */
     s16 execute_only_pkey;   /* m: -1: none yet */
 };
 

@@ -8,7 +8,9 @@
  *
  * execute-only   A mapping with PROT_EXEC alone gets a key that PKRU forbids to access: fetching instructions does not
  *                ask for keys. The key is reserved at the first such mapping and cannot be had with pkey_alloc(2).
- * Without keys (machine key pkeys = no) no key is free, not even 0 exists: -ENOSPC, -EINVAL as the kernel answers.
+ * Without keys (machine key pkeys = no) there is key 0 alone, which cannot be set up: the first pkey_alloc(2) takes it
+ *                and fails with -EINVAL, all others find none (-ENOSPC). It counts as execute-only, so that no call knows
+ *                it. So 6.18 was seen to answer.
  *
  * PKRU follows fork and starts with all keys but 0 denied. WRPKRU is no system call: who follows a program sets
  * task->pkru.
@@ -32,7 +34,7 @@ static bool has_pkeys(const struct machine *m)
 void mm_init_pkeys(struct mm *mm)
 {
     mm->pkey_allocation_map = has_pkeys(mm->m) ? 1 : 0;
-    mm->execute_only_pkey = -1;
+    mm->execute_only_pkey = has_pkeys(mm->m) ? -1 : 0;
 }
 
 void task_init_pkru(struct task *t)
@@ -53,8 +55,6 @@ bool mm_pkey_is_allocated(const struct mm *mm, int pkey)
 
 static int mm_pkey_alloc(struct mm *mm)
 {
-    if (!mm->pkey_allocation_map)
-        return -ENOSPC;
     for (int key = 0; key < NR_PKEYS; key++)
         if (!is_taken(mm, key)) {
             mm->pkey_allocation_map |= (u16)(1u << key);
@@ -68,6 +68,15 @@ static void set_pkru(struct task *t, int pkey, u32 rights)
     t->pkru = (t->pkru & ~(3u << 2 * pkey)) | rights << 2 * pkey;
 }
 
+/* Without keys. */
+static int try_pkey_zero(struct mm *mm)
+{
+    int err = mm->pkey_allocation_map ? -ENOSPC : -EINVAL;
+
+    mm->pkey_allocation_map = 1;
+    return err;
+}
+
 s64 sys_pkey_alloc(struct cpu *cpu, u64 flags, u64 init_val)
 {
     struct mm *mm = cpu->current->mm;
@@ -76,7 +85,7 @@ s64 sys_pkey_alloc(struct cpu *cpu, u64 flags, u64 init_val)
     if (flags || (init_val & ~(u64)(PKEY_DISABLE_ACCESS_ | PKEY_DISABLE_WRITE_)))
         return -EINVAL;
     down_write(cpu, &mm->mmap_lock);
-    key = mm_pkey_alloc(mm);
+    key = has_pkeys(mm->m) ? mm_pkey_alloc(mm) : try_pkey_zero(mm);
     up_write(cpu, &mm->mmap_lock);
     if (key >= 0)
         set_pkru(cpu->current, key, (u32)init_val);
@@ -102,7 +111,7 @@ int execute_only_pkey(struct cpu *cpu, struct mm *mm)
 {
     int key = mm->execute_only_pkey;
 
-    if (!mm->pkey_allocation_map)
+    if (!has_pkeys(mm->m))
         return 0;
     if (key == -1) {
         key = mm_pkey_alloc(mm);

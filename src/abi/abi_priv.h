@@ -31,5 +31,25 @@ s64 abi_shmget(struct cpu *cpu, struct abi_call *c); /* shm.c */
 s64 abi_shmat(struct cpu *cpu, struct abi_call *c);
 s64 abi_shmdt(struct cpu *cpu, struct abi_call *c);
 s64 abi_shmctl(struct cpu *cpu, struct abi_call *c);
+s64 abi_mlock(struct cpu *cpu, struct abi_call *c); /* resident.c */
+s64 abi_mlock2(struct cpu *cpu, struct abi_call *c);
+s64 abi_munlock(struct cpu *cpu, struct abi_call *c);
+s64 abi_mlockall(struct cpu *cpu, struct abi_call *c);
+s64 abi_munlockall(struct cpu *cpu, struct abi_call *c);
+s64 abi_mincore(struct cpu *cpu, struct abi_call *c);
+s64 abi_msync(struct cpu *cpu, struct abi_call *c);
+s64 abi_membarrier(struct cpu *cpu, struct abi_call *c); /* membarrier.c */
+s64 abi_process_madvise(struct cpu *cpu, struct abi_call *c);
+s64 abi_process_vm_readv(struct cpu *cpu, struct abi_call *c); /* process_vm.c */
+s64 abi_process_vm_writev(struct cpu *cpu, struct abi_call *c);
+
+/* User addresses only: what the kernel asks before it copies. */
+static inline bool abi_access_ok(const struct mm *mm, va_t addr, u64 len)
+{
+    return addr <= mm->task_size && len <= mm->task_size - addr;
+}
+
+/* The target's mm with a reference, if the caller may look into it: 0, -EACCES, -ESRCH (it has none). ptrace_access.c */
+int abi_mm_access(struct cpu *cpu, struct task *target, struct mm **mm);
 
 #endif

@@ -45,31 +45,6 @@ static s64 abi_madvise(struct cpu *cpu, struct abi_call *c)
     return sys_madvise(cpu, c->arg[0], c->arg[1], (int)c->arg[2]);
 }
 
-static s64 abi_mlock(struct cpu *cpu, struct abi_call *c)
-{
-    return sys_mlock(cpu, c->arg[0], c->arg[1]);
-}
-
-static s64 abi_mlock2(struct cpu *cpu, struct abi_call *c)
-{
-    return sys_mlock2(cpu, c->arg[0], c->arg[1], (u32)c->arg[2]);
-}
-
-static s64 abi_munlock(struct cpu *cpu, struct abi_call *c)
-{
-    return sys_munlock(cpu, c->arg[0], c->arg[1]);
-}
-
-static s64 abi_mlockall(struct cpu *cpu, struct abi_call *c)
-{
-    return sys_mlockall(cpu, (u32)c->arg[0]);
-}
-
-static s64 abi_munlockall(struct cpu *cpu, struct abi_call *c)
-{
-    return sys_munlockall(cpu);
-}
-
 /* One line a call; what has none is not modelled. */
 static const abi_handler_fn handler[NR_ABI_CALLS] = {
     [ABI_mmap] = abi_mmap,
@@ -101,6 +76,12 @@ static const abi_handler_fn handler[NR_ABI_CALLS] = {
     [ABI_munlock] = abi_munlock,
     [ABI_mlockall] = abi_mlockall,
     [ABI_munlockall] = abi_munlockall,
+    [ABI_mincore] = abi_mincore,
+    [ABI_msync] = abi_msync,
+    [ABI_membarrier] = abi_membarrier,
+    [ABI_process_madvise] = abi_process_madvise,
+    [ABI_process_vm_readv] = abi_process_vm_readv,
+    [ABI_process_vm_writev] = abi_process_vm_writev,
 };
 
 bool abi_is_modelled(enum abi_nr nr)

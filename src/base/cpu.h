@@ -61,6 +61,7 @@ struct core_code {
     struct file *(*shmem_file_setup)(struct cpu *, const char *name, u64 size, u64 vm_flags);
     s64 (*fallocate)(struct cpu *, struct file *, u32 mode, s64 offset, s64 len); /* fallocate(2): MADV_REMOVE */
     void (*fput)(struct cpu *, struct file *);
+    int (*fsync_range)(struct cpu *, struct file *, u64 first, u64 last); /* write back these pages: 0 or -errno */
     /* MADV_WILLNEED: read `nr` pages from page `index` on, those that are missing; best effort. */
     void (*readahead)(struct cpu *, struct file *, u64 index, u64 nr);
     void (*drop_folio)(struct cpu *, struct folio *); /* out of the page cache; locked, not mapped, perhaps dirty */

@@ -16,3 +16,12 @@ void blkdev_read(struct cpu *cpu, u64 pages)
     atomic_fetch_add_explicit(&cpu->m->cache->device_reads, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&cpu->m->cache->device_read_pages, pages, memory_order_relaxed);
 }
+
+void blkdev_write(struct cpu *cpu, u64 pages)
+{
+    u64 kib = pages * (PAGE_SIZE / 1024);
+
+    charge(cpu, COST_DISK_LATENCY);
+    charge_n(cpu, COST_DISK_KB, kib);
+    count_vm_events(cpu, PGPGOUT, kib);
+}

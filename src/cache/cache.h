@@ -31,6 +31,7 @@ struct cache {
 
 /* blkdev.c: one read request for `pages` contiguous pages. */
 void blkdev_read(struct cpu *cpu, u64 pages);
+void blkdev_write(struct cpu *cpu, u64 pages);
 
 /* filemap.c */
 /* The folio at index, locked and with a reference;

@@ -47,6 +47,7 @@ const struct core_code quire_code = {
     .shmem_file_setup = shmem_file_setup,
     .fallocate = vfs_fallocate,
     .fput = fput,
+    .fsync_range = filemap_fsync_range,
     .readahead = filemap_readahead,
     .drop_folio = filemap_remove_folio,
 };

@@ -3,6 +3,8 @@
  * Contents: with content = full, frames hold bytes, and the program's loads and stores can be done on them. Tests,
  * embedders and scenarios use it; the front end for real programs does not.
  *
+ * Without contents the accesses are made all the same, and what is read is zeroes.
+ *
  * One page at a time: the access goes through the TLB as any other (and faults if it must), then the frame is looked up
  * and the bytes are copied inside mmu_begin_walk(): the frame cannot be freed meanwhile, because whoever unmaps it
  * flushes first and waits. If the entry changed between access and look-up, the access is done again.
@@ -42,7 +44,9 @@ static int copy_piece(struct cpu *cpu, va_t va, void *buf, u64 len, enum mmu_acc
         while (!mmu_begin_walk(u))
             mmu_take_requests(u);
         at = user_bytes(u, va, kind);
-        if (at && kind == MMU_WRITE)
+        if (cpu->m->config.content != CONTENT_FULL)
+            at = buf; /* the access was all */
+        else if (at && kind == MMU_WRITE)
             memcpy(at, buf, len);
         else if (at)
             memcpy(buf, at, len);
@@ -56,7 +60,8 @@ static int copy_user(struct cpu *cpu, va_t va, char *buf, u64 len, enum mmu_acce
 {
     int signo = 0;
 
-    ASSERT(cpu->m->config.content == CONTENT_FULL);
+    if (cpu->m->config.content != CONTENT_FULL && kind == MMU_READ)
+        memset(buf, 0, len);
     cpu_enter_user(cpu);
     while (len && !signo) {
         u64 piece = MIN(len, PAGE_SIZE - (va & ~PAGE_MASK));

@@ -79,6 +79,7 @@ static void copy_mm_layout(struct mm *mm, const struct mm *oldmm)
     mm->flags = mmf_init_flags(oldmm->flags);
     mm->pkey_allocation_map = oldmm->pkey_allocation_map;
     mm->execute_only_pkey = oldmm->execute_only_pkey;
+    mm->membarrier_state = oldmm->membarrier_state;
     mm->def_flags = oldmm->def_flags & VM_NOHUGEPAGE; /* memory locks are not inherited: mlockall(2) */
 }
 

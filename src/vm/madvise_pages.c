@@ -147,6 +147,8 @@ static bool collapse_allowed(const struct vm_area_struct *vma, u64 size)
 {
     if ((vma->vm_flags & (VM_SPECIAL | VM_HUGETLB | VM_NOHUGEPAGE)) || vma->vm_ops == VM_OPS_FILE)
         return false;
+    if (vma->vm_mm->flags & MMF_DISABLE_THP)
+        return false;
     if (vma->vm_file && ((vma->vm_start >> PAGE_SHIFT) - vma->vm_pgoff.nr) % (size >> PAGE_SHIFT))
         return false;
     return vma->vm_end - vma->vm_start >= size && ALIGN_UP(vma->vm_start, size) + size <= vma->vm_end;

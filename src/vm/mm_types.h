@@ -111,6 +111,7 @@ struct mm {
     u32 flags;               /* a: MMF_* */
     u16 pkey_allocation_map; /* m: bit n: key n is taken */
     s16 execute_only_pkey;   /* m: -1: none yet */
+    u32 membarrier_state;    /* a: MEMBARRIER_CMD_REGISTER_* given: fork hands them on */
 };
 
 #define MMF_HAS_PINNED (1u << 27)       /* pages of it have been pinned: fork must look */
@@ -150,6 +151,11 @@ struct vm_area_struct {
 static inline struct anon_vma *vma_anon_vma(const struct vm_area_struct *vma)
 {
     return __atomic_load_n(&vma->anon_vma, __ATOMIC_ACQUIRE);
+}
+
+static inline bool mm_is_dumpable(const struct mm *mm)
+{
+    return (__atomic_load_n(&mm->flags, __ATOMIC_RELAXED) & MMF_DUMPABLE_MASK) == 1; /* SUID_DUMP_USER */
 }
 
 static inline u64 vma_pages(const struct vm_area_struct *vma)
@@ -250,6 +256,7 @@ struct file {
 #define FMODE_READ 1u
 #define FMODE_WRITE 2u
 #define FMODE_EXEC 4u
+#define FMODE_FOREIGN 8u /* who opened it neither owns it nor may write to it: mincore(2), MADV_PAGEOUT */
 /* Ours: what is known of the file and where it lies, and mmap(2) asks for. */
 #define FMODE_PATH_NOEXEC 0x10u /* on a file system mounted noexec */
 #define FMODE_APPEND_ONLY 0x20u /* append-only attribute: chattr +a */

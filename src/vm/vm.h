@@ -4,7 +4,7 @@
  * One file per operation:
  *   VMAs         vma.c vma_index.c vma_merge.c vma_account.c
  *   calls        mmap.c munmap.c mprotect.c mremap.c brk.c madvise.c (madvise_pages.c guard.c
- *                memory_failure.c) mlock.c unmapped_area.c stack.c
+ *                memory_failure.c) mlock.c mincore.c msync.c unmapped_area.c stack.c
  *   faults       fault.c (outline) fault_anon.c fault_file.c fault_wp.c
  *   processes    fork.c fork_pte.c exec.c exit.c mm.c
  *   pages        rmap.c anon_vma.c zap.c gup.c
@@ -82,6 +82,9 @@ s64 sys_mlock2(struct cpu *cpu, va_t start, u64 len, u32 flags);
 s64 sys_munlock(struct cpu *cpu, va_t start, u64 len);
 s64 sys_mlockall(struct cpu *cpu, u32 flags);
 s64 sys_munlockall(struct cpu *cpu);
+s64 sys_msync(struct cpu *cpu, va_t start, u64 len, u32 flags);
+/* mincore(2) for up to nr pages: the bytes written to vec, at least 1, or -ENOMEM: addr is not mapped. */
+s64 mincore_pages(struct cpu *cpu, struct mm *mm, va_t addr, u64 nr, u8 *vec);
 
 /* -- prctl(2)'s parts ------------------------------------------------------------------------------------------------ */
 

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Writing dirty pages of a range back to the disk, and waiting for it: fsync's part of msync(2). One page is one request
+ * (writeback that gathers them is a later row).
+ *
+ *   dirty ─▶ entries made clean and read-only (folio_mkclean): the next write is seen ─▶ bytes to the disk ─▶ clean
+ *
+ * Failure: no room on the RAM disk that holds the bytes with content=full: the page stays dirty, -ENOMEM.
+ * Locks: the folio lock, one at a time; i_pages' lock for the mark.
+ */
+#include "cache/cache.h"
+
+#include "base/errno.h"
+#include "phys/vmstat.h"
+
+static int write_folio(struct cpu *cpu, struct address_space *mapping, struct folio *f) NO_LOCK_ANALYSIS
+{
+    int err;
+
+    if (f->page.mapping != mapping || !folio_test_dirty(f))
+        return 0;
+    folio_mkclean(cpu, f);
+    err = disk_store(cpu, mapping->host, f->page.index, page_address(cpu->m, &f->page));
+    if (err)
+        return err;
+    xa_lock(cpu, &mapping->i_pages);
+    __xa_clear_mark(&mapping->i_pages, f->page.index, PAGECACHE_TAG_DIRTY);
+    folio_clear_dirty(f);
+    xa_unlock(cpu, &mapping->i_pages);
+    lruvec_stat_mod_folio(cpu, f, NR_FILE_DIRTY, -1);
+    lruvec_stat_mod_folio(cpu, f, NR_WRITTEN, 1);
+    blkdev_write(cpu, 1);
+    return 0;
+}
+
+int filemap_fsync_range(struct cpu *cpu, struct file *file, u64 first, u64 last)
+{
+    struct address_space *mapping = file->f_mapping;
+    int err = 0;
+    u64 index;
+    void *entry;
+
+    if (!mapping || mapping->a_ops != A_OPS_DISK)
+        return 0;
+    xa_for_each_range (&mapping->i_pages, index, entry, first, last) {
+        struct folio *f = filemap_get_folio(cpu, mapping, PGOFF(index));
+
+        if (!f)
+            continue;
+        folio_lock(cpu, f);
+        err = write_folio(cpu, mapping, f);
+        folio_unlock(cpu, f);
+        folio_put(cpu, f);
+        if (err)
+            break;
+    }
+    return err;
+}

@@ -171,6 +171,18 @@ static void save(struct save_state *st, struct session *s, const char *path, con
 
 /* -- moments ------------------------------------------------------------------------------------------------------- */
 
+/* The first file has the name that was asked for, the others a number behind it. */
+static void save_numbered(struct save_state *st, struct session *s, const char *moment)
+{
+    char path[SESSION_PATH + 64];
+
+    if (st->saved)
+        snprintf(path, sizeof(path), "%s.%u", st->o->path, st->saved + 1);
+    else
+        snprintf(path, sizeof(path), "%s", st->o->path);
+    save(st, s, path, moment);
+}
+
 void save_at_end(struct save_state *st, struct session *s, const struct session_proc *p, bool program)
 {
     char path[SESSION_PATH + 64], moment[64], *name;
@@ -182,22 +194,10 @@ void save_at_end(struct save_state *st, struct session *s, const struct session_
     if (st->o->folder) {
         name = strrchr(p->comm, '/') ? strrchr(p->comm, '/') + 1 : (char *)(uintptr_t)p->comm;
         snprintf(path, sizeof(path), "%s/%s.%d.quire", st->o->path, name, pid);
+        save(st, s, path, moment);
     } else {
-        snprintf(path, sizeof(path), "%s", st->o->path);
+        save_numbered(st, s, moment);
     }
-    save(st, s, path, moment);
-}
-
-/* The first file has the name that was asked for, the others a number behind it. */
-static void save_numbered(struct save_state *st, struct session *s, const char *moment)
-{
-    char path[SESSION_PATH + 64];
-
-    if (st->saved)
-        snprintf(path, sizeof(path), "%s.%u", st->o->path, st->saved + 1);
-    else
-        snprintf(path, sizeof(path), "%s", st->o->path);
-    save(st, s, path, moment);
 }
 
 void save_poll(struct save_state *st, struct session *s)

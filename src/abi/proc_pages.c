@@ -4,7 +4,7 @@
  *
  *   63      62      61      60 59 58    57      56         55         54 ... 0
  *   present swapped file or       guard uffd-wp exclusive  soft-dirty page frame number; swapped: type, offset
- *                   shared
+ *                   shared        (a marker counts as swapped)
  *
  * pagemap here: one little-endian word for each page of each VMA, in the order of maps; holes between VMAs, which the
  * kernel's file shows as zeroes, are left out. "pages" has the lines of maps, each followed by runs of pages with equal
@@ -22,6 +22,7 @@
 #define PM_SWAP BIT(62)
 #define PM_FILE BIT(61)
 #define PM_GUARD_REGION BIT(58)
+#define PM_UFFD_WP BIT(57)
 #define PM_MMAP_EXCLUSIVE BIT(56)
 #define PM_PFN_MASK (BIT(55) - 1)
 
@@ -42,6 +43,15 @@ static u64 page_word(const struct page *page)
     return (folio_test_anon(f) ? 0 : PM_FILE) | (folio_mapcount(f) == 1 ? PM_MMAP_EXCLUSIVE : 0);
 }
 
+/* Swapped out, or a marker that takes the form of a swap entry. */
+static u64 swap_word(fmt_t fmt, pte_t pte)
+{
+    u64 where = ((u64)pte_swap_type(fmt, pte) & 31) | (pte_swap_offset(fmt, pte) << 5 & PM_PFN_MASK);
+
+    return PM_SWAP | where | (pte_is_guard(fmt, pte) ? PM_GUARD_REGION : 0) |
+           (pte_markers(fmt, pte) & PTE_MARKER_UFFD_WP ? PM_UFFD_WP : 0);
+}
+
 static u64 pte_word(const struct vm_area_struct *vma, va_t addr, u32 level, pte_t pte)
 {
     const struct machine *m = vma->vm_mm->m;
@@ -49,10 +59,8 @@ static u64 pte_word(const struct vm_area_struct *vma, va_t addr, u32 level, pte_
     const struct page *page;
     u64 pfn;
 
-    if (pte_markers(fmt, pte))
-        return pte_is_guard(fmt, pte) ? PM_GUARD_REGION : 0;
     if (pte_is_swap(fmt, pte))
-        return PM_SWAP | ((u64)pte_swap_type(fmt, pte) & 31) | (pte_swap_offset(fmt, pte) << 5 & PM_PFN_MASK);
+        return swap_word(fmt, pte);
     if (!pte_present(fmt, pte))
         return 0;
     pfn = pte_pfn(fmt, level, pte).nr + ((addr & ~pt_mask(fmt, level)) >> PAGE_SHIFT);
@@ -73,6 +81,8 @@ static void put_run(struct pagemap *p, const struct machine *m)
                    : w & PM_FILE                              ? "file"
                                                               : "anon",
                    w & PM_MMAP_EXCLUSIVE ? " exclusive" : "");
+    else if (p->nr && w & PM_GUARD_REGION)
+        seq_printf(p->s, "  %012llx %7llu  guard\n", (unsigned long long)p->start, (unsigned long long)p->nr);
     else if (p->nr && w & PM_SWAP)
         seq_printf(p->s, "  %012llx %7llu  swap %llu offset %llx\n", (unsigned long long)p->start,
                    (unsigned long long)p->nr, (unsigned long long)(w & 31), (unsigned long long)(pfn >> 5));
@@ -81,7 +91,7 @@ static void put_run(struct pagemap *p, const struct machine *m)
 
 static void put_word(struct pagemap *p, const struct machine *m, va_t addr, u64 word)
 {
-    u64 step = word & PM_SWAP ? 32 : word & PM_PRESENT ? 1 : 0;
+    u64 step = word & PM_PRESENT ? 1 : word & PM_SWAP && !(word & PM_GUARD_REGION) ? 32 : 0;
 
     if (p->raw) {
         seq_bytes(p->s, &word, sizeof(word));

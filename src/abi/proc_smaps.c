@@ -165,10 +165,10 @@ static void put_stats(struct seq *s, const struct mem_size_stats *st, bool rollu
 /* By bit of vm_flags; "": not shown, NULL: the kernel would print ??. Bits 32 to 35 are the protection key. */
 static const char *const flag_name[64] = {
     [0] = "rd",  [1] = "wr",  [2] = "ex",  [3] = "sh",  [4] = "mr",  [5] = "mw",  [6] = "me",  [7] = "ms",
-    [8] = "gd",  [9] = "um",  [10] = "pf", [12] = "uw", [13] = "lo", [14] = "io", [15] = "sr", [16] = "rr",
-    [17] = "dc", [18] = "de", [19] = "lf", [20] = "ac", [21] = "nr", [22] = "ht", [23] = "sf", [24] = "ar",
-    [25] = "wf", [26] = "dd", [27] = "",   [28] = "mm", [29] = "hg", [30] = "nh", [31] = "mg", [32] = "",
-    [33] = "",   [34] = "",   [35] = "",   [37] = "ss", [40] = "dp", [41] = "ui", [42] = "sl",
+    [8] = "gd",  [9] = "um",  [10] = "pf", [11] = "gu", [12] = "uw", [13] = "lo", [14] = "io", [15] = "sr",
+    [16] = "rr", [17] = "dc", [18] = "de", [19] = "lf", [20] = "ac", [21] = "nr", [22] = "ht", [23] = "sf",
+    [24] = "ar", [25] = "wf", [26] = "dd", [27] = "",   [28] = "mm", [29] = "hg", [30] = "nh", [31] = "mg",
+    [32] = "",   [33] = "",   [34] = "",   [35] = "",   [37] = "ss", [40] = "dp", [41] = "ui", [63] = "sl",
 };
 
 static void put_flags(struct seq *s, vm_flags_t flags)

@@ -9,6 +9,7 @@
 
 static const char help_text[] =
     "Usage: quire run [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
+    "       quire record -o FILE [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
     "       quire record --native -o FILE [--maps=all] -- PROGRAM [ARGUMENT]...\n"
     "       quire verify [--maps=all] [--show N] [--json] FILE\n"
     "       quire cat [OPTION]... SAVED [VIEW]...\n"
@@ -174,6 +175,8 @@ static void parse_run(char **arg, struct run_options *o, struct settings *sets)
         } else if ((value = option_value("--save-at", &arg))) {
             if (!save_parse_moment(&o->save, value))
                 usage_error("--save-at %s: no moment; exit, usr1 or calls=NUMBER", value);
+        } else if ((value = option_value("-o", &arg))) {
+            o->trace_file = value;
         } else if (strcmp(*arg, "--check") == 0) {
             o->check = true;
         } else if (strcmp(*arg, "--quiet") == 0) {
@@ -244,6 +247,8 @@ static int cmd_run(char **arg)
     if (!o.argv[0])
         usage_error("run: no program given; `quire --help` shows how");
     check_save(&o.save);
+    if (o.trace_file)
+        usage_error("run: -o: `quire record -o FILE` writes a trace");
     if (!o.nr_machines) {
         o.config[0] = calloc(1, sizeof(*o.config[0]));
         if (!o.config[0])
@@ -259,11 +264,10 @@ static int cmd_run(char **arg)
 
 /* -- record -------------------------------------------------------------------------------------------------------- */
 
-static int cmd_record(char **arg)
+static int cmd_record_native(char **arg)
 {
     struct record_native_options o = {0};
     const char *value;
-    bool native = false;
 
     for (; *arg && **arg == '-'; arg++) {
         if (strcmp(*arg, "--") == 0) {
@@ -271,8 +275,8 @@ static int cmd_record(char **arg)
             break;
         }
         if (strcmp(*arg, "--native") == 0)
-            native = true;
-        else if ((value = option_value("-o", &arg)))
+            continue;
+        if ((value = option_value("-o", &arg)))
             o.file = value;
         else if ((value = option_value("--maps", &arg)) && strcmp(value, "all") == 0)
             o.maps_all = true;
@@ -280,9 +284,29 @@ static int cmd_record(char **arg)
             usage_error("record: %s: unknown option; `quire --help` lists them", *arg);
     }
     o.argv = arg;
-    if (!native || !o.file || !o.argv[0])
+    if (!o.file || !o.argv[0])
         usage_error("record: usage: quire record --native -o FILE [--maps=all] -- PROGRAM [ARGUMENT]...");
     return record_native(&o);
+}
+
+/* Under qemu: on the machines named, or on none. */
+static int cmd_record(char **arg)
+{
+    static struct run_options o;
+    static struct settings sets;
+
+    for (char **a = arg; *a && strcmp(*a, "--") != 0 && **a == '-'; a++)
+        if (strcmp(*a, "--native") == 0)
+            return cmd_record_native(arg);
+    parse_run(arg, &o, &sets);
+    if (!o.trace_file || !o.argv[0])
+        usage_error("record: usage: quire record [--native] -o FILE [OPTION]... [--] PROGRAM [ARGUMENT]...");
+    if (!o.nr_machines && sets.nr)
+        usage_error("record: --set: which machine? Name one with --machine; without any, nothing is modelled");
+    apply_sets(&o, &sets);
+    if (!o.nr_machines)
+        o.quiet = true;
+    return run_program(&o);
 }
 
 /* -- verify -------------------------------------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@ struct run_options {
     struct machine_config *config[SESSION_MACHINES];
     const char *json_file;   /* NULL: none */
     const char *report_file; /* NULL: stderr */
+    const char *trace_file;  /* NULL: nothing is recorded */
     bool check;
     bool quiet; /* no table */
     struct save_options save;

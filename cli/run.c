@@ -28,6 +28,7 @@
 
 #include "command.h"
 #include "port/posix/port_posix.h"
+#include "recording.h"
 
 extern char **environ;
 
@@ -198,8 +199,11 @@ static void note_death(struct launcher *l, u32 slot)
             session_machine_dead(l->s, i, "process %d was killed from outside while it changed this machine",
                                  atomic_load(&p->pid));
     }
+    recording_begin(l->s);
+    recording_flush(l->s, p);
     session_release_dead_cpus(l->s, p);
     save_at_end(&l->save, l->s, p, atomic_load(&p->pid) == l->child);
+    recording_end(l->s, TRACE_DEATH, atomic_load(&p->pid));
 }
 
 /* Tasks of the dead leave their machines. True: some are left, no CPU was free for it. */
@@ -210,14 +214,19 @@ static bool take_down(struct launcher *l)
     for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++) {
         struct session_proc *p = &l->s->proc[i];
 
+        s32 pid = atomic_load(&p->pid);
+        bool gone;
+
         if (!l->dead[i])
             continue;
-        if (session_drop_threads(l->s, p, NULL, DROP_TRY)) {
+        recording_begin(l->s);
+        gone = session_drop_threads(l->s, p, NULL, DROP_TRY);
+        if (gone) {
             l->dead[i] = false;
             session_proc_free(p);
-        } else {
-            left = true;
         }
+        recording_end(l->s, gone ? TRACE_PROCESS_EXIT : 0, pid);
+        left = left || !gone;
     }
     return left;
 }
@@ -314,6 +323,8 @@ static void progress(struct launcher *l)
     l->progress_shown = true;
     fprintf(l->err, "\r\033[Kquire: %.1f s, %.0f M accesses (%.0f M/s), %u process(es)", s, accesses / 1e6,
             accesses / 1e6 / s, nr_processes(l));
+    if (l->o->trace_file)
+        fprintf(l->err, ", %.1f MB recorded", (double)atomic_load(&l->s->trace.bytes) / 1e6);
     fflush(l->err);
 }
 
@@ -408,7 +419,7 @@ int run_program(struct run_options *o)
 {
     static struct launcher l;
     int err = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 200);
-    bool balanced = true;
+    bool balanced = true, whole = true;
 
     l.o = o;
     l.err = err >= 0 ? fdopen(err, "w") : fopen("/dev/null", "we");
@@ -421,9 +432,13 @@ int run_program(struct run_options *o)
     host_find_qemu(l.s);
     resolve_program(&l);
     boot_machines(&l);
+    if (o->trace_file)
+        recording_start(o, l.s, l.program.arch);
     start_program(&l);
     watch(&l);
     stop_followers(&l);
+    if (o->trace_file && !recording_finish(l.s, o, &l.result, l.err))
+        whole = false;
     if (o->check)
         balanced = check_machines(&l);
     report(&l);
@@ -435,5 +450,7 @@ int run_program(struct run_options *o)
                 l.save.failed ? "failed; the notes of the report tell why" : "the moment to save did not come");
         return EXIT_USAGE;
     }
+    if (!whole)
+        return EXIT_USAGE;
     return same_end(l.result.wait_status);
 }

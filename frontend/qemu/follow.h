@@ -81,6 +81,7 @@ struct vcpu {
     struct session_proc *child;          /* fork under way */
     struct session_thread *child_thread; /* thread creation or fork under way */
     bool killing;                        /* froze somebody for a kill */
+    bool baton;                          /* has it: record.h */
 };
 
 #define NO_CODE_PAGE 1ul
@@ -98,6 +99,11 @@ struct process {
     u32 vcpu_top; /* no vCPU at or above was ever used */
     s32 pid;
     bool loaded; /* the program's image is in the machines */
+    bool recording;
+    /* Hooks, NULL: none. */
+    void (*on_publish)(struct vcpu *v);     /* counts are about to go to the session */
+    void (*before_acquire)(struct vcpu *v); /* sees to it that CPUs are free */
+    void (*resched)(struct vcpu *v);        /* instead of release and acquire at the end of a time slice */
     char exe[SESSION_PATH];
 };
 
@@ -185,7 +191,7 @@ void order_lock(struct vcpu *v);
 void order_unlock(struct vcpu *v);
 
 /* follow_call.c: what the machines are told of a call; v->nr, arg and file say which. */
-void follow_return(struct vcpu *v); /* it has come back: CPUs again, time */
+void follow_return(struct vcpu *v, s64 ret); /* it has come back: CPUs again, time */
 void follow_address_space(struct vcpu *v, s64 ret);
 void follow_file_io(struct vcpu *v, const struct host_file *f, u64 pos, u64 len, enum mmu_access_kind kind);
 void follow_file_size(struct vcpu *v, const struct host_file *f);

@@ -151,9 +151,11 @@ void follow_address_space(struct vcpu *v, s64 ret)
 
 /* -- around it ----------------------------------------------------------------------------------------------------- */
 
-void follow_return(struct vcpu *v)
+void follow_return(struct vcpu *v, s64 ret)
 {
     vcpu_acquire(v);
+    if (ret == -ENOSYS && v->nr >= 0 && v->nr < SESSION_SYSCALLS)
+        atomic_fetch_add(&process.s->enosys[process.arch][v->nr], 1);
     atomic_fetch_add_explicit(&process.s->events, 1, memory_order_relaxed);
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i])

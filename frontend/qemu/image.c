@@ -25,6 +25,7 @@
 #include "command.h"
 #include "program.h"
 #include "qemu_plugin.h"
+#include "record.h"
 
 struct host_image {
     struct elf_image exe, interp;
@@ -155,6 +156,7 @@ void image_load(struct vcpu *v, va_t first_block)
         if (host.interp_fd >= 0)
             part_of(&im.interp, &host.interp, host.interp_bias, host.interp_fd);
     }
+    record_image(v, &im, comm);
     image_follow(v, &im, comm);
     if (host.exe_fd >= 0)
         close(host.exe_fd);

@@ -21,6 +21,7 @@
 
 #include "port/posix/port_posix.h"
 #include "qemu_plugin.h"
+#include "record.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
@@ -154,14 +155,6 @@ static void mem_any(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va,
             vcpu_access_slow(v, i, va, size, info_kind(info));
 }
 
-static qemu_plugin_vcpu_mem_cb_t choose_mem(void)
-{
-    for (u32 i = 0; i < process.nr_machines; i++)
-        if (process.machine[i]->config.tlb.l1d_4k.sets < 2)
-            return mem_any;
-    return process.nr_machines == 1 ? mem_one : process.nr_machines == 2 ? mem_two : mem_many;
-}
-
 /* -- blocks -------------------------------------------------------------------------------------------------------- */
 
 /* userdata: first byte's page | BLOCK_CROSSES, where the block goes on in the next page. */
@@ -229,8 +222,74 @@ static void block_many(unsigned int index, void *block)
     block_exec(index, (u64)(uintptr_t)block, process.nr_machines);
 }
 
+/* -- recording: see record.h --------------------------------------------------------------------------------------- */
+
+static void mem_recorded(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
+{
+    struct recorder *r = recorders[index];
+    u64 store = info >> 17 & 1;
+
+    if (likely(r)) {
+        record_data(&vcpus[index], r, va, store);
+        if (unlikely(crosses_page(va, info_size(info))))
+            record_data(&vcpus[index], r, va + PAGE_SIZE, store);
+    }
+    if (process.nr_machines)
+        mem_any(index, info, va, unused);
+    else
+        hot[index].accesses++;
+}
+
+/* A block of a thread that is recorded: its turn, work posted to its CPUs, what is recorded of it. */
+static void record_one_block(struct vcpu *v, struct recorder *r, u64 block)
+{
+    u32 work = 0;
+
+    if (unlikely(++r->turn % SLICE_BLOCKS == 0))
+        baton_yield(v);
+    for (u32 i = 0; i < process.nr_machines; i++)
+        work |= atomic_load_explicit(vcpu_hot(v)->view[i].work, memory_order_relaxed);
+    if (unlikely(work))
+        vcpu_poll(v);
+    record_block(v, r, block & PAGE_MASK);
+    if (unlikely(block & BLOCK_CROSSES))
+        record_block(v, r, (block & PAGE_MASK) + PAGE_SIZE);
+}
+
+static void block_recorded(unsigned int index, void *userdata)
+{
+    struct vcpu *v = &vcpus[index];
+    u64 block = (u64)(uintptr_t)userdata;
+    struct recorder *r = recorders[index];
+
+    if (likely(r))
+        record_one_block(v, r, block);
+    if (unlikely(v->state != VCPU_USER)) {
+        hot[index].blocks++;
+        block_slow(v, block);
+        if (recorders[index])
+            record_one_block(v, recorders[index], block);
+    } else {
+        block_exec(index, block, process.nr_machines);
+    }
+}
+
+/* -- translation --------------------------------------------------------------------------------------------------- */
+
+static qemu_plugin_vcpu_mem_cb_t choose_mem(void)
+{
+    if (process.recording)
+        return mem_recorded;
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (process.machine[i]->config.tlb.l1d_4k.sets < 2)
+            return mem_any;
+    return process.nr_machines == 1 ? mem_one : process.nr_machines == 2 ? mem_two : mem_many;
+}
+
 static qemu_plugin_vcpu_udata_cb_t choose_block(void)
 {
+    if (process.recording)
+        return block_recorded;
     return process.nr_machines == 1 ? block_one : process.nr_machines == 2 ? block_two : block_many;
 }
 
@@ -379,6 +438,8 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
     }
     redirect_messages();
     syscall_init();
+    if (process.s->trace.on)
+        record_attach();
     qemu_plugin_register_vcpu_init_cb(id, vcpu_init);
     qemu_plugin_register_vcpu_exit_cb(id, vcpu_exit);
     qemu_plugin_register_vcpu_tb_trans_cb(id, translate);

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "record.h"
 
 static u32 host_tid(void)
 {
@@ -49,9 +50,14 @@ s64 guest_read(void *dst, u64 src, u64 len)
 void order_lock(struct vcpu *v)
 {
     if (pthread_mutex_trylock(&process.order) != 0) {
+        record_simple(v, TRACE_RELEASE);
         vcpu_release(v);
+        baton_drop(v);
         pthread_mutex_lock(&process.order);
+        baton_take(v);
+        record_ticket(v);
         vcpu_acquire(v);
+        record_simple(v, TRACE_ACQUIRE);
     }
     v->ordered = true;
 }
@@ -81,6 +87,7 @@ static void child_adopt(struct vcpu *v)
     for (u32 i = 0; i < process.vcpu_top; i++)
         if (i == index || vcpus[i].state != VCPU_NONE)
             vcpu_clear(&vcpus[i]);
+    record_child();
     pthread_mutex_init(&process.order, NULL);
     if (!slot || !thread)
         return; /* unfollowed: the vCPU stays in state NONE */
@@ -95,6 +102,7 @@ static void child_adopt(struct vcpu *v)
     tasks_set_ids(thread, process.pid, process.pid);
     atomic_store(&slot->pid, process.pid);
     atomic_store(&slot->state, PROC_LIVE);
+    record_task(v, TASK_FORKED);
     vcpu_acquire(v);
 }
 
@@ -138,8 +146,12 @@ void fork_after(struct vcpu *v, s64 ret)
     v->child_thread = NULL;
     order_unlock(v);
     if (ret > 0 && child && atomic_load(&child->vfork)) {
+        record_simple(v, TRACE_RELEASE);
         vcpu_release(v);
+        baton_drop(v);
         vfork_wait(child);
+        baton_take(v);
+        record_ticket(v);
         vcpu_acquire(v);
     }
 }
@@ -157,12 +169,14 @@ static void start_process(struct vcpu *v)
 {
     struct session_proc *slot = process.slot;
     struct session_thread *t = &process.s->thread[slot->main_thread];
+    enum record_task how = TASK_FIRST;
 
     process.pid = getpid();
     atomic_store(&process.nr_threads, 1);
     if (atomic_load(&slot->state) == PROC_EXEC) {
         session_release_dead_cpus(process.s, slot);
         session_drop_threads(process.s, slot, t, DROP_WAIT);
+        how = TASK_EXECED;
     } else {
         t = tasks_first(v);
     }
@@ -174,15 +188,19 @@ static void start_process(struct vcpu *v)
     tasks_set_ids(t, process.pid, process.pid);
     atomic_store(&slot->pid, process.pid);
     atomic_store(&slot->state, PROC_LIVE);
+    record_task(v, how);
 }
 
 void thread_first_block(struct vcpu *v)
 {
+    baton_take(v);
     v->tid = host_tid();
-    if (!process.loaded)
+    if (!process.loaded) {
         start_process(v);
-    else if (v->thread)
+    } else if (v->thread) {
         tasks_set_ids(v->thread, (s32)v->tid, process.pid);
+        record_task(v, TASK_THREAD);
+    }
     if (v->thread)
         atomic_store(&v->thread->tid, (s32)v->tid);
     v->state = VCPU_USER;
@@ -197,15 +215,19 @@ void thread_exit(struct vcpu *v)
         process_exit(v);
         return;
     }
+    baton_take(v);
+    record_simple(v, TRACE_THREAD_EXIT);
     if (v->state == VCPU_USER)
         vcpu_acquire(v);
     vcpu_release(v);
+    record_stop(v);
     if (t) {
         gate_enter(process.slot);
         session_drop_thread(process.s, process.slot, t, DROP_WAIT);
         gate_leave(process.slot);
     }
     atomic_fetch_sub(&process.nr_threads, 1);
+    baton_drop(v);
     vcpu_clear(v);
 }
 
@@ -218,9 +240,14 @@ static bool is_kept(const struct session_proc *slot)
 void process_exit(struct vcpu *v)
 {
     struct session_proc *slot = process.slot;
+    bool last = atomic_load(&process.nr_threads) == 1 && !is_kept(slot);
 
+    baton_take(v);
+    record_ticket(v);
+    record_simple(v, last ? TRACE_PROCESS_EXIT : TRACE_RELEASE);
     vcpu_release(v);
-    if (atomic_load(&process.nr_threads) > 1 || is_kept(slot)) {
+    record_stop(v);
+    if (!last) {
         gate_freeze(slot, 0); /* the launcher takes the tasks down when the threads are gone */
     } else {
         gate_enter(slot);
@@ -228,6 +255,7 @@ void process_exit(struct vcpu *v)
         gate_leave(slot);
     }
     atomic_store(&slot->state, PROC_EXITED);
+    baton_drop(v);
     vfork_done(slot);
     v->state = VCPU_NONE;
 }
@@ -330,13 +358,18 @@ static void exec_qemu(struct vcpu *v, const struct program *p, char **argv, char
 
     if (command_build(&c, process.s, p, process.slot_index, argv, envp))
         return;
+    record_enter(v, CPUS_RELEASED);
     vcpu_release(v);
+    record_flush(v);
     if (atomic_load(&process.nr_threads) > 1)
         gate_freeze(process.slot, 0);
     process.slot->main_thread = (u32)(v->thread - process.s->thread);
     process.slot->arch = p->arch;
     atomic_store(&process.slot->state, PROC_EXEC);
+    baton_drop(v);
     execve(c.argv[0], c.argv, c.envp);
+    baton_take(v);
+    record_ticket(v);
     atomic_store(&process.slot->state, PROC_LIVE);
     gate_thaw(process.slot);
     vcpu_acquire(v);

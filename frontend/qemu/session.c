@@ -148,6 +148,7 @@ struct session_thread *session_thread_new(struct session *s, struct session_proc
         raise_top(&s->thread_top, i);
         t->proc = session_proc_index(s, p);
         atomic_store(&t->tid, 0);
+        t->stream = s->trace.on ? atomic_fetch_add(&s->trace.nr_streams, 1) + 1 : 0;
         memset(t->task, 0, sizeof(t->task));
         return t;
     }

@@ -27,6 +27,8 @@
 #ifndef QUIRE_FRONTEND_SESSION_H
 #define QUIRE_FRONTEND_SESSION_H
 
+#include <pthread.h>
+
 #include "machine/machine_api.h"
 
 #define SESSION_MAGIC 0x31737365736d51ull
@@ -71,6 +73,7 @@ struct session_thread {
     _Atomic u32 state;                   /* a: enum thread_state */
     u32 proc;                            /* o */
     _Atomic s32 tid;                     /* a: host thread id; 0: not running yet */
+    u32 stream;                          /* o: of the trace */
     struct task *task[SESSION_MACHINES]; /* o: NULL: dead machine */
 };
 
@@ -94,6 +97,25 @@ struct session_vma {
 /* Which processes leave their tasks on the machines when they end, for the launcher to save them first. */
 enum session_keep { KEEP_NOTHING, KEEP_PROGRAM, KEEP_ALL };
 
+/*
+ * Recording (`quire record`): see record.h. The baton is a robust mutex that processes share: its owner alone runs guest
+ * code and changes the machines, so that a recording has one order.
+ */
+struct session_trace {
+    bool on;     /* c */
+    s32 file;    /* c: the trace, in the launcher */
+    s32 streams; /* c: memfd in the launcher: a struct stream for each thread entry, and one for the launcher */
+    pthread_mutex_t baton;  /* robust */
+    _Atomic u32 taken;      /* a: futex word: how often the baton was taken */
+    _Atomic u32 yielding;   /* a: threads that sleep until it is */
+    _Atomic u32 waiting;    /* a: threads that want it */
+    _Atomic u32 nr_streams; /* a: last stream that was begun; 0 is the launcher's */
+    _Atomic s32 err;        /* a: first errno of a write: the trace is not whole */
+    _Atomic u64 ticket;     /* a: last one given, with the baton in hand but in emergencies */
+    _Atomic u64 bytes;      /* a: written */
+    _Atomic u64 words;      /* a: recorded accesses and fetches */
+};
+
 struct session {
     u64 magic;       /* c */
     s32 launcher;    /* c: pid */
@@ -104,6 +126,8 @@ struct session {
     char plugin[SESSION_PATH];                  /* c */
     char qemu[NR_GUEST_ARCHS][SESSION_PATH];    /* c: empty: not installed */
     char sysroot[NR_GUEST_ARCHS][SESSION_PATH]; /* c: qemu -L: where loaders of foreign programs are; empty: none */
+
+    struct session_trace trace;
 
     _Atomic u64 accesses, blocks, events; /* a: added at every system call; exact at the end */
     _Atomic u64 discovered;               /* a: mappings found in /proc/self/maps that no system call had made */

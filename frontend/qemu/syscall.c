@@ -24,15 +24,22 @@
 
 #include "cache/filemap.h"
 #include "calls.h"
+#include "record.h"
 
 /* -- buffers ------------------------------------------------------------------------------------------------------- */
+
+static void touch(struct vcpu *v, va_t va, u64 len, enum mmu_access_kind kind)
+{
+    record_touch(v, va, len, kind);
+    vcpu_touch(v, va, len, kind);
+}
 
 /* The first `total` bytes of a vector. */
 static void touch_iov(struct vcpu *v, u64 addr, u64 n, u64 total, enum mmu_access_kind kind)
 {
     struct iovec iov[64];
 
-    vcpu_touch(v, addr, n * sizeof(iov[0]), MMU_READ);
+    touch(v, addr, n * sizeof(iov[0]), MMU_READ);
     for (u64 done = 0; done < n && total; done += ARRAY_SIZE(iov)) {
         u64 part = MIN(n - done, ARRAY_SIZE(iov));
 
@@ -41,7 +48,7 @@ static void touch_iov(struct vcpu *v, u64 addr, u64 n, u64 total, enum mmu_acces
         for (u64 i = 0; i < part && total; i++) {
             u64 len = MIN(iov[i].iov_len, total);
 
-            vcpu_touch(v, (u64)(uintptr_t)iov[i].iov_base, len, kind);
+            touch(v, (u64)(uintptr_t)iov[i].iov_base, len, kind);
             total -= len;
         }
     }
@@ -53,9 +60,9 @@ static void touch_msg(struct vcpu *v, u64 addr, u64 total, enum mmu_access_kind 
 
     if (guest_read(&msg, addr, sizeof(msg)) < 0)
         return;
-    vcpu_touch(v, addr, sizeof(msg), MMU_READ);
-    vcpu_touch(v, (u64)(uintptr_t)msg.msg_name, msg.msg_name ? msg.msg_namelen : 0, kind);
-    vcpu_touch(v, (u64)(uintptr_t)msg.msg_control, msg.msg_control ? msg.msg_controllen : 0, kind);
+    touch(v, addr, sizeof(msg), MMU_READ);
+    touch(v, (u64)(uintptr_t)msg.msg_name, msg.msg_name ? msg.msg_namelen : 0, kind);
+    touch(v, (u64)(uintptr_t)msg.msg_control, msg.msg_control ? msg.msg_controllen : 0, kind);
     touch_iov(v, (u64)(uintptr_t)msg.msg_iov, msg.msg_iovlen, total, kind);
 }
 
@@ -109,7 +116,7 @@ static void touch_buf(struct vcpu *v, const struct sys_buf *b, s64 ret)
     default:
         return;
     }
-    vcpu_touch(v, addr, n, kind);
+    touch(v, addr, n, kind);
 }
 
 /* -- files --------------------------------------------------------------------------------------------------------- */
@@ -145,13 +152,16 @@ static void tell_file_io(struct vcpu *v, enum sys_class class, s64 ret)
         return;
     if (class == FWRITE && fcntl((int)v->arg[0], F_GETFL) & O_APPEND)
         pos = v->file.size >= (u64)ret ? v->file.size - (u64)ret : 0;
+    record_file_io(v, &v->file, pos, (u64)ret, class == FREAD ? MMU_WRITE : MMU_READ);
     follow_file_io(v, &v->file, pos, (u64)ret, class == FREAD ? MMU_WRITE : MMU_READ);
 }
 
 static void tell_file_size(struct vcpu *v, int fd)
 {
-    if (host_file(&v->file, fd))
-        follow_file_size(v, &v->file);
+    if (!host_file(&v->file, fd))
+        return;
+    record_file_size(v, &v->file);
+    follow_file_size(v, &v->file);
 }
 
 static void tell_path_size(struct vcpu *v, u64 addr)
@@ -178,17 +188,16 @@ static void host_segment(struct host_file *f, int id)
         *f = (struct host_file){.there = true, .dev = DEV_SHMEM, .ino = (u64)id, .size = ds.shm_segsz, .name = "SYSV"};
 }
 
-/* The result and what the call's descriptor or identifier stands for. */
-static void tell_address_space(struct vcpu *v, enum sys_id id, s64 ret)
+/* What the call's descriptor or identifier stands for. */
+static void find_object(struct vcpu *v, enum sys_id id, s64 ret)
 {
     v->file.there = false;
-    if (ret >= 0 || ret <= -4096) {
-        if (id == SYS_mmap && !((u32)v->arg[3] & MAP_ANONYMOUS_))
-            host_file(&v->file, (int)v->arg[4]);
-        else if (id == SYS_shmat)
-            host_segment(&v->file, (int)v->arg[0]);
-    }
-    follow_address_space(v, ret);
+    if (ret < 0 && ret > -4096)
+        return;
+    if (id == SYS_mmap && !((u32)v->arg[3] & MAP_ANONYMOUS_))
+        host_file(&v->file, (int)v->arg[4]);
+    else if (id == SYS_shmat)
+        host_segment(&v->file, (int)v->arg[0]);
 }
 
 /*
@@ -250,6 +259,12 @@ static int kill_signal(enum sys_id id, const u64 arg[6])
     return (int)arg[id == SYS_tgkill ? 2 : 1];
 }
 
+static void release(struct vcpu *v)
+{
+    record_enter(v, CPUS_RELEASED);
+    vcpu_release(v);
+}
+
 void syscall_before(struct vcpu *v, s64 nr, const u64 arg[6])
 {
     enum sys_id id = sys_id(process.arch, nr);
@@ -270,40 +285,42 @@ void syscall_before(struct vcpu *v, s64 nr, const u64 arg[6])
         break;
     case FORK:
         fork_before(v, clone_flags(id, arg));
+        record_enter(v, CPUS_KEPT);
+        baton_drop(v);
         break;
     case EXEC:
         exec_before(v, arg[0], arg[1], arg[2]);
+        baton_drop(v);
         break;
     case EXIT:
         id == SYS_exit ? thread_exit(v) : process_exit(v);
         break;
     case KILL:
-        vcpu_release(v);
+        release(v);
         kill_before(v, kill_target(id, arg), kill_signal(id, arg));
+        baton_drop(v);
         break;
     case FREAD:
     case FWRITE:
         v->file_pos = file_position(id, arg);
-        vcpu_release(v);
+        release(v);
+        baton_drop(v);
         break;
     case WAIT:
-        vcpu_release(v);
+        release(v);
+        baton_drop(v);
         break;
     }
-}
-
-static void count_enosys(s64 nr, s64 ret)
-{
-    if (ret == -ENOSYS && nr >= 0 && nr < SESSION_SYSCALLS)
-        atomic_fetch_add(&process.s->enosys[process.arch][nr], 1);
 }
 
 static void tell_result(struct vcpu *v, enum sys_id id, s64 ret)
 {
     const struct sys_entry *e = &sys_table[id];
 
+    find_object(v, id, ret);
+    record_call(v, ret);
     if (e->class == MEM) {
-        tell_address_space(v, id, ret);
+        follow_address_space(v, ret);
         order_unlock(v);
     }
     if (ret < 0)
@@ -327,6 +344,10 @@ void syscall_after(struct vcpu *v, s64 nr, s64 ret)
     if (v->state != VCPU_SYSCALL)
         return;
     v->state = VCPU_USER;
+    if (sys_table[id].class != FORK || ret) { /* a child has no recorder yet */
+        baton_take(v);
+        record_ticket(v);
+    }
     if (sys_table[id].class == FORK) {
         fork_after(v, ret); /* in the child this is a new process from here on */
         if (v->state != VCPU_USER)
@@ -334,8 +355,7 @@ void syscall_after(struct vcpu *v, s64 nr, s64 ret)
     } else if (sys_table[id].class == KILL) {
         kill_after(v, kill_target(id, v->arg), kill_signal(id, v->arg), ret);
     }
-    follow_return(v);
-    count_enosys(nr, ret);
+    follow_return(v, ret);
     tell_result(v, id, ret);
     follow_done(v);
 }

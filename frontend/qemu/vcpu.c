@@ -51,6 +51,8 @@ void vcpu_clear(struct vcpu *v)
 
 void vcpu_acquire(struct vcpu *v)
 {
+    if (process.before_acquire)
+        process.before_acquire(v);
     for (u32 i = 0; i < process.nr_machines; i++) {
         struct task *task = v->thread ? v->thread->task[i] : NULL;
 
@@ -68,6 +70,8 @@ void vcpu_publish(struct vcpu *v)
     struct session *s = process.s;
     struct vcpu_hot *h = vcpu_hot(v);
 
+    if (process.on_publish)
+        process.on_publish(v);
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i])
             mmu_account(v->cpu[i], h->accesses, h->blocks, h->blocks);
@@ -111,7 +115,10 @@ void vcpu_poll(struct vcpu *v)
         return;
     vcpu_hot(v)->code_page = NO_CODE_PAGE;
     if (work & CPU_WORK_RESCHED && should_resched(v)) {
-        vcpu_release(v);
+        if (process.resched)
+            process.resched(v);
+        else
+            vcpu_release(v);
         vcpu_acquire(v);
     } else if (work & ~(u32)CPU_WORK_RESCHED) {
         for_each_machine_in_core(v, i, cpu) /* leaving the kernel does it */

@@ -36,18 +36,22 @@
     X(THREAD_EXIT, 6, "thread-exit")   /* STATUS */                                                                    \
     X(PROCESS_EXIT, 7, "process-exit") /* STATUS as waitpid(2) gives it; all threads are gone */                       \
     X(CALL_ENTER, 8, "call-enter")     /* a call that has not ended: NR or RAW_NR, ARG… */                           \
-    X(CALL, 9, "call")          /* an ended call: NR or RAW_NR, ARG…, RESULT, ENTERED, files, IN…, OUT… */       \
-    X(SIGNAL, 10, "signal")     /* SIGNO, SI_CODE, ADDR */                                                             \
-    X(MAPS, 11, "maps")         /* TEXT: /proc/PID/maps or, with FLAGS 1, smaps, as it stood here */                   \
-    X(RESIDENT, 12, "resident") /* ADDR, BYTES: one bit a page from ADDR on, low bit first: present in pagemap */      \
-    X(ACCESS, 13, "access")     /* body: a batch of accesses, access.h */                                              \
-    X(TOUCH, 14, "touch")       /* ADDR, SIZE, KIND: memory that the kernel read or wrote for the task */              \
-    X(FILE_IO, 15, "file-io")   /* FILE_ID, OFFSET, SIZE, KIND */                                                      \
-    X(MARK, 16, "mark")         /* TEXT: a remark of the recorder */                                                   \
-    X(COUNT, 17, "count")       /* ACCESSES, BLOCKS done since the last COUNT of this stream */                        \
-    X(FOUND, 18, "found")       /* ADDR, SIZE, PROT, FLAGS, FILE_ID, OFFSET: a mapping that no call had made */        \
-    X(LIMITS, 19, "limits")     /* TEXT: /proc/PID/limits */                                                           \
-    X(NATIVE, 20, "native")     /* KIND, BYTES: an event of the native recorder: frontend/native/event.h */
+    X(CALL, 9, "call")            /* an ended call: NR or RAW_NR, ARG…, RESULT, ENTERED, files, IN…, OUT… */     \
+    X(SIGNAL, 10, "signal")       /* SIGNO, SI_CODE, ADDR */                                                           \
+    X(MAPS, 11, "maps")           /* TEXT: /proc/PID/maps or, with FLAGS 1, smaps, as it stood here */                 \
+    X(RESIDENT, 12, "resident")   /* ADDR, BYTES: one bit a page from ADDR on, low bit first: present in pagemap */    \
+    X(ACCESS, 13, "access")       /* body: a batch of accesses, access.h */                                            \
+    X(TOUCH, 14, "touch")         /* ADDR, SIZE, KIND: memory that the kernel read or wrote for the task */            \
+    X(FILE_IO, 15, "file-io")     /* FILE_ID, OFFSET, SIZE, KIND */                                                    \
+    X(MARK, 16, "mark")           /* TEXT: a remark of the recorder */                                                 \
+    X(COUNT, 17, "count")         /* ACCESSES, BLOCKS done since the last COUNT of this stream */                      \
+    X(FOUND, 18, "found")         /* ADDR, SIZE, PROT, FLAGS, FILE_ID, OFFSET: a mapping that no call had made */      \
+    X(LIMITS, 19, "limits")       /* TEXT: /proc/PID/limits */                                                         \
+    X(NATIVE, 20, "native")       /* KIND, BYTES: an event of the native recorder: frontend/native/event.h */          \
+    X(RELEASE, 21, "release")     /* the task leaves the CPU */                                                        \
+    X(ACQUIRE, 22, "acquire")     /* and comes back to one */                                                          \
+    X(DEATH, 23, "death")         /* PID: found dead: off its CPUs; its tasks go with a PROCESS_EXIT */                \
+    X(FILE_SIZE, 24, "file-size") /* FILE_ID, FILE_SIZE: a file's new size */
 
 /* The fields of all events. Numbers, unless "bytes" or "text" is said; 64 bits, negative numbers as two's complement. */
 #define TRACE_FIELDS(X)                                                                                                \
@@ -118,7 +122,10 @@
     X(END_CODE, 65, "end-code")                                                                                        \
     X(START_DATA, 66, "start-data")                                                                                    \
     X(END_DATA, 67, "end-data")                                                                                        \
-    X(CLASS, 68, "class") /* how the front end follows the call */
+    X(CHILD_STREAM, 68, "child-stream") /* where the child's events will be; 0: nowhere */                             \
+    X(FILE_SIZE, 69, "file-size")       /* of FILE_ID, now */                                                          \
+    X(BIAS, 70, "bias")                 /* where an ELF file lies, minus where it says */                              \
+    X(LOADS, 71, "loads") /* bytes: for each PT_LOAD five u64: address, bytes in memory, in the file, offset, PROT_* */
 
 enum trace_type {
 #define X(name, number, printed) TRACE_##name = (number),

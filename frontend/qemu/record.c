@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/* Recording: events, words, the baton. record.h has the theory. */
+#define _GNU_SOURCE
+#include "record.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "port/port.h"
+
+#define TAKE_IN_BLOCK_S 2        /* longer: the owner may wait for us to leave the block (qemu's exclusive sections) */
+#define WAIT_CPU_NS 100000000ull /* the owner may have died */
+#define YIELD_NS 2000000ull      /* nobody took it: go on */
+
+struct recorder *recorders[MAX_VCPUS];
+
+static struct trace_packer packer; /* used with the baton in hand */
+
+/* -- the baton ----------------------------------------------------------------------------------------------------- */
+
+static bool take_until(struct session_trace *t, u32 seconds)
+{
+    struct timespec until;
+    int err;
+
+    atomic_fetch_add(&t->waiting, 1);
+    if (seconds) {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += seconds;
+        err = pthread_mutex_timedlock(&t->baton, &until);
+    } else {
+        err = pthread_mutex_lock(&t->baton);
+    }
+    atomic_fetch_sub(&t->waiting, 1);
+    if (err == EOWNERDEAD)
+        pthread_mutex_consistent(&t->baton);
+    else if (err)
+        return false;
+    atomic_fetch_add(&t->taken, 1);
+    if (atomic_load(&t->yielding))
+        port_futex_wake(&t->taken, INT32_MAX);
+    return true;
+}
+
+void baton_take(struct vcpu *v)
+{
+    if (process.recording && !v->baton)
+        v->baton = take_until(&process.s->trace, 0);
+}
+
+void baton_drop(struct vcpu *v)
+{
+    if (!v->baton)
+        return;
+    v->baton = false;
+    pthread_mutex_unlock(&process.s->trace.baton);
+}
+
+void baton_yield(struct vcpu *v)
+{
+    struct session_trace *t = &process.s->trace;
+    u32 taken = atomic_load(&t->taken);
+
+    if (v->baton && !atomic_load(&t->waiting))
+        return;
+    if (v->baton) {
+        atomic_fetch_add(&t->yielding, 1);
+        baton_drop(v);
+        port_futex_wait(&t->taken, taken, YIELD_NS);
+        atomic_fetch_sub(&t->yielding, 1);
+    }
+    v->baton = take_until(t, TAKE_IN_BLOCK_S);
+    if (!v->baton)
+        session_notice(process.s, "process %d: a thread went on out of turn: the trace's order is not exact",
+                       process.pid);
+    record_ticket(v);
+    vcpu_poll(v);
+    if (recorders[v->index])
+        record_forget(recorders[v->index]);
+}
+
+/* -- blocks of the trace ------------------------------------------------------------------------------------------- */
+
+static void write_block(struct stream *st)
+{
+    gate_enter(process.slot);
+    stream_write(process.s, st, &packer);
+    gate_leave(process.slot);
+}
+
+/* Room for `bytes`, in a block that has its first ticket. */
+static void make_room(struct stream *st, u32 bytes)
+{
+    struct session_trace *t = &process.s->trace;
+
+    if (atomic_load_explicit(&st->at, memory_order_relaxed) + bytes > STREAM_ROOM)
+        write_block(st);
+    if (!st->first_ticket)
+        st->first_ticket = st->last_ticket = atomic_fetch_add(&t->ticket, 1) + 1;
+}
+
+static void advance(struct stream *st, u32 bytes)
+{
+    atomic_store_explicit(&st->at, atomic_load_explicit(&st->at, memory_order_relaxed) + bytes, memory_order_release);
+}
+
+void record_put(struct recorder *r, enum trace_type type)
+{
+    struct stream *st = r->st;
+    u8 head[12] = {(u8)type};
+    u32 n = 1, at, len = (u32)r->event.len;
+
+    if (r->event.failed || r->event.len > STREAM_ROOM / 2)
+        return;
+    stream_close_batch(st);
+    make_room(st, len + sizeof(head));
+    for (; len >= 0x80; len >>= 7)
+        head[n++] = (u8)(len | 0x80);
+    head[n++] = (u8)len;
+    at = atomic_load_explicit(&st->at, memory_order_relaxed);
+    memcpy(st->data + at, head, n);
+    memcpy(st->data + at + n, r->event.p, r->event.len);
+    st->nr_events++;
+    advance(st, n + (u32)r->event.len);
+}
+
+void record_ticket(struct vcpu *v)
+{
+    struct session_trace *t = &process.s->trace;
+    struct recorder *r = recorders[v->index];
+
+    if (!r || r->st->last_ticket == atomic_load(&t->ticket))
+        return; /* nobody was in between */
+    if (!r->st->first_ticket)
+        return; /* the block will begin with one */
+    r->event.len = 0;
+    r->st->last_ticket = atomic_fetch_add(&t->ticket, 1) + 1;
+    trace_buf_add(&r->event, &r->st->last_ticket, 8);
+    record_put(r, TRACE_TICKET);
+}
+
+/* -- words --------------------------------------------------------------------------------------------------------- */
+
+#define BATCH_HEAD 5u /* type, length in four bytes */
+
+static void open_batch(struct recorder *r, u32 words)
+{
+    struct stream *st = r->st;
+
+    make_room(st, BATCH_HEAD + 2 * words);
+    st->data[atomic_load(&st->at)] = TRACE_ACCESS;
+    st->batch = atomic_load(&st->at) + BATCH_HEAD;
+    st->nr_events++;
+    advance(st, BATCH_HEAD);
+}
+
+static void put_word(struct recorder *r, u32 word)
+{
+    u32 at = atomic_load_explicit(&r->st->at, memory_order_relaxed);
+    u16 w = (u16)word;
+
+    memcpy(r->st->data + at, &w, 2);
+    advance(r->st, 2);
+}
+
+/* The page is new in its slot. */
+static __noinline void define(struct vcpu *v, struct recorder *r, u64 page)
+{
+    u32 slot = access_slot(page);
+    u64 z = access_zigzag(page - r->defined);
+
+    record_unknown(v, page << PAGE_SHIFT);
+    if (!r->st->batch || atomic_load(&r->st->at) + 16 > STREAM_ROOM)
+        open_batch(r, 8);
+    put_word(r, slot << ACCESS_SLOT_SHIFT | ACCESS_DEFINE_WORD);
+    for (u32 i = 0; i < 3; i++, z >>= 16)
+        put_word(r, (u32)(z & 0xffff));
+    r->page[slot] = page;
+    r->defined = page;
+}
+
+static inline void put_access(struct vcpu *v, struct recorder *r, u64 page, enum access_word kind)
+{
+    u32 slot = access_slot(page);
+
+    if (unlikely(r->page[slot] != page))
+        define(v, r, page);
+    if (unlikely(!r->st->batch || atomic_load_explicit(&r->st->at, memory_order_relaxed) + 2 > STREAM_ROOM))
+        open_batch(r, 1);
+    put_word(r, slot << ACCESS_SLOT_SHIFT | r->marks << 2 | kind);
+    r->marks = 0;
+    r->words++;
+}
+
+__noinline void record_data_word(struct vcpu *v, struct recorder *r, u64 page_and_store)
+{
+    put_access(v, r, page_and_store >> PAGE_SHIFT, (enum access_word)(page_and_store & 1));
+    r->data = page_and_store;
+    r->expect = ACCESS_BLOCK;
+}
+
+__noinline void record_fetch_word(struct vcpu *v, struct recorder *r, u64 page)
+{
+    put_access(v, r, page >> PAGE_SHIFT, ACCESS_FETCH_WORD);
+    r->code = page;
+    r->expect = ACCESS_DATA;
+}
+
+/* -- life ---------------------------------------------------------------------------------------------------------- */
+
+void record_forget(struct recorder *r)
+{
+    r->data = r->code = NO_PAGE;
+    r->marks = 0;
+    r->expect = ACCESS_NOTHING;
+}
+
+static bool has_free_cpu(const struct machine *m)
+{
+    for (u32 id = 0; id < m->nr_cpus; id++)
+        if (!atomic_load(&m->cpus[id].owner))
+            return true;
+    return false;
+}
+
+/* All CPUs of a machine are taken: their owners are asked to give way, as cpu_acquire() does, and get their turn. */
+static void wait_for_cpu(struct vcpu *v, struct machine *m)
+{
+    u32 seen = atomic_load(&m->cpu_freed);
+
+    atomic_fetch_add(&m->nr_waiting, 1);
+    for (u32 id = 0; id < m->nr_cpus; id++)
+        cpu_post_work(m, id, CPU_WORK_RESCHED);
+    baton_drop(v);
+    port_futex_wait(&m->cpu_freed, seen, WAIT_CPU_NS);
+    baton_take(v);
+    atomic_fetch_sub(&m->nr_waiting, 1);
+}
+
+static void wait_for_cpus(struct vcpu *v)
+{
+    for (u32 i = 0; v->baton && v->thread && i < process.nr_machines; i++)
+        while (!v->cpu[i] && !session_machine_is_dead(process.s, i) && !has_free_cpu(process.machine[i])) {
+            wait_for_cpu(v, process.machine[i]);
+            i = 0;
+        }
+    record_ticket(v);
+}
+
+static void resched(struct vcpu *v)
+{
+    record_simple(v, TRACE_RELEASE);
+    vcpu_release(v);
+    baton_yield(v);
+    wait_for_cpus(v);
+    record_simple(v, TRACE_ACQUIRE);
+    if (recorders[v->index])
+        record_forget(recorders[v->index]);
+}
+
+void record_attach(void)
+{
+    process.recording = true;
+    process.on_publish = record_count;
+    process.before_acquire = wait_for_cpus;
+    process.resched = resched;
+}
+
+struct recorder *recorder_start(struct vcpu *v, bool goes_on)
+{
+    struct recorder *r = calloc(1, sizeof(*r));
+
+    if (r)
+        r->st = stream_map(process.s, (u32)(v->thread - process.s->thread));
+    if (!r || !r->st) {
+        session_notice(process.s, "process %d: a thread cannot be recorded: %s", process.pid, strerror(errno));
+        atomic_store(&process.s->trace.err, errno ? errno : ENOMEM);
+        free(r);
+        return NULL;
+    }
+    if (!goes_on)
+        stream_begin(r->st, v->thread->stream);
+    memset(r->page, 0xff, sizeof(r->page));
+    record_forget(r);
+    recorders[v->index] = r;
+    return r;
+}
+
+static void recorder_free(u32 index)
+{
+    struct recorder *r = recorders[index];
+
+    if (!r)
+        return;
+    stream_unmap(r->st);
+    trace_buf_free(&r->event);
+    free(r);
+    recorders[index] = NULL;
+}
+
+void record_flush(struct vcpu *v)
+{
+    if (recorders[v->index])
+        write_block(recorders[v->index]->st);
+}
+
+void record_stop(struct vcpu *v)
+{
+    record_flush(v);
+    recorder_free(v->index);
+}
+
+void record_child(void)
+{
+    for (u32 i = 0; i < process.vcpu_top; i++)
+        recorder_free(i);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Recording in the plugin: whatever the machines are told goes to the trace, too (docs/trace-format.md). With machines
+ * and without: what is written is the same.
+ *
+ * One order. Who runs guest code or changes a machine holds the baton. It is passed on when a thread waits in a system
+ * call, ends, or has run for SLICE_BLOCKS blocks while another wants it. So the trace's tickets, taken with the baton in
+ * hand, are the order in which everything happened, and a replay of it is exact, for parallel threads too.
+ *
+ * Accesses are recorded by page, as words of 16 bits (access.h has the layout). Left out is what cannot change a machine:
+ *   data   on the page of the data word before it, unless that was a read and this is a write
+ *   block  in the page of the latest fetch
+ * but a machine that has been in its kernel meanwhile may have dropped the translation. So the next word's mark says what
+ * was left out before it: after a data word blocks, or blocks and then data; after a fetch data, or data and then blocks.
+ *
+ * Invariants
+ *   K1  the thread that writes events or words holds the baton;
+ *   K2  a block begins with a ticket taken after everything that lies before it in time was recorded.
+ */
+#ifndef QUIRE_FRONTEND_RECORD_H
+#define QUIRE_FRONTEND_RECORD_H
+
+#include "follow.h"
+#include "frontend/trace/access.h"
+#include "stream.h"
+
+#define SLICE_BLOCKS 4096u
+
+struct recorder {
+    struct stream *st;
+    u64 data;    /* page of the last data word | 1: it was a write; NO_PAGE: none */
+    u64 code;    /* page of the latest fetch */
+    u32 turn;    /* blocks since the baton was offered */
+    u32 marks;   /* what was left out since the last word */
+    u32 expect;  /* what would change them */
+    u64 defined; /* the page of the latest define word */
+    u64 words;   /* not yet in the session's count */
+    struct trace_buf event;
+    u64 page[ACCESS_SLOTS];
+};
+
+#define NO_PAGE 2ul
+
+/* By vCPU index; NULL: not recorded. */
+extern struct recorder *recorders[MAX_VCPUS];
+
+/* record.c */
+/* At install: recording goes on in this process. */
+void record_attach(void);
+/* The baton; nothing happens unless the session records. */
+void baton_take(struct vcpu *v);
+void baton_drop(struct vcpu *v);
+/* In user mode: let somebody else go first, if anybody waits. */
+void baton_yield(struct vcpu *v);
+void record_ticket(struct vcpu *v);                        /* what follows comes after what others did */
+void record_put(struct recorder *r, enum trace_type type); /* the event in r->event */
+void record_forget(struct recorder *r);                    /* the next accesses are recorded */
+struct recorder *recorder_start(struct vcpu *v, bool goes_on);
+void record_flush(struct vcpu *v); /* its block is written */
+void record_stop(struct vcpu *v);  /* that, and the recorder is given back */
+void record_child(void);           /* in the child of a fork: what belongs to the parent's threads is let go */
+
+/* record_events.c: with the baton; nothing happens unless v is recorded. */
+enum record_task { TASK_FIRST, TASK_FORKED, TASK_THREAD, TASK_EXECED };
+void record_task(struct vcpu *v,
+                 enum record_task how); /* takes the baton; its stream begins, or goes on after execve */
+enum record_cpus { CPUS_KEPT, CPUS_RELEASED };
+void record_enter(struct vcpu *v, enum record_cpus cpus);
+void record_call(struct vcpu *v, s64 ret);
+void record_count(struct vcpu *v);
+void record_touch(struct vcpu *v, va_t va, u64 len, enum mmu_access_kind kind);
+void record_file_io(struct vcpu *v, const struct host_file *f, u64 pos, u64 len, enum mmu_access_kind kind);
+void record_file_size(struct vcpu *v, const struct host_file *f);
+void record_image(struct vcpu *v, const struct image *im, const char *comm);
+void record_simple(struct vcpu *v, enum trace_type type);
+void record_unknown(struct vcpu *v, va_t va); /* va is about to be accessed */
+
+/* Words. */
+void record_data_word(struct vcpu *v, struct recorder *r, u64 page_and_store);
+void record_fetch_word(struct vcpu *v, struct recorder *r, u64 page);
+
+static inline void record_left_out(struct recorder *r, u32 what)
+{
+    if (r->expect != what)
+        return;
+    r->marks++;
+    r->expect = r->marks == 2 ? ACCESS_NOTHING : what ^ (ACCESS_DATA ^ ACCESS_BLOCK);
+}
+
+static inline void record_data(struct vcpu *v, struct recorder *r, va_t va, u64 store)
+{
+    u64 want = (va & PAGE_MASK) | store;
+
+    if ((r->data ^ want) & (~1ul | store))
+        record_data_word(v, r, want);
+    else
+        record_left_out(r, ACCESS_DATA);
+}
+
+/* A block of one page. */
+static inline void record_block(struct vcpu *v, struct recorder *r, u64 page)
+{
+    if (r->code != page)
+        record_fetch_word(v, r, page);
+    else
+        record_left_out(r, ACCESS_BLOCK);
+}
+
+#endif

@@ -196,6 +196,8 @@ static void put_vma(struct cpu *cpu, struct seq *s, const struct vm_area_struct 
     put_kb(s, "MMUPageSize:", PAGE_SIZE);
     put_stats(s, &st, false);
     seq_printf(s, "THPeligible:    %8u\n", 0); /* no mapping is yet: huge pages are for a later floor */
+    if (vma->vm_mm->m->config.pkeys)
+        seq_printf(s, "ProtectionKey:  %8u\n", (u32)(vma->vm_flags >> VM_PKEY_SHIFT & 15));
     put_flags(s, vma->vm_flags);
 }
 

@@ -11,6 +11,8 @@
 #define _GNU_SOURCE
 #include "tests/unit/abi/proc_testing.h"
 
+#include "abi/abi.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -26,7 +28,7 @@
 
 /* -- what both do -------------------------------------------------------------------------------------------------- */
 
-enum step_kind { MAP, MAP_OF_FILE, WRITE, READ, PROTECT, ADVISE, LOCK, LOCK_ONFAULT, FORK, UNMAP, REMAP };
+enum step_kind { MAP, MAP_OF_FILE, WRITE, READ, PROTECT, ADVISE, LOCK, LOCK_ONFAULT, SEAL, FORK, UNMAP, REMAP };
 
 struct step {
     enum step_kind kind;
@@ -126,6 +128,12 @@ static const struct scenario {
       {ADVISE, 8, 4, MADV_POPULATE_WRITE, 0},
       {ADVISE, 32, 4, MADV_POPULATE_READ, 0},
       {ADVISE, 40, 4, MADV_POPULATE_WRITE, 0}}},
+    {"sealed; droppable",
+     {{MAP, 0, 8, PRW, A_PRIVATE},
+      {SEAL, 0, 4, 0, 0},
+      {MAP, 16, 8, PRW, 0x08 | MAP_ANONYMOUS},
+      {WRITE, 16, 3, 0, 0},
+      {FORK, 0, 1, 0, 0}}},
     {"moved by mremap",
      {{MAP, 0, 8, PRW, A_PRIVATE}, {WRITE, 0, 5, 0, 0}, {REMAP, 0, 8, 64, 0}, {MAP, 0, 4, PRW, A_PRIVATE}}},
 };
@@ -183,6 +191,9 @@ static void native_step(void *ctx, const struct step *s)
     case LOCK_ONFAULT:
         must(!mlock2(at, s->pages * PG, MLOCK_ONFAULT));
         break;
+    case SEAL:
+        must(!syscall(462, at, s->pages * PG, 0));
+        break;
     case FORK:
         if (fork() == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -230,6 +241,14 @@ struct model {
     s32 next_pid;
 };
 
+static s64 call_at(struct cpu *cpu, enum abi_nr nr, const u64 arg[6])
+{
+    struct abi_call c = {.nr = nr};
+
+    memcpy(c.arg, arg, sizeof(c.arg));
+    return abi_syscall(cpu, &c);
+}
+
 static void model_step(void *ctx, const struct step *s)
 {
     struct model *m = ctx;
@@ -266,6 +285,9 @@ static void model_step(void *ctx, const struct step *s)
         break;
     case LOCK_ONFAULT:
         assert_int_equal(sys_mlock2(cpu, at, s->pages * PG, MLOCK_ONFAULT), 0);
+        break;
+    case SEAL:
+        assert_int_equal(call_at(cpu, ABI_mseal, (u64[6]){at, s->pages * PG}), 0);
         break;
     case FORK:
         do_fork(cpu, m->next_pid++);

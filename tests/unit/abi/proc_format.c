@@ -276,6 +276,62 @@ static void test_stat(void **state)
     end(cpu);
 }
 
+/* Every bit of vm_flags, in the kernel's order; keys only where the CPUs have them. */
+static void test_vm_flags(void **state)
+{
+    struct machine_config c;
+    struct vm_area_struct *vma;
+    vm_flags_t before;
+    struct cpu *cpu;
+    char *text;
+
+    test_config(&c);
+    c.pkeys = true;
+    cpu = test_cpu(test_machine_full(&c));
+    test_task(cpu, 4711);
+    map_at(cpu, BASE, 16, RW, ANON_PRIVATE, NULL, 0);
+    vma = vma_first(cpu->current->mm);
+    before = vma->vm_flags;
+    vma->vm_flags = ~(vm_flags_t)0 & ~VM_PKEY_MASK & ~(vm_flags_t)0x77ffffe000000000 & ~BIT(36);
+    vma->vm_flags |= 5ul << VM_PKEY_SHIFT | BIT(37) | BIT(40) | BIT(41);
+    text = read_view(cpu, "self/smaps");
+    vma->vm_flags = before;
+    assert_non_null(strstr(
+        text, "THPeligible:           0\nProtectionKey:         5\n"
+              "VmFlags: rd wr ex sh mr mw me ms gd um pf gu uw lo io sr rr dc de lf ac nr ht sf ar wf dd mm hg nh mg "
+              "ss dp ui ?? sl \n"));
+    free(text);
+    end(cpu);
+}
+
+/* What stands at column 73, which a kernel without CONFIG_ANON_VMA_NAME does not show. */
+static void test_map_names(void **state)
+{
+    static char name[] = "a name";
+    struct cpu *cpu = test_cpu(test_machine_full(NULL));
+    struct mm *mm = test_task(cpu, 4711)->mm;
+    struct vm_area_struct *vma;
+    char *text;
+
+    map_at(cpu, BASE, 1, RW, ANON_PRIVATE, NULL, 0);
+    map_at(cpu, BASE + 2 * PG, 1, PROT_READ_, ANON_PRIVATE, NULL, 0);
+    map_at(cpu, BASE + 4 * PG, 1, RW, ANON_PRIVATE, NULL, 0);
+    map_at(cpu, BASE + 6 * PG, 1, PROT_NONE_, ANON_PRIVATE, NULL, 0);
+    mm->start_brk = BASE;
+    mm->brk = BASE + PG;
+    mm->start_stack = BASE + 5 * PG - 16;
+    vma = vma_next(vma_first(mm));
+    vma->anon_name = name;
+    text = read_view(cpu, "self/maps");
+    assert_string_equal(text, "10000000-10001000 rw-p 00000000 00:00 0                                  [heap]\n"
+                              "10002000-10003000 r--p 00000000 00:00 0                                  [anon:a name]\n"
+                              "10004000-10005000 rw-p 00000000 00:00 0                                  [stack]\n"
+                              "10006000-10007000 ---p 00000000 00:00 0 \n");
+    vma->anon_name = NULL;
+    free(text);
+    end(cpu);
+}
+
 static int refuse(void *arg, const char *bytes, size_t len)
 {
     ++*(u32 *)arg;
@@ -317,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_whole_files), cmocka_unit_test(test_rollup),     cmocka_unit_test(test_limits),
         cmocka_unit_test(test_zones),       cmocka_unit_test(test_zone_names), cmocka_unit_test(test_slab_line),
         cmocka_unit_test(test_status),      cmocka_unit_test(test_stat),       cmocka_unit_test(test_names),
+        cmocka_unit_test(test_vm_flags),    cmocka_unit_test(test_map_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

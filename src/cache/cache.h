@@ -15,6 +15,7 @@ struct cache {
     u64 nr_inodes;                                                /* l */
     u64 next_shmem_ino;                                           /* l */
     struct kmem_cache *inode_cachep, *filp_cachep, *block_cachep; /* c */
+    struct inode special;                                         /* pages of vdso and vvar: cache/device.c */
     struct shm_ids shm;                                           /* SysV segments: cache/sysv_shm.c */
     _Atomic u64 nr_files;                                         /* a: struct file in existence */
     _Atomic u64 device_reads, device_read_pages;                  /* a: requests, and pages they brought */
@@ -64,6 +65,9 @@ u64 drop_pagecache(struct cpu *cpu);
 
 /* file.c */
 void inode_init(struct machine *m, struct inode *inode, enum a_ops_id a_ops, const char *name);
+
+/* A file of a device, with nothing of its own yet. ERR_PTR(-ENOMEM). */
+struct file *device_file(struct cpu *cpu, const char *name, u32 f_mode);
 
 static inline u64 inode_size(const struct inode *inode)
 {

@@ -13,6 +13,7 @@
  * insert is made before it is taken.
  */
 #include "cache/cache.h"
+#include "cache/device.h"
 
 #include "base/errno.h"
 #include "kmem/slab.h"
@@ -31,6 +32,7 @@ int cache_init(struct cpu *cpu)
                                         SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT, SLAB_CTOR_NONE);
     c->filp_cachep =
         kmem_cache_create(cpu, "filp", sizeof(struct file), 0, SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT, SLAB_CTOR_NONE);
+    inode_init(cpu->m, &c->special, A_OPS_NONE, "[vdso]");
     cpu->m->cache = c;
     c->block_cachep = kmem_cache_create(cpu, "disk_block", PAGE_SIZE, 0, 0, SLAB_CTOR_NONE);
     return c->inode_cachep && c->filp_cachep && c->block_cachep ? shm_init(cpu) : -ENOMEM;
@@ -151,6 +153,8 @@ static void iput(struct cpu *cpu, struct inode *inode)
     if (inode->i_data.flags & AS_SHMEM_ACCOUNT)
         shmem_uncommit(cpu, shmem_accounted_pages(inode));
     truncate_inode_pages(cpu, &inode->i_data, 0);
+    if (inode->i_flags & INODE_DEVICE)
+        device_release(cpu, inode);
     disk_discard(cpu, inode, 0, ~(u64)0);
     ASSERT(inode->i_data.nrpages == 0 && interval_tree_empty(&inode->i_data.i_mmap));
     kmem_cache_free(cpu, cpu->m->cache->inode_cachep, inode);
@@ -267,6 +271,18 @@ struct file *shmem_file_setup(struct cpu *cpu, const char *name, u64 size, u64 v
         return ERR_PTR(-ENOMEM);
     }
     file_init(cpu, file, inode, FMODE_READ | FMODE_WRITE);
+    return file;
+}
+
+struct file *device_file(struct cpu *cpu, const char *name, u32 f_mode)
+{
+    struct file *file = shmem_file_setup(cpu, name, 0, VM_NORESERVE);
+
+    if (IS_ERR(file))
+        return file;
+    file->f_inode->i_data.a_ops = A_OPS_NONE;
+    file->f_inode->i_flags |= INODE_DEVICE;
+    file->f_mode = f_mode;
     return file;
 }
 

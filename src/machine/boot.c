@@ -12,6 +12,7 @@
  */
 #include "base/errno.h"
 #include "cache/cache.h"
+#include "cache/device.h"
 #include "kmem/slab.h"
 #include "machine/machine_api.h"
 #include "phys/phys.h"
@@ -20,13 +21,14 @@
 
 #define BOOT_TID 1
 
-static const struct vm_operations_struct special_vm_ops = {0};
-
 static const struct vm_operations_struct *const vm_ops_table[NR_VM_OPS] = {
     [VM_OPS_FILE] = &generic_file_vm_ops,
     [VM_OPS_SHMEM] = &shmem_vm_ops,
     [VM_OPS_SPECIAL] = &special_vm_ops,
     [VM_OPS_SHM] = &sysv_shm_vm_ops,
+    [VM_OPS_MEM] = &mem_vm_ops,
+    [VM_OPS_WINDOW] = &window_vm_ops,
+    [VM_OPS_BUFFER] = &buffer_vm_ops,
 };
 
 static const struct address_space_operations *const a_ops_table[NR_A_OPS] = {

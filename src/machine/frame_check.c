@@ -4,12 +4,12 @@
  * to the structures that claim them, so that a frame that everybody forgot, or that two claim, is found.
  *
  *   1. all page tables are walked: each table found and each mapping of a folio is noted at its page;
- *   2. all per-CPU batches are walked: each reference of a batch is noted;
+ *   2. all per-CPU batches are walked: each reference of a batch is noted; so are those of devices to their pages;
  *   3. every frame in use is compared with what was noted, and its notes are wiped out.
  *
  * Invariants
  *   F1  a frame in use is a slab, a large kmalloc, a page table, a folio of a file, an anonymous
- *       folio, or the zero page;
+ *       folio, a device's page, or the zero page;
  *   F2  a page table is found exactly once in the address space it names;
  *   F3  a folio is mapped as often as _mapcount says (struct page, R2);
  *   F4  _refcount is mappings + (in the page cache ? its pages : 0) + references of batches (struct page, R4);
@@ -21,6 +21,7 @@
 #include "machine/frame_check.h"
 
 #include "base/xarray.h"
+#include "cache/cache.h"
 #include "kmem/kmem.h"
 #include "phys/phys.h"
 #include "phys/vmstat.h"
@@ -101,6 +102,26 @@ static bool is_kmem_boot(const struct machine *m, const struct page *page)
     return at >= first && at < first + m->kmem->boot_bytes;
 }
 
+/* A device's own pages, and those of vdso and vvar: one reference each. */
+static void note_device(const struct inode *inode)
+{
+    struct page *page;
+    u64 index;
+
+    xa_for_each (&inode->i_disk, index, page)
+        page->memcg_data += NOTE_REF;
+}
+
+static void note_devices(struct machine *m)
+{
+    const struct inode *inode;
+
+    note_device(&m->cache->special);
+    list_for_each_entry (inode, &m->cache->inodes, inodes)
+        if (inode->i_flags & INODE_DEVICE)
+            note_device(inode);
+}
+
 /* -- 3: frames ----------------------------------------------------------------------------------------------------- */
 
 static void check_table_frame(struct frame_check *c, struct page *page, u64 note)
@@ -177,6 +198,7 @@ void frame_check(struct machine *m, struct check_report *r)
     for (u32 id = 0; id < m->nr_cpus; id++)
         for (u32 k = 0; k < NR_LRU_BATCHES; k++)
             note_batch(&m->phys->lru_batches[id].batch[k]);
+    note_devices(m);
     phys_for_each_used_page(m, check_frame, &c);
     CHECK_EQ(r, atomic_load(&m->vm->num_poisoned_pages), c.poisoned, "HW1: poisoned frames");
     CHECK_EQ(r, global_node_page_state(m, NR_FOLL_PIN_ACQUIRED) - global_node_page_state(m, NR_FOLL_PIN_RELEASED),

@@ -9,7 +9,7 @@
  *   2 compare   every entry's page, once: _mapcount, _refcount, exclusiveness; then its tally is cleared
  *
  * The machine is quiet: nobody changes anything, so no locks are taken. Invariant numbers are those of the files that
- * keep them: MM mm.c, AV anon_vma.c, RM rmap.c, FA fault_anon.c, ML phys/lru_mlock.c, PN gup.c.
+ * keep them: PF pfnmap.c, MM mm.c, AV anon_vma.c, RM rmap.c, FA fault_anon.c, ML phys/lru_mlock.c, PN gup.c.
  */
 #include "vm/check.h"
 
@@ -92,6 +92,11 @@ static void check_pte_page(struct vm_check_ctx *c, struct vm_area_struct *vma, v
     struct folio *f = page_folio(page);
     unsigned long long a = addr;
 
+    if (!f->page.mapping && !page_test_flag(page, PG_hwpoison)) { /* a driver's */
+        if (!(vma->vm_flags & VM_MIXEDMAP) && vma->vm_ops != VM_OPS_SPECIAL)
+            check_fail(c->r, "PF2: %llx maps a page without a mapping", a);
+        return;
+    }
     if (folio_index(f).nr != linear_page_index(vma, addr).nr)
         check_fail(c->r, "RM4: page of %llx has index %llx, its VMA says %llx", a, (unsigned long long)f->page.index,
                    (unsigned long long)linear_page_index(vma, addr).nr);
@@ -136,6 +141,12 @@ static void tally_pte(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t a
     if (pte_write(fmt, pte) && !(vma->vm_flags & VM_WRITE))
         check_fail(c->r, "FA: %llx is writable, its VMA is not", (unsigned long long)addr);
     page = vm_normal_page(vma, addr, pte);
+    if (!page && pte_pfn(fmt, 1, pte).nr != page_to_pfn_nr(c->m, c->m->vm->zero_page)) {
+        if (!(vma->vm_flags & (VM_PFNMAP | VM_MIXEDMAP)))
+            check_fail(c->r, "PF1: %llx maps a bare frame, entry %llx", (unsigned long long)addr,
+                       (unsigned long long)pte.v);
+        return;
+    }
     if (!page) {
         if (pte_write(fmt, pte) || !pte_special(fmt, pte))
             check_fail(c->r, "FA1: %llx maps the zero page with entry %llx", (unsigned long long)addr,

@@ -5,6 +5,7 @@
  *   shared mapping        ─▶ the object is told (page_mkwrite), the entry becomes writable, the page dirty
  *   private mapping:
  *     zero page           ─▶ a new zeroed page
+ *     a device's frame    ─▶ a copy
  *     file page           ─▶ a copy
  *     anonymous, ours     ─▶ kept: PG_anon_exclusive, or no reference but this entry's (the fork's other side is gone)
  *     anonymous, shared   ─▶ a copy
@@ -88,11 +89,13 @@ static vm_fault_t wp_page_copy(struct cpu *cpu, struct vm_fault *vmf, struct fol
 {
     const struct pt_format *fmt = pt_format_of(cpu->m);
     struct vm_area_struct *vma = vmf->vma;
+    pfn_t pfn = pte_pfn(fmt, 1, vmf->orig_pte);
+    bool bare = !old && pfn.nr != page_to_pfn(cpu->m, cpu->m->vm->zero_page).nr; /* a device's frame */
     struct folio *new = NULL;
     bool replaced = false;
 
     if (likely(vma_anon_vma(vma)) || !anon_vma_prepare(cpu, vma))
-        new = old ? alloc_user_folio(cpu) : alloc_zeroed_user_folio(cpu);
+        new = old || bare ? alloc_user_folio(cpu) : alloc_zeroed_user_folio(cpu);
     if (unlikely(!new)) {
         if (old)
             folio_put(cpu, old);
@@ -101,6 +104,8 @@ static vm_fault_t wp_page_copy(struct cpu *cpu, struct vm_fault *vmf, struct fol
     charge(cpu, COST_FAULT_WP);
     if (old)
         copy_user_page(cpu, &new->page, &old->page);
+    else if (bare && cpu->m->config.content == CONTENT_FULL)
+        memcpy(page_address(cpu->m, &new->page), phys_to_virt(cpu->m, pfn_to_phys(pfn)), PAGE_SIZE);
     __folio_set_uptodate(new);
 
     vmf_lock_pte(cpu, vmf);

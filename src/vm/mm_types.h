@@ -128,6 +128,9 @@ enum vm_ops_id {
     VM_OPS_SHMEM,   /* shared anonymous memory, tmpfs, memfd */
     VM_OPS_SPECIAL, /* vdso, vvar */
     VM_OPS_SHM,     /* a SysV segment: VM_OPS_SHMEM that counts attaches: cache/sysv_shm.c */
+    VM_OPS_MEM,     /* devices: cache/device.c */
+    VM_OPS_WINDOW,
+    VM_OPS_BUFFER,
     NR_VM_OPS
 };
 
@@ -215,16 +218,21 @@ struct inode {
     u64 dev, ino;
     u32 i_flags;                 /* cache->lock to change: INODE_* */
     u32 seals;                   /* i_rwsem for writing; F_SEAL_*; only where INODE_SEALS */
+    u32 i_device;                /* c: enum device_kind, where INODE_DEVICE */
+    u64 i_pfn;                   /* c: DEVICE_WINDOW: its first frame */
     u32 i_huge_shift;            /* c */
     struct rw_semaphore i_rwsem; /* RANK_INODE: who changes the size holds it for writing */
     u64 i_size; /* i_rwsem; read at any time. Bytes; a file is also changed by others: refreshed by the front end */
     _Atomic s32 i_count;
     struct address_space i_data;
-    struct xarray i_disk;    /* i: content=full: blocks on the disk by page offset: cache/disk_store.c */
+    struct xarray i_disk;    /* i: content=full: blocks on the disk by page offset (cache/disk_store.c);
+                              * a device: its own pages (cache/device.c) */
     struct list_head inodes; /* cache: all inodes */
     struct rb_node node;     /* cache: by (dev, ino) */
     char name[128];          /* last path, for reports */
 };
+
+enum device_kind { DEVICE_NULL, DEVICE_ZERO, DEVICE_MEM, DEVICE_WINDOW, DEVICE_BUFFER };
 
 /* inode.i_flags */
 #define INODE_SEALS 1u    /* memfd, tmpfs: seals exist */

@@ -160,7 +160,13 @@ static int check_file(struct mmap_state *s)
     s->vm_ops = s->file->vm_ops;
     s->refusal = file_refusal(s);
     err = memfd_check_seals_mmap(s);
-    return err ? err : claim_writable(s);
+    if (!err)
+        err = claim_writable(s);
+    if (!err && s->file->f_inode->i_device == DEVICE_ZERO && (s->vm_flags & VM_SHARED)) {
+        s->vm_ops = VM_OPS_SHMEM;
+        s->file = NULL; /* a new object; the offset stays */
+    }
+    return err;
 }
 
 static int check_anonymous(struct mmap_state *s)
@@ -324,6 +330,8 @@ static int mmap_object(struct cpu *cpu, struct mmap_state *s)
     int err = ops && ops->mmap ? ops->mmap(cpu, vma) : 0;
 
     if (!err) {
+        if (vma->vm_flags & VM_SPECIAL) /* nothing there that could be locked */
+            vma->vm_flags &= ~VM_LOCKED_MASK;
         s->vm_flags = vma->vm_flags & ~VM_SOFTDIRTY;
         return 0;
     }
@@ -548,9 +556,9 @@ s64 sys_mmap(struct cpu *cpu, va_t addr, u64 len, u32 prot, u32 flags, struct fi
  * stacks of new programs, vdso, what a front end knows of. */
 int do_mmap_fixed_special(struct cpu *cpu, struct mm *mm, va_t start, u64 len, vm_flags_t flags, u32 vm_ops)
 {
-    u64 pages = len >> PAGE_SHIFT;
+    u64 pages = len >> PAGE_SHIFT, pgoff = vm_ops == VM_OPS_NONE ? start >> PAGE_SHIFT : 0;
     struct mmap_state s = {
-        .mm = mm, .addr = start, .len = len, .pgoff = PGOFF(start >> PAGE_SHIFT), .vm_flags = flags, .vm_ops = vm_ops};
+        .mm = mm, .addr = start, .len = len, .pgoff = PGOFF(pgoff), .vm_flags = flags, .vm_ops = vm_ops};
 
     if ((start & ~PAGE_MASK) || (len & ~PAGE_MASK) || !len || len > mm->task_size || start > mm->task_size - len)
         return -EINVAL;

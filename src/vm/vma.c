@@ -25,7 +25,7 @@
  *       locked_vm those with VM_LOCKED.
  *   V4  a VMA with a file is in its mapping's tree with its page range as the key, and no other node of it is there.
  *   V5  a VMA with an anon_vma has a chain entry to it; each entry's key is the VMA's page range.
- *   V6  a VMA whose vm_ops is VM_OPS_NONE has no file.
+ *   V6  a VMA whose vm_ops is VM_OPS_NONE has no file but /dev/zero.
  *
  * Follows Documentation/mm/process_addrs.rst.
  */

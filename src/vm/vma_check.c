@@ -50,7 +50,7 @@ static void check_one(struct check_report *r, const struct mm *mm, const struct 
         check_fail(r, "VMA V2: range [%llx, %llx)", (unsigned long long)vma->vm_start, (unsigned long long)vma->vm_end);
     if (vma->vm_mm != mm)
         check_fail(r, "VMA V2: vm_mm is %p, it is in the index of %p", (void *)vma->vm_mm, (const void *)mm);
-    if (vma->vm_ops == VM_OPS_NONE && vma->vm_file)
+    if (vma->vm_ops == VM_OPS_NONE && vma->vm_file && vma->vm_file->f_inode->i_device != DEVICE_ZERO)
         check_fail(r, "VMA V6: [%llx, %llx) is anonymous and has a file", (unsigned long long)vma->vm_start,
                    (unsigned long long)vma->vm_end);
 }

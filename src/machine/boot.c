@@ -22,12 +22,8 @@
 #define BOOT_TID 1
 
 static const struct vm_operations_struct *const vm_ops_table[NR_VM_OPS] = {
-    [VM_OPS_FILE] = &generic_file_vm_ops,
-    [VM_OPS_SHMEM] = &shmem_vm_ops,
-    [VM_OPS_SPECIAL] = &special_vm_ops,
-    [VM_OPS_SHM] = &sysv_shm_vm_ops,
-    [VM_OPS_MEM] = &mem_vm_ops,
-    [VM_OPS_WINDOW] = &window_vm_ops,
+    [VM_OPS_FILE] = &generic_file_vm_ops, [VM_OPS_SHMEM] = &shmem_vm_ops, [VM_OPS_SPECIAL] = &special_vm_ops,
+    [VM_OPS_SHM] = &sysv_shm_vm_ops,      [VM_OPS_MEM] = &mem_vm_ops,     [VM_OPS_WINDOW] = &window_vm_ops,
     [VM_OPS_BUFFER] = &buffer_vm_ops,
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * read(2) and write(2) through the page cache: which pages they bring in and dirty, what time that takes, and with
- * content=full the bytes, where the caller has them. Writeback of a range at the end.
+ * content=full the bytes, where the caller has them.
  *
  * A read asks the device once for each run of pages that are missing (a run ends at a page that is there): the requests
  * that a real kernel would merge. Readahead beyond the range comes with row E3. A read of a hole in shared memory makes
@@ -14,7 +14,6 @@
 #include "base/errno.h"
 #include "phys/lru.h"
 #include "phys/page_alloc.h"
-#include "phys/vmstat.h"
 
 #define MAX_RW_COUNT 0x7ffff000ull
 
@@ -233,59 +232,4 @@ s64 file_pwrite(struct cpu *cpu, struct file *file, const void *buf, u64 len, s6
     if (!err)
         err = limit_write(cpu, file->f_inode, (u64)pos, &len);
     return err || !len ? err : do_write(cpu, file, buf, (u64)pos, len);
-}
-
-/* -- writeback of a range ------------------------------------------------------------------------------------------ */
-
-/* The locked folio's bytes go to the disk; stores through mappings fault again and dirty it again. 1, 0 or -ENOMEM. */
-static int write_folio(struct cpu *cpu, struct address_space *mapping, struct folio *f) NO_LOCK_ANALYSIS
-{
-    int err;
-
-    if (f->page.mapping != mapping)
-        return 0;
-    if (folio_mkclean(cpu, f))
-        folio_mark_dirty(cpu, f);
-    if (!folio_test_dirty(f))
-        return 0;
-    err = disk_store(cpu, mapping->host, f->page.index, page_address(cpu->m, &f->page));
-    if (err)
-        return err;
-    folio_clear_dirty(f);
-    xa_lock(cpu, &mapping->i_pages);
-    __xa_clear_mark(&mapping->i_pages, f->page.index, PAGECACHE_TAG_DIRTY);
-    xa_unlock(cpu, &mapping->i_pages);
-    lruvec_stat_mod_folio(cpu, f, NR_FILE_DIRTY, -1);
-    lruvec_stat_mod_folio(cpu, f, NR_WRITTEN, 1);
-    return 1;
-}
-
-s64 filemap_write_and_wait_range(struct cpu *cpu, struct address_space *mapping, u64 start, u64 end)
-{
-    s64 written = 0;
-    u64 index;
-    void *entry;
-    int err = 0;
-
-    if (mapping->a_ops != A_OPS_DISK || start >= end)
-        return 0;
-    xa_for_each_range (&mapping->i_pages, index, entry, start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT) {
-        struct folio *f = filemap_get_folio(cpu, mapping, PGOFF(index));
-
-        if (!f)
-            continue;
-        folio_lock(cpu, f);
-        err = write_folio(cpu, mapping, f);
-        folio_unlock(cpu, f);
-        folio_put(cpu, f);
-        if (err < 0)
-            break;
-        written += err;
-    }
-    if (written) {
-        charge(cpu, COST_DISK_LATENCY);
-        charge_n(cpu, COST_DISK_KB, (u64)written * (PAGE_SIZE / 1024));
-        count_vm_events(cpu, PGPGOUT, (u64)written * (PAGE_SIZE / 1024));
-    }
-    return err < 0 ? err : written;
 }

@@ -61,8 +61,6 @@ s64 file_pread(struct cpu *cpu, struct file *file, void *buf, u64 len, s64 pos);
 s64 file_pwrite(struct cpu *cpu, struct file *file, const void *buf, u64 len, s64 pos);
 /* What the disk holds before anybody reads it: not in the cache, no time, size raised as needed. 0 or -ENOMEM. */
 int disk_file_fill(struct cpu *cpu, struct file *file, const void *buf, u64 len, u64 pos);
-/* Dirty pages of [start, end) go to the disk and are clean: fsync(2), msync(MS_SYNC). Pages written, or -ENOMEM. */
-s64 filemap_write_and_wait_range(struct cpu *cpu, struct address_space *mapping, u64 start, u64 end);
 u64 truncate_inode_pages(struct cpu *cpu, struct address_space *mapping, u64 from_bytes);
 
 extern const struct vm_operations_struct generic_file_vm_ops, shmem_vm_ops;

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* The bytes of files with content=full: on the disk, in the cache, in mappings; and shared memory without memory. */
+#include "tests/unit/vm/fault_testing.h"
+
+#include "abi/abi.h"
+#include "base/errno.h"
+
+#define SIZE (5 * PG + 100)
+#define RWF (FMODE_READ | FMODE_WRITE)
+
+struct env {
+    struct machine *m;
+    struct cpu *cpu;
+    struct file *f;
+};
+
+static u8 pattern(u64 pos)
+{
+    return (u8)(pos * 7 + pos / PG + 1);
+}
+
+/* A file whose bytes lie on the disk, nothing of it in the cache. */
+static void env_init(struct env *v)
+{
+    u8 bytes[SIZE];
+
+    v->m = test_machine_full(NULL);
+    v->cpu = test_cpu(v->m);
+    test_task(v->cpu, 1);
+    for (u64 i = 0; i < SIZE; i++)
+        bytes[i] = pattern(i);
+    v->f = file_open(v->cpu, 1, 2, 0, RWF, "/f");
+    inode_set_linked(v->cpu, v->f->f_inode, INODE_HAS_NO_NAME);
+    assert_int_equal(disk_file_fill(v->cpu, v->f, bytes, 3000, 0), 0);
+    assert_int_equal(disk_file_fill(v->cpu, v->f, bytes + 3000, SIZE - 3000, 3000), 0);
+    assert_int_equal(v->f->f_inode->i_size, SIZE);
+    assert_int_equal(v->f->f_mapping->nrpages, 0);
+}
+
+static void env_end(struct env *v)
+{
+    assert_int_equal(sys_munmap(v->cpu, BASE, 64 * PG), 0);
+    fput(v->cpu, v->f);
+    assert_int_equal(v->m->cache->nr_inodes, 0);
+    assert_books(vm_books, v->m);
+    test_machine_end(v->m);
+}
+
+static u8 byte_of(struct env *v, u64 pos)
+{
+    u8 byte = 0xee;
+
+    assert_int_equal(file_pread(v->cpu, v->f, &byte, 1, (s64)pos), 1);
+    return byte;
+}
+
+/* All dirty pages to the disk, then out of the cache. */
+static void flush_and_drop(struct env *v)
+{
+    assert_int_equal(filemap_fsync_range(v->cpu, v->f, 0, ~(u64)0), 0);
+    drop_pagecache(v->cpu);
+    assert_int_equal(v->f->f_mapping->nrpages, 0);
+    assert_int_equal(global_node_page_state(v->m, NR_FILE_DIRTY), 0);
+    assert_books(vm_books, v->m);
+}
+
+static void test_read(void **state)
+{
+    u8 got[2 * SIZE];
+    struct env v;
+
+    env_init(&v);
+    assert_int_equal(file_pread(v.cpu, v.f, got, sizeof(got), 0), SIZE);
+    for (u64 i = 0; i < SIZE; i++)
+        assert_int_equal(got[i], pattern(i));
+    assert_int_equal(file_pread(v.cpu, v.f, got, 100, 3990), 100);
+    for (u64 i = 0; i < 100; i++)
+        assert_int_equal(got[i], pattern(3990 + i));
+    flush_and_drop(&v);
+    assert_int_equal(byte_of(&v, PG + 1), pattern(PG + 1));
+    env_end(&v);
+}
+
+/* A store through a shared mapping outlives munmap, writeback and the cache; one through a private mapping does not. */
+static void test_mappings(void **state)
+{
+    struct env v;
+
+    env_init(&v);
+    map_at(v.cpu, BASE, 6, RW, MAP_SHARED_ | MAP_FIXED_, v.f, 0);
+    map_at(v.cpu, BASE + 16 * PG, 6, RW, MAP_PRIVATE_ | MAP_FIXED_, v.f, 0);
+    assert_int_equal(get_byte(v.cpu, BASE + PG + 5), pattern(PG + 5));
+    assert_int_equal(get_byte(v.cpu, BASE + 5 * PG + 99), pattern(5 * PG + 99));
+    assert_int_equal(get_byte(v.cpu, BASE + 5 * PG + 100), 0);
+    put_byte(v.cpu, BASE + PG, 1);
+    put_byte(v.cpu, BASE + 16 * PG + 1, 2);
+    assert_int_equal(byte_of(&v, PG), 1);
+    assert_int_equal(byte_of(&v, 1), pattern(1));
+    assert_int_equal(get_byte(v.cpu, BASE + 17 * PG), 1);
+    assert_int_equal(filemap_fsync_range(v.cpu, v.f, 0, ~(u64)0), 0);
+    put_byte(v.cpu, BASE + PG + 1, 3); /* faults again, dirty again */
+    assert_true(folio_test_dirty(page_folio(page_at(v.cpu, BASE + PG))));
+    assert_books(vm_books, v.m);
+    assert_int_equal(sys_munmap(v.cpu, BASE, 64 * PG), 0);
+    flush_and_drop(&v);
+    assert_int_equal(byte_of(&v, PG), 1);
+    assert_int_equal(byte_of(&v, PG + 1), 3);
+    assert_int_equal(byte_of(&v, PG + 2), pattern(PG + 2));
+    env_end(&v);
+}
+
+/* Whether its pages are in the cache or not, a file that was cut has zeroes where it grows again. */
+static void test_truncate(void **state)
+{
+    for (u32 cached = 0; cached < 2; cached++) {
+        struct env v;
+
+        env_init(&v);
+        if (cached)
+            generic_file_read(v.cpu, v.f, 0, SIZE);
+        assert_int_equal(vfs_ftruncate(v.cpu, v.f, PG + 10), 0);
+        assert_int_equal(vfs_ftruncate(v.cpu, v.f, 4 * PG), 0);
+        assert_int_equal(byte_of(&v, PG + 9), pattern(PG + 9));
+        assert_int_equal(byte_of(&v, PG + 10), 0);
+        assert_int_equal(byte_of(&v, 2 * PG), 0);
+        assert_int_equal(vfs_fallocate(v.cpu, v.f, FALLOC_FL_PUNCH_HOLE_ | FALLOC_FL_KEEP_SIZE_, 10, 20), 0);
+        flush_and_drop(&v);
+        assert_int_equal(byte_of(&v, 9), pattern(9));
+        assert_int_equal(byte_of(&v, 10), 0);
+        assert_int_equal(byte_of(&v, 29), 0);
+        assert_int_equal(byte_of(&v, 30), pattern(30));
+        env_end(&v);
+    }
+}
+
+static s64 call(struct cpu *cpu, enum abi_nr nr, struct file *f, s64 a, s64 b, s64 c)
+{
+    struct abi_call call = {.nr = nr, .file = f, .arg = {3, (u64)a, (u64)b, (u64)c}};
+
+    return abi_syscall(cpu, &call);
+}
+
+/* Each allocation fails once. What a failed fallocate had made is gone again; the books balance. */
+static void test_no_memory(void **state)
+{
+    bool failed = true;
+    u64 nth;
+
+    for (nth = 1; failed; nth++) {
+        struct abi_call create = {.nr = ABI_memfd_create, .arg = {1, 2}, .in[0] = {"x", 2}};
+        struct env v;
+        s64 r, fill;
+
+        env_init(&v);
+        fail_arm(v.m, nth);
+        r = abi_syscall(v.cpu, &create);
+        fill = disk_file_fill(v.cpu, v.f, "x", 1, 200 * PG);
+        if (!r) {
+            s64 made = call(v.cpu, ABI_fallocate, create.new_file, 1, PG, 70 * PG);
+
+            assert_true(made == 0 || made == -ENOMEM);
+            assert_int_equal(create.new_file->f_mapping->nrpages, made ? 0 : 70);
+            r = file_pwrite(v.cpu, create.new_file, "abc", 3, 200 * PG - 1);
+            assert_true(r == 3 || r == 1 || r == -ENOMEM);
+            assert_int_equal(create.new_file->f_inode->i_size, r < 0 ? 0 : 200 * PG - 1 + r);
+            fput(v.cpu, create.new_file);
+        }
+        failed = fail_injected(v.m);
+        assert_true(fill == 0 || fill == -ENOMEM);
+        assert_books(vm_books, v.m);
+        env_end(&v);
+        assert_true(nth < 500);
+    }
+    assert_true(nth > 70);
+}
+
+/* Overcommit: an object made with a size is refused as a whole, one without page by page: -ENOSPC, or SIGBUS. */
+static void test_commit(void **state)
+{
+    struct env v;
+    struct file *f;
+    u64 room;
+
+    env_init(&v);
+    v.m->config.overcommit_memory = 2;
+    v.m->config.admin_reserve_kbytes = v.m->config.user_reserve_kbytes = 0;
+    v.m->config.overcommit_kbytes = 40;
+    room = 10 - (u64)atomic_load(&v.m->vm->vm_committed_as);
+    assert_int_equal(sys_mmap(v.cpu, BASE, 64 * PG, RW, ANON_SHARED, NULL, 0), -ENOMEM);
+    f = memfd_create_file(v.cpu, "memfd:x", 0, 0);
+    assert_int_equal(vfs_ftruncate(v.cpu, f, 64 * PG), 0);
+    assert_int_equal(vfs_fallocate(v.cpu, f, 0, 0, 64 * PG), -ENOSPC);
+    assert_int_equal(f->f_mapping->nrpages, 0);
+    assert_int_equal(file_pwrite(v.cpu, f, NULL, 64 * PG, 0), (s64)((room - 1) * PG));
+    map_at(v.cpu, BASE, 64, RW, MAP_SHARED_ | MAP_FIXED_, f, 0);
+    touch(v.cpu, BASE, ACCESS_WRITE);
+    assert_int_equal(do_access(v.cpu, BASE + 63 * PG, ACCESS_WRITE).signo, 7);
+    assert_int_equal(file_pwrite(v.cpu, f, NULL, 1, 63 * PG), -ENOSPC);
+    fput(v.cpu, f);
+    env_end(&v);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_read),      cmocka_unit_test(test_mappings), cmocka_unit_test(test_truncate),
+        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_commit),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -6,6 +6,7 @@
  *   launch.c    refusals; the child: seized, filtered, executed
  *   filter.c    the seccomp filter: which calls stop
  *   tracer.c    the loop: threads, address spaces, what each stop means
+ *   gate.c      one call at a time
  *   collect.c   arguments and results of each call, with what their pointers point to
  *   tracee.c    a stopped thread's memory, files, maps
  *   emit.c      events put together

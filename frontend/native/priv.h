@@ -9,12 +9,12 @@
  *   EARLY    it stopped before its parent's stop told about it: kept stopped
  *   NEW      its parent told about it, it has not stopped yet
  *   RUNS     in user mode, or in a call that does not matter
- *   QUEUED   stopped before a call, because another thread is in one in the same address space
+ *   QUEUED   stopped before a call (or its end), because another thread is in one behind the same gate
  *   IN_CALL  in a call that matters
  *
  * Invariants
- *   R1  a thread that holds its address space (mm->holder) is IN_CALL; each other IN_CALL thread of it is overlapped.
- *   R2  QUEUED threads are in their mm's queue, in order of arrival.
+ *   R1  who holds a gate is IN_CALL, or waits at the next gate; any other IN_CALL thread of it is overlapped.
+ *   R2  QUEUED threads are in the queue of one gate, in order of arrival.
  *   R3  no event of a thread is written before the NATIVE_CLONE that made it.
  */
 #ifndef QUIRE_FRONTEND_NATIVE_PRIV_H
@@ -40,13 +40,19 @@ struct buffer {
     u32 nr_parts;
 };
 
+/* Lets one thread at a time through: gate.c. */
+struct gate {
+    struct thread *holder;  /* NULL: open */
+    struct list_head queue; /* thread->waiting */
+};
+
 /* An address space. */
 struct nmm {
-    u32 users;             /* threads */
-    struct thread *holder; /* in a call that matters */
-    struct list_head queue;
-    u64 calls;  /* since its maps were recorded */
-    char *maps; /* last recorded text */
+    u32 users; /* threads */
+    struct gate gate;
+    bool has_segments; /* shmat(2) succeeded in it, or in the one that it is a copy of */
+    u64 calls;         /* since its maps were recorded */
+    char *maps;        /* last recorded text */
     size_t maps_len, maps_room;
 };
 
@@ -57,7 +63,9 @@ struct proc {
 
 struct thread {
     struct list_head hash;
-    struct list_head waiting; /* in nmm->queue */
+    struct list_head waiting; /* in the queue of a gate */
+    u32 passed;               /* gates that it went through */
+    bool ends;                /* what it waits to do is to end */
     enum thread_state state;
     s32 tid;
     struct proc *proc; /* NULL: EARLY */
@@ -82,6 +90,7 @@ struct tracer {
     struct native_result *r;
     struct list_head hash[THREAD_HASH];
     u64 seq;
+    struct gate ipc; /* calls on segments, in any address space */
     u32 nr_queued;
     bool timer;
     s32 root;            /* pid of the program */
@@ -90,6 +99,14 @@ struct tracer {
 
 /* filter.c: 0 or -errno. In the child. */
 int filter_install(void);
+
+/* gate.c */
+void gate_init(struct gate *g);
+/* True: it may go on; false: it waits, and tracer_let_in() is called when its turn comes. */
+bool gates_pass(struct tracer *tr, struct thread *t);
+void gates_release(struct tracer *tr, struct thread *t); /* and out of the queue, if it waits */
+void gates_overdue(struct tracer *tr);                   /* lets in who has waited too long */
+void tracer_let_in(struct tracer *tr, struct thread *t); /* tracer.c */
 
 /* launch.c: the program's process, seized and waiting; -1 and why. Writing to *go lets it start. */
 struct launch {

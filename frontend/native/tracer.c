@@ -9,8 +9,7 @@
  *   PTRACE_EVENT_EXIT      maps of a process that ends
  *   signal                 recorded and delivered; a group stop stays one (PTRACE_LISTEN)
  *
- * One call at a time in each address space: so their order is known. Calls that wait for another thread (memory behind
- * userfaultfd, a FUSE file) would deadlock: who has waited WAIT_MS is let in, and the calls are marked as overlapping.
+ * One call at a time in each address space (gate.c): so their order is known.
  *
  * Follows ptrace(2), seccomp(2).
  */
@@ -32,10 +31,10 @@
 
 #include "abi/calls.h"
 
-#define WAIT_MS 100
 #define TICK_US 20000
 #define MAPS_EVERY 1000
-#define CSIGNAL_MASK 0xffull
+#define EXIT_NAP_NS 50000
+#define EXIT_NAPS 400
 
 /* -- threads and address spaces ------------------------------------------------------------------------------------ */
 
@@ -77,26 +76,8 @@ static struct nmm *mm_new(void)
 {
     struct nmm *mm = must(calloc(1, sizeof(*mm)));
 
-    INIT_LIST_HEAD(&mm->queue);
+    gate_init(&mm->gate);
     return mm;
-}
-
-static void let_in(struct tracer *tr, struct thread *t);
-
-static void mm_release(struct tracer *tr, struct thread *t)
-{
-    struct nmm *mm = t->mm;
-    struct thread *next;
-
-    if (!mm || mm->holder != t)
-        return;
-    mm->holder = NULL;
-    if (list_empty(&mm->queue))
-        return;
-    next = list_first_entry(&mm->queue, struct thread, waiting);
-    list_del_init(&next->waiting);
-    tr->nr_queued--;
-    let_in(tr, next);
 }
 
 static void mm_leave(struct tracer *tr, struct thread *t)
@@ -105,11 +86,7 @@ static void mm_leave(struct tracer *tr, struct thread *t)
 
     if (!mm)
         return;
-    if (!list_empty(&t->waiting)) {
-        list_del_init(&t->waiting);
-        tr->nr_queued--;
-    }
-    mm_release(tr, t);
+    gates_release(tr, t);
     t->mm = NULL;
     if (--mm->users)
         return;
@@ -167,14 +144,6 @@ static void go_on(const struct thread *t, enum __ptrace_request how, int sig)
 
 /* -- calls --------------------------------------------------------------------------------------------------------- */
 
-static u64 now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
-}
-
 static void tick(struct tracer *tr)
 {
     const struct itimerval every = {.it_interval.tv_usec = TICK_US, .it_value.tv_usec = TICK_US}, never = {0};
@@ -216,14 +185,18 @@ static void read_clone_flags(struct thread *t)
         tracee_read(t, t->arg[0], &t->clone_flags, sizeof(t->clone_flags));
 }
 
+static void finish_exit(struct tracer *tr, struct thread *t);
+
 /* The thread's call begins. */
-static void let_in(struct tracer *tr, struct thread *t)
+void tracer_let_in(struct tracer *tr, struct thread *t)
 {
     struct native_call *e;
 
+    if (t->ends) {
+        finish_exit(tr, t);
+        return;
+    }
     t->state = THREAD_IN_CALL;
-    if (!t->mm->holder)
-        t->mm->holder = t;
     t->enter_seq = ++tr->seq;
     buffer_reset(&t->call);
     if (is_clone(t)) {
@@ -248,40 +221,8 @@ static void on_enter(struct tracer *tr, struct thread *t)
     memcpy(t->arg, info.seccomp.args, sizeof(t->arg));
     t->sp = info.stack_pointer;
     t->flags = 0;
-    if (!t->mm->holder) {
-        let_in(tr, t);
-        return;
-    }
-    t->state = THREAD_QUEUED;
-    t->queued_ns = now_ns();
-    list_add_tail(&t->waiting, &t->mm->queue);
-    tr->nr_queued++;
-}
-
-static bool overdue(const struct thread *t, u64 now)
-{
-    return t->state == THREAD_QUEUED && now - t->queued_ns > WAIT_MS * 1000000ull;
-}
-
-/* Who waited too long is let in, too. */
-static void on_tick(struct tracer *tr)
-{
-    u64 now = now_ns();
-
-    for (u32 i = 0; i < THREAD_HASH; i++) {
-        struct thread *t;
-
-        list_for_each_entry (t, &tr->hash[i], hash) {
-            if (!overdue(t, now))
-                continue;
-            list_del_init(&t->waiting);
-            tr->nr_queued--;
-            t->flags |= NATIVE_OVERLAPPED;
-            if (t->mm->holder)
-                t->mm->holder->flags |= NATIVE_OVERLAPPED;
-            let_in(tr, t);
-        }
-    }
+    if (gates_pass(tr, t))
+        tracer_let_in(tr, t);
 }
 
 static bool is_restart(s64 ret)
@@ -343,6 +284,7 @@ static void on_leave(struct tracer *tr, struct thread *t)
     if (t->state == THREAD_IN_CALL && ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, sizeof(info), &info) > 0 &&
         info.op == PTRACE_SYSCALL_INFO_EXIT) {
         if (!is_clone(t)) {
+            t->mm->has_segments |= t->nr == ABI_shmat && !info.exit.is_error;
             write_call(tr, t, info.exit.rval, 0);
         } else {
             hide_untraced(t, true);
@@ -350,7 +292,7 @@ static void on_leave(struct tracer *tr, struct thread *t)
                 write_clone(tr, t, 0, (s32)info.exit.rval, 0);
         }
         t->state = THREAD_RUNS;
-        mm_release(tr, t);
+        gates_release(tr, t);
     }
     go_on(t, PTRACE_CONT, 0);
 }
@@ -375,9 +317,11 @@ static void on_first_stop(struct tracer *tr, struct thread *t, int status)
 static void adopt(struct tracer *tr, struct thread *parent, struct thread *child)
 {
     bool shares = parent->clone_flags & CLONE_VM, same = parent->clone_flags & CLONE_THREAD;
+    bool has_segments = parent->mm->has_segments;
 
     proc_enter(tr, child, same ? parent->proc : proc_new(tr, child->tid));
     mm_enter(child, shares ? parent->mm : mm_new());
+    child->mm->has_segments |= has_segments;
     if (shares || !parent->mm->maps_len)
         return;
     child->mm->maps = must(malloc(parent->mm->maps_len + 1)); /* its maps are told as they differ from the parent's */
@@ -401,7 +345,7 @@ static void on_clone(struct tracer *tr, struct thread *t, u32 event)
     if (!(t->clone_flags & CLONE_VM))
         emit_maps(tr, child);
     t->state = THREAD_RUNS;
-    mm_release(tr, t);
+    gates_release(tr, t);
     go_on(t, PTRACE_CONT, 0);
     if (child->state == THREAD_EARLY)
         on_first_stop(tr, child, child->early_status);
@@ -430,6 +374,7 @@ static void on_exec(struct tracer *tr, struct thread *t)
     mm_leave(tr, t);
     mm_enter(t, mm_new());
     t->state = THREAD_RUNS;
+    t->ends = false;
     if (t->pidfd >= 0)
         close(t->pidfd);
     t->pidfd = -1;
@@ -456,6 +401,51 @@ static void on_gone(struct tracer *tr, struct thread *t, int status)
     e->last = t->proc->nr_threads == 1;
     emit(tr, NATIVE_EXIT, &tr->other);
     thread_free(tr, t);
+}
+
+/*
+ * The thread is about to end, its address space with it if it is the last one. That takes effect (segments detached,
+ * limits given back) before anybody is told: so its end is waited for, lest calls of others, that may depend on it, are
+ * recorded on the wrong side of it. Not for long: it may have to wait for somebody, too.
+ */
+static void finish_exit(struct tracer *tr, struct thread *t)
+{
+    bool last = t->proc->nr_threads == 1;
+    const struct timespec nap = {.tv_nsec = EXIT_NAP_NS};
+    s32 tid = t->tid;
+    int status;
+
+    t->state = THREAD_RUNS;
+    go_on(t, PTRACE_CONT, 0);
+    for (int i = 0; last && i < EXIT_NAPS; i++) {
+        pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
+
+        if (got == tid && !WIFSTOPPED(status)) {
+            on_gone(tr, t, status);
+            return;
+        }
+        if (got < 0)
+            return;
+        nanosleep(&nap, NULL);
+    }
+}
+
+static void on_exit_stop(struct tracer *tr, struct thread *t)
+{
+    if (t->state == THREAD_IN_CALL) { /* killed in it */
+        go_on(t, PTRACE_CONT, 0);
+        return;
+    }
+    gates_release(tr, t); /* killed while it waited */
+    if (t->mm->users > 1) {
+        go_on(t, PTRACE_CONT, 0);
+        return;
+    }
+    emit_maps(tr, t);
+    t->ends = true;
+    t->nr = NR_ABI_CALLS; /* none */
+    if (gates_pass(tr, t))
+        finish_exit(tr, t);
 }
 
 /* -- signals ------------------------------------------------------------------------------------------------------- */
@@ -523,9 +513,7 @@ static void on_event(struct tracer *tr, struct thread *t, int status)
         on_exec(tr, t);
         break;
     case PTRACE_EVENT_EXIT:
-        if (t->mm->users == 1 && t->state != THREAD_IN_CALL)
-            emit_maps(tr, t);
-        go_on(t, PTRACE_CONT, 0);
+        on_exit_stop(tr, t);
         break;
     default: /* PTRACE_EVENT_STOP: a group stop, or its end */
         go_on(t, is_group_stop(status) ? PTRACE_LISTEN : PTRACE_CONT, 0);
@@ -561,7 +549,7 @@ static void loop(struct tracer *tr)
         if (tid < 0 && errno != EINTR)
             break; /* ECHILD: all are gone */
         if (tid < 0) {
-            on_tick(tr);
+            gates_overdue(tr);
         } else if (WIFSTOPPED(status)) {
             on_stop(tr, tid, status);
         } else {
@@ -619,6 +607,7 @@ int native_record(const struct native_options *o, struct native_result *r, char 
     tr->o = o;
     tr->r = r;
     tr->root = l.pid;
+    gate_init(&tr->ipc);
     for (u32 i = 0; i < THREAD_HASH; i++)
         INIT_LIST_HEAD(&tr->hash[i]);
     t = thread_new(tr, l.pid, THREAD_RUNS);

@@ -45,6 +45,9 @@ int proc_read(struct cpu *cpu, const char *name, const struct proc_sink *sink);
 /* The process that such a name begins with; NULL: none. *rest: what follows its slash. */
 struct task *proc_find_task(struct cpu *cpu, const char *name, const char **rest);
 
+/* The two letters of a bit of vm_flags in smaps' VmFlags; "": it is not shown. */
+const char *proc_flag_name(u32 bit);
+
 /* Process number `i` in order of creation: its main thread, or its oldest one left; NULL behind the last one. */
 struct task *proc_task(struct cpu *cpu, u32 i);
 

@@ -171,15 +171,20 @@ static const char *const flag_name[64] = {
     [32] = "",   [33] = "",   [34] = "",   [35] = "",   [37] = "ss", [40] = "dp", [41] = "ui", [63] = "sl",
 };
 
+const char *proc_flag_name(u32 bit)
+{
+    return flag_name[bit] ? flag_name[bit] : "??";
+}
+
 static void put_flags(struct seq *s, vm_flags_t flags)
 {
     seq_puts(s, "VmFlags: ");
     for (u32 bit = 0; bit < 64; bit++) {
-        const char *name = flag_name[bit];
+        const char *name = proc_flag_name(bit);
 
-        if (!(flags >> bit & 1) || (name && !*name))
+        if (!(flags >> bit & 1) || !*name)
             continue;
-        seq_puts(s, name ? name : "??");
+        seq_puts(s, name);
         seq_putc(s, ' ');
     }
     seq_putc(s, '\n');

@@ -548,7 +548,7 @@ s64 sys_mmap(struct cpu *cpu, va_t addr, u64 len, u32 prot, u32 flags, struct fi
     result = mmap_locked(cpu, &r);
     up_write(cpu, &mm->mmap_lock);
     if (r.populate)
-        mm_populate(cpu, mm, (va_t)result, len);
+        mm_populate(cpu, mm, (va_t)result, ALIGN_UP(len, PAGE_SIZE));
     return result;
 }
 

@@ -5,14 +5,6 @@
 
 #include "tests/oracle/model.h"
 
-/* What the host's kernel has; what it lacks is not asked for. */
-struct host {
-    bool x86_64;
-    bool pkeys, anon_names, mseal, guard, soft_dirty;
-    bool poison; /* a virtual machine of our own: pages may be poisoned */
-    u32 major, minor;
-};
-
 struct generator {
     u64 state; /* of the random numbers */
     struct model *v;

@@ -22,6 +22,8 @@ struct options {
     bool no_shrink, verbose;
 };
 
+#define HANG_S 60 /* for one sequence: the model does not come back */
+
 static struct oracle oracle;
 static struct sequence sequence;
 
@@ -213,9 +215,11 @@ static u32 run_seeds(const struct options *p)
     printf("oracle: seed %#lx, %u operations each\n", (unsigned long)p->seed, p->steps);
     fflush(stdout);
     for (; n < p->seeds && failures < p->keep && (now() < end || p->seeds != ~0u); n++) {
+        alarm(HANG_S);
         run_generated(&oracle, &sequence, p->seed + n, p->steps);
         ops += sequence.nr;
         if (sequence.differ) {
+            alarm(0);
             failures++;
             report(p);
         }
@@ -250,10 +254,11 @@ int main(int argc, char **argv)
     signal(SIGSEGV, on_crash);
     signal(SIGTRAP, on_crash);
     signal(SIGILL, on_crash);
+    signal(SIGALRM, on_crash);
     ask_host(&oracle.host);
     choose_calls(&oracle.gen, &p);
     native_start(&oracle.native, p.child);
-    model_boot(&oracle.model, &oracle.native);
+    model_boot(&oracle.model, &oracle.native, &oracle.host);
     failures = p.replay ? run_replay(&p) : run_seeds(&p);
     native_stop(&oracle.native);
     model_shutdown(&oracle.model);

@@ -28,7 +28,7 @@ static u32 host_number(const char *path, u32 otherwise)
     return n;
 }
 
-static void configure(struct machine_config *c)
+static void configure(struct machine_config *c, const struct host *host)
 {
     machine_config_default(c);
     c->mem_bytes = MODEL_BYTES;
@@ -36,6 +36,8 @@ static void configure(struct machine_config *c)
     c->content = CONTENT_FULL;
     c->randomize_va_space = 0;
     c->page_cache_warm = true;
+    c->pkeys = host->pkeys;
+    c->anon_vma_name = host->anon_names;
     c->overcommit_memory = host_number("/proc/sys/vm/overcommit_memory", 0);
     c->max_map_count = host_number("/proc/sys/vm/max_map_count", 65530);
     c->mmap_min_addr = host_number("/proc/sys/vm/mmap_min_addr", 65536);
@@ -61,12 +63,12 @@ static struct file *open_base(struct model *v, struct native *n, int slot)
     return file_open(v->cpu, id->dev, id->ino, f->size, mode_of(slot), f->name);
 }
 
-void model_boot(struct model *v, struct native *n)
+void model_boot(struct model *v, struct native *n, const struct host *host)
 {
     struct machine_config c;
 
     *v = (struct model){.image_end = n->shared->image_end};
-    configure(&c);
+    configure(&c, host);
     v->m = machine_boot(&c, NULL);
     if (IS_ERR(v->m))
         die("machine: %ld", (long)PTR_ERR(v->m));

@@ -8,6 +8,13 @@
 #include "abi/abi.h"
 #include "tests/oracle/native.h"
 
+/* What the host's kernel has; what it lacks is not asked for. */
+struct host {
+    bool pkeys, anon_names, mseal, guard;
+    bool poison; /* a virtual machine of our own: pages may be poisoned */
+    u32 major, minor;
+};
+
 struct model {
     struct machine *m;
     struct cpu *cpu;
@@ -23,7 +30,7 @@ struct model {
     u32 sequences;
 };
 
-void model_boot(struct model *v, struct native *n);
+void model_boot(struct model *v, struct native *n, const struct host *host);
 void model_shutdown(struct model *v);
 void model_begin(struct model *v); /* process 0, files as new */
 void model_end(struct model *v);   /* everybody exits */

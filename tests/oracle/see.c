@@ -4,31 +4,20 @@
 #include <string.h>
 
 #include "tests/oracle/model.h"
+#include "abi/proc.h"
 #include "cache/filemap.h"
-
-static const struct {
-    vm_flags_t bit;
-    char name[3];
-} flag_name[] = {
-    {VM_READ, "rd"},       {VM_WRITE, "wr"},       {VM_EXEC, "ex"},     {VM_SHARED, "sh"},    {VM_MAYREAD, "mr"},
-    {VM_MAYWRITE, "mw"},   {VM_MAYEXEC, "me"},     {VM_MAYSHARE, "ms"}, {VM_GROWSDOWN, "gd"}, {VM_PFNMAP, "pf"},
-    {VM_LOCKED, "lo"},     {VM_IO, "io"},          {VM_SEQ_READ, "sr"}, {VM_RAND_READ, "rr"}, {VM_DONTCOPY, "dc"},
-    {VM_DONTEXPAND, "de"}, {VM_LOCKONFAULT, "lf"}, {VM_ACCOUNT, "ac"},  {VM_NORESERVE, "nr"}, {VM_SYNC, "sf"},
-    {VM_WIPEONFORK, "wf"}, {VM_DONTDUMP, "dd"},    {VM_MIXEDMAP, "mm"}, {VM_HUGEPAGE, "hg"},  {VM_NOHUGEPAGE, "nh"},
-    {VM_MERGEABLE, "mg"},
-#ifdef VM_SEALED
-    {VM_SEALED, "sl"},
-#endif
-};
 
 vm_flags_t see_parse_flags(const char *p)
 {
     vm_flags_t flags = 0;
 
     for (; p[0] && p[0] != '\n'; p++)
-        for (u32 i = 0; i < ARRAY_SIZE(flag_name); i++)
-            if (p[0] == flag_name[i].name[0] && p[1] == flag_name[i].name[1] && p[-1] == ' ' && p[2] <= ' ')
-                flags |= flag_name[i].bit;
+        for (u32 bit = 0; bit < 64; bit++) {
+            const char *name = proc_flag_name(bit);
+
+            if (p[0] == name[0] && p[1] == name[1] && p[-1] == ' ' && p[2] <= ' ')
+                flags |= 1ul << bit;
+        }
     return flags;
 }
 
@@ -38,7 +27,7 @@ u32 see_object(const struct model *v, const struct vm_area_struct *vma)
 
     if (!inode)
         return ORACLE_OBJ_ANON;
-    if (vma->vm_ops == VM_OPS_SHMEM)
+    if (inode->i_data.a_ops == A_OPS_SHMEM)
         return ORACLE_OBJ_SHMEM;
     for (u32 i = 0; i < ORACLE_SLOTS; i++)
         if (v->base[i] && v->base[i]->f_inode == inode)
@@ -92,9 +81,12 @@ static u64 flags_sum(vm_flags_t flags)
 {
     u64 sum = 0;
 
-    for (u32 i = 0; i < ARRAY_SIZE(flag_name); i++)
-        if (flags & flag_name[i].bit)
-            sum += oracle_flag(flag_name[i].name[0], flag_name[i].name[1]);
+    for (u32 bit = 0; bit < 64; bit++) {
+        const char *name = flags >> bit & 1 ? proc_flag_name(bit) : "";
+
+        if (*name)
+            sum += oracle_flag(name[0], name[1]);
+    }
     return sum;
 }
 
@@ -138,9 +130,9 @@ void model_print_maps(struct model *v, u32 proc, FILE *out)
         fprintf(out, "%llx-%llx %c%c%c%c %llx obj %u", (unsigned long long)vma->vm_start,
                 (unsigned long long)vma->vm_end, p & 1 ? 'r' : '-', p & 2 ? 'w' : '-', p & 4 ? 'x' : '-',
                 p & 8 ? 's' : 'p', (unsigned long long)offset_of(vma), see_object(v, vma));
-        for (u32 i = 0; i < ARRAY_SIZE(flag_name); i++)
-            if (vma->vm_flags & flag_name[i].bit)
-                fprintf(out, " %s", flag_name[i].name);
+        for (u32 bit = 0; bit < 64; bit++)
+            if (vma->vm_flags >> bit & 1)
+                fprintf(out, " %s", proc_flag_name(bit));
         print_pages(v, vma, out);
         fputc('\n', out);
     }

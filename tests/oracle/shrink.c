@@ -5,6 +5,7 @@
  *
  * Each trial runs in a process of its own with a new machine and a new child: a model that asserts is a result, too.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 #include "tests/oracle/sequence.h"
+
+#define TRIAL_S 10 /* a trial that takes longer hangs */
 
 struct shrink {
     struct oracle *o;
@@ -29,6 +32,7 @@ static u32 lowest(u32 bits)
 
 u32 trial(const struct oracle *o, struct sequence *s, u32 *at)
 {
+    static const int fatal[] = {SIGABRT, SIGSEGV, SIGTRAP, SIGILL, SIGALRM};
     int status;
     pid_t pid;
 
@@ -44,8 +48,11 @@ u32 trial(const struct oracle *o, struct sequence *s, u32 *at)
         mine->check_every = o->check_every;
         if (!freopen("/dev/null", "w", stderr))
             _exit(3);
+        for (u32 i = 0; i < ARRAY_SIZE(fatal); i++)
+            signal(fatal[i], SIG_DFL);
+        alarm(TRIAL_S);
         native_start(&mine->native, o->native.child_path);
-        model_boot(&mine->model, &mine->native);
+        model_boot(&mine->model, &mine->native, &mine->host);
         run_list(mine, s, NULL);
         native_stop(&mine->native);
         _exit(0);

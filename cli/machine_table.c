@@ -12,7 +12,7 @@
 #include "phys/phys.h"
 
 enum source { VMSTAT, MEMINFO, TLB, TIME };
-enum shown { COUNT, KIB, NS, RATE, RATIO, GROUP };
+enum shown { COUNT, COUNT_IF_ANY, KIB, NS, RATE, RATIO, GROUP }; /* _IF_ANY: no row if it is 0 everywhere */
 
 struct row {
     const char *label;
@@ -38,6 +38,11 @@ static const struct row rows[] = {
     {"COW breaks, copied", COUNT, VMSTAT, "quire_fault_wp_copy", NULL},
     {"COW breaks, reused", COUNT, VMSTAT, "quire_fault_wp_reuse", NULL},
     {"stack growth", COUNT, VMSTAT, "quire_fault_stack_grow", NULL},
+    {"advice without effect yet", GROUP, 0, NULL, NULL},
+    {"MADV_HUGEPAGE", COUNT_IF_ANY, VMSTAT, "quire_no_effect_hugepage", NULL},
+    {"MADV_COLLAPSE", COUNT_IF_ANY, VMSTAT, "quire_no_effect_collapse", NULL},
+    {"MADV_MERGEABLE", COUNT_IF_ANY, VMSTAT, "quire_no_effect_mergeable", NULL},
+    {"MADV_PAGEOUT", COUNT_IF_ANY, VMSTAT, "quire_no_effect_pageout", NULL},
     {"processes", GROUP, 0, NULL, NULL},
     {"fork", COUNT, VMSTAT, "quire_fork", NULL},
     {"exec", COUNT, VMSTAT, "quire_exec", NULL},
@@ -176,6 +181,44 @@ static void check_row(FILE *out, const struct check_report *const *check, u32 nr
     fprintf(out, "\n");
 }
 
+static bool any_count(const struct row *row, const struct figures *f, u32 nr)
+{
+    bool any = false;
+
+    for (u32 i = 0; i < nr; i++)
+        any |= report_find(&f[i].list[row->source], row->name) != 0;
+    return any;
+}
+
+/* A group of rows that are shown if there is something to show needs one such row. */
+static bool row_is_shown(u32 r, const struct figures *f, u32 nr)
+{
+    if (rows[r].shown == COUNT_IF_ANY)
+        return any_count(&rows[r], f, nr);
+    if (rows[r].shown != GROUP || rows[r + 1].shown != COUNT_IF_ANY)
+        return true;
+    for (r++; rows[r].shown == COUNT_IF_ANY; r++)
+        if (any_count(&rows[r], f, nr))
+            return true;
+    return false;
+}
+
+static void print_row(FILE *out, const struct row *row, const struct figures *f, u32 nr)
+{
+    char buf[48];
+
+    if (row->shown == GROUP) {
+        fprintf(out, "%s\n", row->label);
+        return;
+    }
+    fprintf(out, "  %-26s", row->label);
+    for (u32 i = 0; i < nr; i++) {
+        cell(row, &f[i], buf, sizeof(buf));
+        fprintf(out, " %18s", buf);
+    }
+    fprintf(out, "\n");
+}
+
 void machine_table(FILE *out, struct machine *const *m, const struct check_report *const *check, u32 nr)
 {
     struct figures *f = calloc(nr, sizeof(*f));
@@ -188,20 +231,9 @@ void machine_table(FILE *out, struct machine *const *m, const struct check_repor
     for (u32 i = 0; i < nr; i++)
         fprintf(out, " %18.18s", m[i]->config.name);
     fprintf(out, "\n");
-    for (u32 r = 0; r < ARRAY_SIZE(rows); r++) {
-        if (rows[r].shown == GROUP) {
-            fprintf(out, "%s\n", rows[r].label);
-            continue;
-        }
-        fprintf(out, "  %-26s", rows[r].label);
-        for (u32 i = 0; i < nr; i++) {
-            char buf[48];
-
-            cell(&rows[r], &f[i], buf, sizeof(buf));
-            fprintf(out, " %18s", buf);
-        }
-        fprintf(out, "\n");
-    }
+    for (u32 r = 0; r < ARRAY_SIZE(rows); r++)
+        if (row_is_shown(r, f, nr))
+            print_row(out, &rows[r], f, nr);
     zone_rows(out, m, nr);
     check_row(out, check, nr);
     free(f);

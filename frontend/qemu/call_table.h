@@ -103,6 +103,16 @@
     S(shmat, 30, 196, MEM)                                                                                             \
     S(shmdt, 67, 197, MEM)                                                                                             \
     S(shmctl, 31, 195, MEM)                                                                                            \
+    S(mlock, 149, 228, MEM)                                                                                            \
+    S(mlock2, 325, 284, MEM)                                                                                           \
+    S(munlock, 150, 229, MEM)                                                                                          \
+    S(mlockall, 151, 230, MEM)                                                                                         \
+    S(munlockall, 152, 231, MEM)                                                                                       \
+    S(mincore, 27, 232, MEM)                                                                                           \
+    S(msync, 26, 227, MEM)                                                                                             \
+    S(mseal, 462, 462, MEM)                                                                                            \
+    S(remap_file_pages, 216, 234, MEM)                                                                                 \
+    S(membarrier, 324, 283, MEM)                                                                                       \
     S(clone, 56, 220, FORK)                                                                                            \
     S(fork, 57, NONE, FORK)                                                                                            \
     S(vfork, 58, NONE, FORK)                                                                                           \
@@ -153,5 +163,4 @@
     S(ioctl, 16, 29, WAIT)                                                                                             \
     S(memfd_create, 319, 279, QUICK, R_STR(0))                                                                         \
     S(sendfile, 40, 71, WAIT)                                                                                          \
-    S(copy_file_range, 326, 285, WAIT)                                                                                 \
-    S(membarrier, 324, 283, QUICK)
+    S(copy_file_range, 326, 285, WAIT)

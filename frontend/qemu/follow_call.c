@@ -8,6 +8,7 @@
  */
 #include "follow.h"
 
+#include "abi/abi.h"
 #include "cache/filemap.h"
 #include "calls.h"
 
@@ -95,6 +96,17 @@ static s64 follow_shmdt(struct cpu *cpu, u64 addr)
     return len ? sys_munmap(cpu, addr, len) : -EINVAL;
 }
 
+/* Calls whose result tells nothing that the machine must copy: it does them itself. Its own errors change nothing. */
+static s64 follow_surface(struct vcpu *v, struct cpu *cpu)
+{
+    struct abi_call call = {.nr = process.arch == GUEST_X86_64 ? abi_of_x86_64(v->nr) : abi_of_generic(v->nr)};
+
+    if (!abi_is_modelled(call.nr))
+        return 0;
+    memcpy(call.arg, v->arg, sizeof(call.arg));
+    return abi_syscall(cpu, &call) == -ENOMEM ? -ENOMEM : 0;
+}
+
 static s64 follow_on(struct vcpu *v, struct cpu *cpu, enum sys_id id, s64 ret)
 {
     switch (id) {
@@ -117,8 +129,10 @@ static s64 follow_on(struct vcpu *v, struct cpu *cpu, enum sys_id id, s64 ret)
         return follow_shmat(v, cpu, (u64)ret);
     case SYS_shmdt:
         return follow_shmdt(cpu, v->arg[0]);
-    default:
+    case SYS_shmctl: /* what the host's segment became was told with its file */
         return 0;
+    default:
+        return follow_surface(v, cpu);
     }
 }
 

@@ -59,6 +59,13 @@ void tasks_set_ids(struct session_thread *t, s32 tid, s32 pid)
         }
 }
 
+/* What the host allowed, the machine allows. */
+static void may_do_all(struct task *t)
+{
+    t->signal->cap_effective = CAP_FULL_SET;
+    t->signal->rlim[RLIMIT_MEMLOCK_] = (struct rlimit_pair){RLIM_INFINITY_, RLIM_INFINITY_};
+}
+
 struct session_thread *tasks_first(struct vcpu *v)
 {
     struct session_thread *t = session_thread_new(process.s, process.slot);
@@ -72,6 +79,8 @@ struct session_thread *tasks_first(struct vcpu *v)
         cpu = cpu_acquire(process.machine[i], NULL, v->tid);
         mm = mm_alloc(cpu);
         t->task[i] = mm ? task_create(cpu, process.pid, process.pid, mm) : NULL;
+        if (t->task[i])
+            may_do_all(t->task[i]);
         cpu_release(cpu);
         if (!t->task[i])
             session_machine_dead(process.s, i, "out of memory: the first process");

@@ -7,7 +7,7 @@
  *    stack_top ┌──────────────────────────┐
  *              │ arguments, environment … │  written by the old program's system call: faulted in here
  *              ├──────────────────────────┤
- *              │ 128 KiB to grow into     │  (at most what RLIMIT_STACK allows)
+ *              │ 128 KiB to grow into     │  (at most what RLIMIT_STACK allows, unless dictated)
  *     vm_start └──────────────────────────┘  VM_GROWSDOWN
  *
  * Failure leaves the task in its old address space. After success the caller switches the CPU to the new one
@@ -20,27 +20,76 @@
 #include "base/errno.h"
 
 #define STACK_EXPAND_BYTES (128ul << 10)
+#define STACK_LIMIT (8ul << 20) /* _STK_LIM */
+#define ARG_MAX (128ul << 10)
 #define VM_STACK_FLAGS (VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | VM_GROWSDOWN | VM_ACCOUNT)
+
+/* What arguments and environment may take: a quarter of the stack's limit, of 6 MiB at most, but 128 KiB always. */
+static bool arguments_fit(u64 bytes, u64 stack_limit)
+{
+    return bytes <= MAX(MIN(STACK_LIMIT / 4 * 3, stack_limit / 4), ARG_MAX);
+}
+
+struct stack_range {
+    va_t start, used, top; /* pages from `used` up hold the arguments */
+};
+
+static void place_stack(const struct mm *mm, const struct exec_layout *l, u64 limit, struct stack_range *r)
+{
+    u64 size, used;
+
+    r->top = l->stack_top ? ALIGN_UP(l->stack_top, PAGE_SIZE) : randomize_stack_top(mm);
+    used = MAX(r->top - ALIGN_DOWN(mm->start_stack, PAGE_SIZE), PAGE_SIZE);
+    size = MAX(MIN(used + STACK_EXPAND_BYTES, ALIGN_DOWN(limit, PAGE_SIZE)), used);
+    r->used = r->top - used;
+    r->start = l->stack_start ? MIN(ALIGN_DOWN(l->stack_start, PAGE_SIZE), r->used) : r->top - size;
+}
 
 /* The stack's VMA, and its top pages as the copying of the arguments would have made them. */
 static int setup_arg_pages(struct cpu *cpu, struct mm *mm, const struct exec_layout *l) NO_LOCK_ANALYSIS
 {
-    u64 limit = cpu->current ? rlimit(cpu->current, RLIMIT_STACK_) : RLIM_INFINITY_;
-    va_t top = l->stack_top ? ALIGN_UP(l->stack_top, PAGE_SIZE) : randomize_stack_top(mm);
-    u64 used = MAX(ALIGN_UP(l->stack_size, PAGE_SIZE), PAGE_SIZE);
-    u64 size = MAX(MIN(used + STACK_EXPAND_BYTES, ALIGN_DOWN(limit, PAGE_SIZE)), used);
+    u64 limit = rlimit(cpu->current, RLIMIT_STACK_), bytes = l->stack_size ? l->stack_size : 8;
+    vm_flags_t flags = VM_STACK_FLAGS | l->stack_exec | mm->def_flags;
+    struct stack_range r;
     struct vm_area_struct *vma;
     int err;
 
+    if (!l->stack_top && !arguments_fit(bytes, limit))
+        return -E2BIG;
+    mm->start_stack = l->stack_top ? ALIGN_UP(l->stack_top, PAGE_SIZE) - bytes
+                                   : arch_align_stack(mm, randomize_stack_top(mm) - bytes);
+    place_stack(mm, l, limit, &r);
     down_write(cpu, &mm->mmap_lock);
-    err = do_mmap_fixed_special(cpu, mm, top - size, size, VM_STACK_FLAGS, VM_OPS_NONE);
-    mm->start_stack = top - (l->stack_size ? l->stack_size : 8);
-    vma = err ? NULL : vma_lookup(cpu, mm, top - 1);
-    for (va_t addr = top - used; !err && addr < top; addr += PAGE_SIZE)
+    err = do_mmap_fixed_special(cpu, mm, r.start, r.top - r.start, flags, VM_OPS_NONE);
+    vma = err ? NULL : vma_lookup(cpu, mm, r.top - 1);
+    for (va_t addr = r.used; !err && addr < r.top; addr += PAGE_SIZE)
         if (handle_mm_fault(cpu, vma, addr, FAULT_FLAG_WRITE | FAULT_FLAG_REMOTE) & VM_FAULT_ERROR)
             err = -ENOMEM;
     up_write(cpu, &mm->mmap_lock);
     return err;
+}
+
+static void dictate(struct mm *mm, const struct exec_layout *l)
+{
+    struct mm_map map;
+    const u64 *wanted = &l->map.start_code;
+    u64 *value = &map.start_code;
+
+    get_prctl_map(mm, &map);
+    for (u32 i = 0; i < NR_PRCTL_MM_ADDRESSES; i++)
+        value[i] = wanted[i] ? wanted[i] : value[i];
+    set_prctl_map(mm, &map);
+    for (u32 i = 0; i < MIN(l->nr_auxv, (u32)AT_VECTOR_SIZE); i++)
+        mm->saved_auxv[i] = l->auxv[i];
+    if (l->mmap_base)
+        mm->mmap_base = l->mmap_base;
+    if (l->mmap_base && !mm->topdown)
+        mm->mmap_legacy_base = l->mmap_base;
+}
+
+void exec_set_brk(struct mm *mm, va_t end)
+{
+    mm->start_brk = mm->brk = arch_randomize_brk(mm, ALIGN_UP(end, PAGE_SIZE));
 }
 
 int exec_mmap(struct cpu *cpu, const struct exec_layout *layout)
@@ -55,13 +104,13 @@ int exec_mmap(struct cpu *cpu, const struct exec_layout *layout)
         return -ENOMEM;
     arch_pick_mmap_layout(mm, rlimit(t, RLIMIT_STACK_), t->personality);
     mm->flags = t->mm ? (mmf_init_flags(READ_ONCE(t->mm->flags)) & ~MMF_DUMPABLE_MASK) | 1 : mm->flags;
-    if (layout->mmap_base)
-        mm->mmap_base = layout->mmap_base;
+    mm->def_flags = t->mm ? t->mm->def_flags & VM_NOHUGEPAGE : 0;
     err = setup_arg_pages(cpu, mm, layout);
     if (err) {
         mmput(cpu, mm);
         return err;
     }
+    dictate(mm, layout);
     mm->exe_file = layout->exe;
     if (mm->exe_file)
         get_file(mm->exe_file);

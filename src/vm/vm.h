@@ -163,15 +163,26 @@ struct task *task_find(struct cpu *cpu, s32 pid);
 #define CLONE_THREAD_ 0x10000u
 /* fork, vfork, clone for mm purposes: the new task, or ERR_PTR(-ENOMEM / -EAGAIN); the parent is cpu->current. */
 struct task *kernel_clone(struct cpu *cpu, u64 clone_flags, s32 pid, s32 tgid);
-/* Replace cpu->current's mm by an empty one with the layout for a new program; 0 or -errno (state unchanged). */
+/*
+ * execve: replace cpu->current's mm by a new one that holds the stack, laid out for a new program. 0, or -errno with the
+ * old one untouched. What is 0 is chosen by Linux's rules, from limits, personality and the machine's seed; who follows
+ * a program that runs elsewhere dictates what was recorded there.
+ */
 struct exec_layout {
-    va_t stack_top; /* 0: chosen by Linux's rules (with ASLR seed) */
-    u64 stack_size; /* bytes of arguments, environment and auxv */
-    va_t mmap_base; /* 0: chosen */
+    va_t stack_top;        /* end of the stack's mapping */
+    va_t stack_start;      /* and its start: the argument area and 128 KiB, within RLIMIT_STACK */
+    u64 stack_size;        /* bytes of arguments, environment and auxv */
+    vm_flags_t stack_exec; /* VM_EXEC: PT_GNU_STACK asks for it */
+    va_t mmap_base;        /* search goes down from it, in the legacy layout up */
+    struct mm_map map;     /* start_code ..: as they are to be, where not 0 */
+    const u64 *auxv;       /* nr_auxv words of saved_auxv, at most AT_VECTOR_SIZE */
+    u32 nr_auxv;
     struct file *exe;
     char comm[16];
 };
 int exec_mmap(struct cpu *cpu, const struct exec_layout *layout);
+/* The heap begins behind the program's last segment, which ends at `end`. mmap_lock held for writing. */
+void exec_set_brk(struct mm *mm, va_t end);
 
 /* -- faults -------------------------------------------------------------------------------------------------------- */
 vm_fault_t handle_mm_fault(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, u32 flags); /* mmap_lock read-held */

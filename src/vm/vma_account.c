@@ -7,8 +7,8 @@
  *   mode 0  refuse only what could never fit: one request larger than RAM and swap together
  *   mode 1  never refuse
  *   mode 2  refuse what takes the sum over CommitLimit = overcommit_kbytes, or overcommit_ratio % of RAM,
- *           plus swap; less what is kept for the administrator, less 1/32 of the asking process (so that one
- *           cannot shut out the others)
+ *           plus swap; less what is kept for the administrator (not if it is he, CAP_SYS_ADMIN), less 1/32 of the
+ *           asking process (so that one cannot shut out the others)
  * Counters of an mm follow proc_pid_status(5): VmSize = total_vm; each mapping is counted in at most
  * one of exec, stack, data.
  */
@@ -52,9 +52,11 @@ static u64 vm_commit_limit(const struct machine *m)
     return totalram_pages(m) * m->config.overcommit_ratio / 100;
 }
 
-static bool commit_allowed(struct machine *m, const struct mm *mm, u64 pages)
+static bool commit_allowed(const struct cpu *cpu, const struct mm *mm)
 {
-    u64 allowed = vm_commit_limit(m), reserve = KIB_TO_PAGES(m->config.admin_reserve_kbytes);
+    struct machine *m = cpu->m;
+    bool admin = cpu->current && task_capable(cpu->current, CAP_SYS_ADMIN_);
+    u64 allowed = vm_commit_limit(m), reserve = admin ? 0 : KIB_TO_PAGES(m->config.admin_reserve_kbytes);
     s64 committed = atomic_load(&m->vm->vm_committed_as);
 
     reserve += MIN(mm->total_vm / 32, KIB_TO_PAGES(m->config.user_reserve_kbytes));
@@ -70,7 +72,7 @@ int vm_enough_memory(struct cpu *cpu, struct mm *mm, u64 pages)
     if (m->config.overcommit_memory == OVERCOMMIT_GUESS)
         ok = pages <= totalram_pages(m);
     else if (m->config.overcommit_memory == OVERCOMMIT_NEVER)
-        ok = commit_allowed(m, mm, pages);
+        ok = commit_allowed(cpu, mm);
     if (likely(ok))
         return 0;
     vm_unacct_memory(m, pages);

@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The mapping calls through the surface, call by call with the result that 6.18 gave to the same calls, in a window of
+ * pages: pictures show each page's mapping.
+ *
+ *     .  nothing   -  no rights   r w x  as they are   W  rw   X  rx   A  rwx     a VMA's first page: after '|'
+ */
+#include "tests/unit/testing_full.h"
+
+#include "abi/abi.h"
+#include "base/errno.h"
+#include "cache/filemap.h"
+#include "vm/vma.h"
+
+#define WINDOW 0x180000000000ul
+#define P PAGE_SIZE
+#define AT(n) (WINDOW + (u64)(n)*P)
+#define PICTURE_PAGES 12
+#define ANON (MAP_PRIVATE_ | MAP_ANONYMOUS_)
+#define FIX MAP_FIXED_
+#define CAP(n) ((u64)1 << (n))
+
+static char *picture(struct cpu *cpu, char *out)
+{
+    static const char rights[] = "-rwWxX?A";
+    struct vm_area_struct *vma;
+    char *p = out;
+
+    for (u32 i = 0; i < PICTURE_PAGES; i++) {
+        vma = vma_lookup(cpu, cpu->current->mm, AT(i));
+        if (vma && (vma->vm_start == AT(i) || !i))
+            *p++ = '|';
+        *p++ = vma ? rights[vma->vm_flags & VM_ACCESS_FLAGS] : '.';
+    }
+    while (p > out && p[-1] == '.')
+        p--;
+    *p = '\0';
+    return out;
+}
+
+struct step {
+    enum abi_nr nr;
+    u64 arg[6];
+    s64 result;
+    const char *after; /* NULL: as before */
+};
+
+static void run_steps(struct cpu *cpu, struct file *file, const struct step *steps, size_t nr)
+{
+    char now[4 * PICTURE_PAGES], before[4 * PICTURE_PAGES];
+
+    for (size_t i = 0; i < nr; i++) {
+        struct abi_call c = {.nr = steps[i].nr, .file = file};
+        s64 result;
+
+        memcpy(c.arg, steps[i].arg, sizeof(c.arg));
+        picture(cpu, before);
+        result = abi_syscall(cpu, &c);
+        picture(cpu, now);
+        if (result != steps[i].result || strcmp(now, steps[i].after ? steps[i].after : before))
+            fail_msg("step %zu, %s: %lld, expected %lld; %s, expected %s", i, abi_name[c.nr], (long long)result,
+                     (long long)steps[i].result, now, steps[i].after ? steps[i].after : before);
+        assert_books(vma_check, cpu->current->mm);
+    }
+}
+#define RUN(cpu, file, steps) run_steps(cpu, file, steps, ARRAY_SIZE(steps))
+
+static struct machine *begin(struct cpu **cpu, struct task **t, struct file **file)
+{
+    struct machine_config c;
+    struct machine *m;
+
+    test_config(&c);
+    c.anon_vma_name = true;
+    m = test_machine_full(&c);
+    *cpu = test_cpu(m);
+    *t = test_task(*cpu, 1);
+    *file = file_open(*cpu, 1, 1, 4096 * P, FMODE_READ | FMODE_WRITE | FMODE_EXEC, "file");
+    assert_false(IS_ERR(*file));
+    return m;
+}
+
+static void end(struct machine *m, struct cpu *cpu, struct task *t, struct file *file)
+{
+    fput(cpu, file);
+    assert_books(machine_check, m);
+    task_exit(cpu, t);
+    assert_books(machine_check, m);
+    assert_int_equal(atomic_load(&m->vm->vm_committed_as), 0);
+    test_machine_end(m);
+}
+
+static void test_mseal(void **state)
+{
+    static const struct step steps[] = {
+        {ABI_mmap, {AT(0), 8 * P, 3, ANON | FIX}, AT(0), "|WWWWWWWW"},
+        {ABI_mseal, {AT(0), P, 1}, -EINVAL, NULL},
+        {ABI_mseal, {AT(0) + 1, P, 0}, -EINVAL, NULL},
+        {ABI_mseal, {AT(0), 0, 0}, 0, NULL},
+        {ABI_mseal, {AT(0) + 1, 0, 0}, -EINVAL, NULL},
+        {ABI_mseal, {AT(0), ~0ul, 0}, -EINVAL, NULL},
+        {ABI_mseal, {AT(0), ~0xffful, 0}, -EINVAL, NULL},
+        {ABI_mseal, {AT(0), 9 * P, 0}, -ENOMEM, NULL},
+        {ABI_mseal, {AT(20), P, 0}, -ENOMEM, NULL},
+        {ABI_mseal, {AT(2), P + 1, 0}, 0, "|WW|WW|WWWW"},
+        {ABI_mseal, {AT(2), 2 * P, 0}, 0, NULL},
+        {ABI_munmap, {AT(0), 8 * P}, -EPERM, NULL},
+        {ABI_munmap, {AT(2), P}, -EPERM, NULL},
+        {ABI_munmap, {AT(3), 2 * P}, -EPERM, NULL},
+        {ABI_mprotect, {AT(0), 8 * P, 1}, -EPERM, "|rr|WW|WWWW"},
+        {ABI_mprotect, {AT(2), P, 3}, -EPERM, NULL},
+        {ABI_mremap, {AT(2), P, 2 * P, 1, 0}, -EPERM, NULL},
+        {ABI_mremap, {AT(2), P, P, 0, 0}, -EPERM, NULL},
+        {ABI_mremap, {AT(0), P, P, 3, AT(2)}, -EPERM, NULL},
+        {ABI_mremap, {AT(0), 3 * P, P, 0, 0}, -EPERM, NULL},
+        {ABI_mremap, {AT(0), 3 * P, 3 * P, 3, AT(20)}, -EPERM, "..|WW|WWWW"}, /* the first one has moved */
+        {ABI_mmap, {AT(2), P, 3, ANON | FIX}, -EPERM, NULL},
+        {ABI_mmap, {AT(2), P, 3, ANON | MAP_FIXED_NOREPLACE_}, -EEXIST, NULL},
+        {ABI_madvise, {AT(2), P, 4}, 0, NULL}, /* what may be written to may be lost */
+        {ABI_mmap, {AT(8), P, 1, ANON | FIX}, AT(8), "..|WW|WWWW|r"},
+        {ABI_mseal, {AT(8), P, 0}, 0, NULL},
+        {ABI_madvise, {AT(8), P, 4}, -EPERM, NULL},
+        {ABI_madvise, {AT(8), P, 10}, -EPERM, NULL},
+        {ABI_madvise, {AT(8), P, 16}, 0, NULL},
+        {ABI_mseal, {AT(4), 4 * P, 0}, 0, "..|WWWWWW|r"}, /* equal again: one */
+    };
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t, *child;
+    struct file *file;
+
+    m = begin(&cpu, &t, &file);
+    RUN(cpu, file, steps);
+    child = kernel_clone(cpu, 0, 2, 2);
+    cpu->current = child;
+    assert_int_equal(sys_munmap(cpu, AT(2), P), -EPERM);
+    task_exit(cpu, child);
+    cpu->current = t;
+    end(m, cpu, t, file);
+}
+
+static void test_remap_file_pages(void **state)
+{
+    static const struct step steps[] = {
+        {ABI_mmap, {AT(0), 8 * P, 3, MAP_SHARED_ | FIX, 3, 0}, AT(0), "|WWWWWWWW"},
+        {ABI_remap_file_pages, {AT(0), P, 0, 3, 0}, 0, "|W|WWWWWWW"},
+        {ABI_remap_file_pages, {AT(0), P, 1, 3, 0}, -EINVAL, NULL},
+        {ABI_remap_file_pages, {AT(0) + 1, P + 1, 0, 4, 0}, 0, NULL},
+        {ABI_remap_file_pages, {AT(0), 0, 0, 4, 0}, -EINVAL, NULL},
+        {ABI_remap_file_pages, {AT(0), 100, 0, 4, 0}, -EINVAL, NULL},
+        {ABI_remap_file_pages, {AT(0), P, 0, ~0ul, 0}, -EINVAL, NULL},
+        {ABI_remap_file_pages, {AT(0), 2 * P, 0, ~0ul - 1, 0}, -EINVAL, NULL},
+        {ABI_remap_file_pages, {AT(0), 2 * P, 0, 1ul << 50, 0}, 0, "|WW|WWWWWW"},
+        {ABI_remap_file_pages, {AT(2), 10 * P, 0, 0, 0}, -EINVAL, NULL},
+        {ABI_remap_file_pages, {AT(0), 4 * P, 0, 5, 0}, 0, "|WWWW|WWWW"},
+        {ABI_remap_file_pages, {AT(4), 4 * P, 0, 5, 0xffff}, 0, NULL},
+        {ABI_remap_file_pages, {AT(0), -P, 0, 5, 0}, -EINVAL, NULL},
+        {ABI_remap_file_pages, {AT(20), P, 0, 5, 0}, -EINVAL, NULL},
+        {ABI_mmap, {AT(0), P, 3, ANON | FIX}, AT(0), "|W|WWW|WWWW"},
+        {ABI_remap_file_pages, {AT(0), P, 0, 0, 0}, -EINVAL, NULL},
+        {ABI_mmap, {AT(0), 8 * P, 3, MAP_SHARED_ | MAP_ANONYMOUS_ | FIX}, AT(0), "|WWWWWWWW"},
+        {ABI_remap_file_pages, {AT(1), P, 0, 7, 0}, 0, "|W|W|WWWWWW"},
+        {ABI_remap_file_pages, {AT(0), 3 * P, 0, 0, 0}, 0, "|WWWWWWWW"},
+        {ABI_mseal, {AT(4), P, 0}, 0, "|WWWW|W|WWW"},
+        {ABI_remap_file_pages, {AT(4), P, 0, 7, 0}, -EPERM, NULL},
+        {ABI_mprotect, {AT(0), P, 0}, 0, "|-|WWW|W|WWW"},
+        {ABI_remap_file_pages, {AT(0), P, 0, 7, 0}, 0, NULL},
+    };
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t;
+    struct file *file;
+
+    m = begin(&cpu, &t, &file);
+    RUN(cpu, file, steps);
+    end(m, cpu, t, file);
+}
+
+/* Refusals that come after the old mapping is gone, and those that come before; arguments' upper halves. */
+static void test_mmap_refusals(void **state)
+{
+    static const struct step steps[] = {
+        {ABI_mmap, {AT(0), 8 * P, 3, ANON | FIX}, AT(0), "|WWWWWWWW"},
+        {ABI_mmap, {AT(0), P, 3, MAP_SHARED_VALIDATE_ | FIX | MAP_SYNC_, 3, 0}, -EOPNOTSUPP, ".|WWWWWWW"},
+        {ABI_mmap, {AT(1), P, 3, MAP_SHARED_ | FIX | MAP_SYNC_, 3, 0}, -EOPNOTSUPP, "..|WWWWWW"},
+        {ABI_mmap, {AT(2), P, 3, MAP_PRIVATE_ | FIX | MAP_SYNC_, 3, 0}, -EOPNOTSUPP, "...|WWWWW"},
+        {ABI_mmap, {AT(3), P, 3, MAP_SHARED_VALIDATE_ | FIX | 1u << 31, 3, 0}, -EOPNOTSUPP, NULL},
+        {ABI_mmap, {AT(3), P, 3, MAP_SHARED_VALIDATE_ | FIX | 1ul << 32, 3, 0}, -EOPNOTSUPP, NULL},
+        {ABI_mmap, {AT(3), P, 3, 1ul << 32 | ANON | FIX}, AT(3), NULL},
+        {ABI_mmap, {AT(3), P, 3, MAP_SHARED_ | FIX | MAP_HUGETLB_, 3, 0}, -EINVAL, NULL},
+        {ABI_mmap, {AT(0) - P, P, 3, ANON | FIX | MAP_HUGETLB_}, -EINVAL, NULL},
+        {ABI_mmap, {0, 0, 3, ANON | MAP_HUGETLB_}, -EINVAL, NULL},
+        {ABI_mmap, {0, P, 3, ANON | MAP_HUGETLB_ | 20u << 26}, -EINVAL, NULL},
+        {ABI_mmap, {0, P, 3, ANON | MAP_HUGETLB_ | 30u << 26}, -ENOMEM, NULL},
+        {ABI_mmap, {0, P, 3, MAP_ANONYMOUS_ | MAP_HUGETLB_}, -EINVAL, NULL},
+        {ABI_mmap, {0, P, 3, ANON | MAP_HUGETLB_ | MAP_GROWSDOWN_}, -EINVAL, NULL},
+        {ABI_mmap, {AT(3), P, 3, MAP_ANONYMOUS_ | FIX | MAP_DROPPABLE_ | MAP_LOCKED_}, -EINVAL, NULL},
+        {ABI_mmap, {AT(3), P, 3, MAP_ANONYMOUS_ | FIX | MAP_DROPPABLE_ | MAP_GROWSDOWN_}, -EINVAL, NULL},
+        {ABI_mmap, {AT(3), P, 3, FIX | MAP_DROPPABLE_, 3, 0}, -EINVAL, NULL},
+        {ABI_mmap, {AT(3), P, 3, MAP_ANONYMOUS_ | FIX | MAP_DROPPABLE_}, AT(3), "...|W|WWWW"},
+        {ABI_madvise, {AT(3), P, 19}, -EINVAL, NULL},
+        {ABI_mprotect, {AT(3), P, 0x100000001ul}, -EINVAL, NULL},
+        {ABI_mremap, {AT(3), P, P, 0x100000000ul, 0}, -EINVAL, NULL},
+        {ABI_mmap, {AT(0), P, 3, ANON | FIX | MAP_HUGETLB_}, -ENOMEM, ""}, /* 512 pages long */
+    };
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t;
+    struct file *file;
+
+    m = begin(&cpu, &t, &file);
+    RUN(cpu, file, steps);
+    file->f_mode = FMODE_READ | FMODE_WRITE | FMODE_PATH_NOEXEC;
+    assert_int_equal(sys_mmap(cpu, AT(0), P, 5, MAP_PRIVATE_ | FIX, file, 0), -EPERM);
+    t->personality = READ_IMPLIES_EXEC_;
+    assert_int_equal(sys_mmap(cpu, AT(0), P, 1, MAP_PRIVATE_ | FIX, file, 0), AT(0));
+    assert_int_equal(sys_mprotect(cpu, AT(0), P, 4), -EACCES);
+    assert_int_equal(sys_mmap(cpu, AT(1), P, 1, ANON | FIX, NULL, 0), AT(1));
+    assert_int_equal(vma_lookup(cpu, t->mm, AT(1))->vm_flags & VM_ACCESS_FLAGS, VM_READ | VM_EXEC);
+    t->personality = 0;
+    file->f_mode = FMODE_READ | FMODE_WRITE | FMODE_APPEND_ONLY;
+    assert_int_equal(sys_mmap(cpu, AT(0), P, 1, MAP_SHARED_ | FIX, file, 0), -EACCES);
+    file->f_mode = FMODE_READ | FMODE_WRITE | FMODE_SWAPFILE;
+    assert_int_equal(sys_mmap(cpu, AT(0), P, 3, MAP_SHARED_ | FIX, file, 0), -ETXTBSY);
+    file->f_mode = FMODE_READ | FMODE_WRITE;
+    end(m, cpu, t, file);
+}
+
+/* Places: what mmap answers to hints and lengths. mmap_base is 0x7ffff7fff000 with 8 MiB of stack. */
+static void test_placement(void **state)
+{
+    const u64 mib = 1ul << 20, base = 0x7ffff7fff000ul;
+    const struct {
+        u64 addr, len;
+        u32 flags;
+        u64 pgoff;
+        bool file;
+        s64 result;
+    } maps[] = {
+        {0, P, ANON, 0, false, (s64)(base - P)},
+        {0, 2 * mib, ANON, 0, false, 0x7ffff7c00000},        /* aligned */
+        {0, P, ANON, 0, false, (s64)(base - 2 * P)},         /* above it there is room */
+        {0, 2 * mib + P, ANON, 0, false, 0x7ffff79ff000},    /* not of whole huge pages: not aligned */
+        {0, 4 * mib, MAP_PRIVATE_, 0, true, 0x7ffff7400000}, /* a file is */
+        {0, 4 * mib + P, MAP_PRIVATE_, 1, true, 0x7ffff6e01000},
+        {0, 2 * mib - P, MAP_SHARED_, 0, true, 0x7ffff7800000}, /* no huge page in it */
+        {AT(0), 4 * mib, MAP_PRIVATE_, 0, true, AT(0)},
+        {AT(1) + 4 * mib, P, ANON | FIX, 0, false, AT(1) + 4 * (s64)mib},
+        {AT(1) + 8 * mib, P, ANON | FIX, 0, false, AT(1) + 8 * (s64)mib},
+        {0x2000, P, ANON, 0, false, 0x10000}, /* the lowest hint */
+        {0x2000, P, ANON | FIX, 0, false, -EPERM},
+        {0, P, ANON | MAP_32BIT_, 0, false, 0x40000000},
+        {0x7ffff000, P, ANON | MAP_32BIT_, 0, false, 0x7ffff000},
+        {0x7ffff000, 2 * P, ANON | MAP_32BIT_, 0, false, 0x40001000},
+        {0, 0x40000000, ANON | MAP_32BIT_ | MAP_NORESERVE_, 0, false, -ENOMEM},
+        {0x7ffffffff000 - P, 2 * P, ANON, 0, false, 0x7ffff7ffb000},
+        {0x800000000000, P, ANON, 0, false, 0x7ffff7ffa000},
+        {0x7ffffffff000, P, ANON | FIX, 0, false, -ENOMEM},
+        {0, 0x7ffffffff000, ANON, 0, false, -ENOMEM},
+        {0, ~0ul, ANON, 0, false, -ENOMEM},
+    };
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t;
+    struct file *file;
+
+    m = begin(&cpu, &t, &file);
+    for (u32 i = 0; i < ARRAY_SIZE(maps); i++) {
+        s64 r = sys_mmap(cpu, maps[i].addr, maps[i].len, 1, maps[i].flags, maps[i].file ? file : NULL,
+                         maps[i].pgoff << PAGE_SHIFT);
+
+        if (r != maps[i].result)
+            fail_msg("case %u: %llx, expected %llx", i, (unsigned long long)r, (unsigned long long)maps[i].result);
+    }
+    t->signal->cap_effective = CAP(CAP_SYS_RAWIO_);
+    assert_int_equal(sys_mmap(cpu, 0, P, 1, ANON | FIX, NULL, 0), 0);
+    assert_int_equal(sys_munmap(cpu, 0, P), 0);
+    /* A hint for a file holds only with a huge page of room behind it. */
+    assert_int_equal(sys_munmap(cpu, AT(0), 4 * mib), 0);
+    assert_int_not_equal(sys_mmap(cpu, AT(0), 4 * mib, 1, MAP_PRIVATE_, file, 0), AT(0));
+    end(m, cpu, t, file);
+}
+
+static void test_pkeys(void **state)
+{
+    static const struct step without[] = {
+        {ABI_pkey_alloc, {0, 0}, -EINVAL, NULL}, /* key 0 is taken, and cannot be set up */
+        {ABI_pkey_alloc, {0, 3}, -ENOSPC, NULL},
+        {ABI_pkey_alloc, {1, 0}, -EINVAL, NULL},
+        {ABI_pkey_alloc, {0, 4}, -EINVAL, NULL},
+        {ABI_pkey_free, {0}, -EINVAL, NULL},
+        {ABI_pkey_free, {17}, -EINVAL, NULL},
+        {ABI_mmap, {AT(0), P, 3, ANON | FIX}, AT(0), "|W"},
+        {ABI_pkey_mprotect, {AT(0), P, 1, ~0u}, 0, "|r"},
+        {ABI_pkey_mprotect, {AT(0), P, 3, 0}, -EINVAL, NULL},
+        {ABI_pkey_mprotect, {AT(0), P, 3, 1}, -EINVAL, NULL},
+        {ABI_pkey_mprotect, {AT(0), 0, 3, 99}, 0, NULL},
+    };
+    static const struct step with[] = {
+        {ABI_pkey_alloc, {0, 0}, 1, NULL},
+        {ABI_pkey_alloc, {0, 3}, 2, NULL},
+        {ABI_pkey_free, {1}, 0, NULL},
+        {ABI_pkey_free, {1}, -EINVAL, NULL},
+        {ABI_pkey_alloc, {0, 1}, 1, NULL},
+        {ABI_mmap, {AT(0), 4 * P, 3, ANON | FIX}, AT(0), "|WWWW"},
+        {ABI_pkey_mprotect, {AT(1), P, 3, 1}, 0, "|W|W|WW"}, /* rights equal, keys not */
+        {ABI_pkey_mprotect, {AT(1), P, 3, 3}, -EINVAL, NULL},
+        {ABI_mprotect, {AT(1), P, 1}, 0, "|W|r|WW"}, /* keeps its key */
+        {ABI_mprotect, {AT(0), P, 4}, 0, "|x|r|WW"}, /* execute-only: key 3 */
+        {ABI_pkey_free, {3}, -EINVAL, NULL},
+        {ABI_pkey_mprotect, {AT(2), P, 3, 3}, -EINVAL, NULL},
+        {ABI_mprotect, {AT(0), P, 3}, 0, "|W|r|WW"}, /* and back to 0 */
+        {ABI_pkey_mprotect, {AT(1), P, 3, 0}, 0, "|WWWW"},
+    };
+    struct machine_config c;
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t;
+    struct file *file;
+
+    m = begin(&cpu, &t, &file);
+    RUN(cpu, file, without);
+    end(m, cpu, t, file);
+
+    test_config(&c);
+    c.pkeys = true;
+    m = test_machine_full(&c);
+    cpu = test_cpu(m);
+    t = test_task(cpu, 1);
+    RUN(cpu, NULL, with);
+    assert_int_equal(t->pkru, (0x55555554u & ~(3u << 2 | 3u << 4 | 3u << 6)) | 1u << 2 | 3u << 4 | 1u << 6);
+    for (int key = 4; key < 16; key++)
+        assert_int_equal(sys_pkey_alloc(cpu, 0, 0), key);
+    assert_int_equal(sys_pkey_alloc(cpu, 0, 0), -ENOSPC);
+    task_exit(cpu, t);
+    assert_books(machine_check, m);
+    test_machine_end(m);
+}
+
+static s64 prctl(struct cpu *cpu, u32 option, u64 a, u64 b, u64 c, u64 d)
+{
+    struct abi_call call = {.nr = ABI_prctl, .arg = {option, a, b, c, d}};
+
+    return abi_syscall(cpu, &call);
+}
+
+#define PR_SET_VMA 0x53564d41u
+
+static s64 name_range(struct cpu *cpu, va_t addr, u64 len, const char *name)
+{
+    struct abi_call c = {
+        .nr = ABI_prctl,
+        .arg = {PR_SET_VMA, 0, addr, len, name ? 1 : 0},
+        .in[4] = {(void *)(uintptr_t)name, name ? strlen(name) + 1 : 0},
+    };
+
+    return abi_syscall(cpu, &c);
+}
+
+static void test_names(void **state)
+{
+    static const struct step maps[] = {
+        {ABI_mmap, {AT(0), 6 * P, 3, ANON | FIX}, AT(0), "|WWWWWW"},
+        {ABI_mmap, {AT(6), 2 * P, 3, MAP_PRIVATE_ | FIX, 3, 0}, AT(6), "|WWWWWW|WW"},
+        {ABI_mmap, {AT(9), 2 * P, 3, MAP_SHARED_ | MAP_ANONYMOUS_ | FIX}, AT(9), "|WWWWWW|WW.|WW"},
+    };
+    char text[4 * PICTURE_PAGES], longest[82];
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t, *child;
+    struct file *file;
+
+    m = begin(&cpu, &t, &file);
+    RUN(cpu, file, maps);
+    memset(longest, 'x', sizeof(longest));
+    longest[80] = '\0';
+    assert_int_equal(name_range(cpu, AT(1), P, longest), -EINVAL);
+    longest[79] = '\0';
+    assert_int_equal(name_range(cpu, AT(1), P, longest), 0);
+    assert_string_equal(picture(cpu, text), "|W|W|WWWW|WW.|WW");
+    assert_int_equal(name_range(cpu, AT(1), 0, "a[b"), -EINVAL);
+    assert_int_equal(name_range(cpu, AT(1), P, "a\tb"), -EINVAL);
+    assert_int_equal(name_range(cpu, AT(1) + 1, P, "a"), -EINVAL);
+    assert_int_equal(name_range(cpu, AT(6), P, "a"), -EBADF);
+    assert_int_equal(name_range(cpu, AT(8), 2 * P, "a"), -ENOMEM); /* a hole, but what is behind has the name */
+    assert_string_equal(vma_lookup(cpu, t->mm, AT(9))->anon_name, "a");
+    assert_int_equal(name_range(cpu, AT(0), 2 * P, "b"), 0);
+    assert_string_equal(picture(cpu, text), "|WW|WWWW|WW.|W|W");
+    assert_int_equal(name_range(cpu, AT(2), P, "b"), 0); /* the same name: they merge */
+    assert_string_equal(picture(cpu, text), "|WWW|WWW|WW.|W|W");
+    child = kernel_clone(cpu, 0, 2, 2);
+    assert_string_equal(vma_lookup(cpu, child->mm, AT(0))->anon_name, "b");
+    task_exit(cpu, child);
+    assert_int_equal(name_range(cpu, AT(0), 6 * P, NULL), 0);
+    assert_string_equal(picture(cpu, text), "|WWWWWW|WW.|W|W");
+    m->config.anon_vma_name = false;
+    assert_int_equal(name_range(cpu, AT(0), P, "b"), -EINVAL);
+    end(m, cpu, t, file);
+}
+
+static void test_set_mm(void **state)
+{
+    const struct mm_map ok = {.start_code = 0x400000,
+                              .end_code = 0x500000,
+                              .start_data = 0x600000,
+                              .end_data = 0x600000,
+                              .start_brk = 0x700000,
+                              .brk = 0x700000,
+                              .start_stack = AT(0),
+                              .arg_start = AT(0),
+                              .arg_end = AT(1),
+                              .env_start = AT(1),
+                              .env_end = AT(1),
+                              .exe_fd = ~0u};
+    struct mm_map map = ok;
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t;
+    struct file *file;
+    u64 auxv[AT_VECTOR_SIZE + 1] = {6, 4096};
+    struct abi_call set = {.nr = ABI_prctl, .arg = {35, 14, 1, sizeof(map), 0}, .in[2] = {&map, sizeof(map)}};
+    struct abi_call aux = {.nr = ABI_prctl, .arg = {35, 12, 1, 16, 0}, .in[2] = {auxv, sizeof(auxv)}};
+    static const struct {
+        u32 member; /* of struct mm_map, in words */
+        u64 value;
+        int result;
+    } cases[] = {
+        {0, 0, -EINVAL},         {0, 0x500000, -EINVAL},   {1, 0x3fffff, -EINVAL},       {2, 0x600001, -EINVAL},
+        {4, 0x700001, -EINVAL},  {5, 0x900000, 0},         {6, 0xffff, -EINVAL},         {6, 0x10000, 0},
+        {7, AT(1) + 1, -EINVAL}, {10, AT(1) - 1, -EINVAL}, {8, 0x7ffffffff000, -EINVAL}, {8, 0x7fffffffe000, 0},
+    };
+
+    m = begin(&cpu, &t, &file);
+    for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+        map = ok;
+        (&map.start_code)[cases[i].member] = cases[i].value;
+        if (abi_syscall(cpu, &set) != cases[i].result)
+            fail_msg("case %u", i);
+    }
+    map = ok;
+    map.auxv_size = 8;
+    assert_int_equal(abi_syscall(cpu, &set), -EINVAL);
+    map.auxv = 1;
+    map.auxv_size = sizeof(auxv);
+    assert_int_equal(abi_syscall(cpu, &set), -EINVAL);
+    map.auxv_size = 16;
+    assert_int_equal(abi_syscall(cpu, &set), -EFAULT);
+    map = ok;
+    map.exe_fd = 3;
+    assert_int_equal(abi_syscall(cpu, &set), -EPERM);
+    t->signal->cap_effective = CAP(CAP_CHECKPOINT_RESTORE_);
+    assert_int_equal(abi_syscall(cpu, &set), -EBADF);
+    set.file = file;
+    assert_int_equal(abi_syscall(cpu, &set), 0);
+    assert_ptr_equal(t->mm->exe_file, file);
+    assert_int_equal(sys_mmap(cpu, AT(0), P, 1, MAP_PRIVATE_ | FIX, file, 0), AT(0));
+    assert_int_equal(abi_syscall(cpu, &set), -EBUSY);
+    assert_int_equal(t->mm->end_code, 0x500000);
+
+    assert_int_equal(prctl(cpu, 35, 1, 0x400000, 0, 0), -EPERM);
+    assert_int_equal(prctl(cpu, 35, 1, 0x400000, 1, 0), -EINVAL);
+    t->signal->cap_effective = CAP(CAP_SYS_RESOURCE_);
+    assert_int_equal(prctl(cpu, 35, 1, 0x410000, 0, 0), 0);
+    assert_int_equal(prctl(cpu, 35, 1, 0x500000, 0, 0), -EINVAL);
+    assert_int_equal(prctl(cpu, 35, 5, AT(4), 0, 0), -EFAULT);
+    assert_int_equal(prctl(cpu, 35, 99, AT(4), 0, 0), -EINVAL);
+    assert_int_equal(t->mm->start_code, 0x410000);
+    assert_int_equal(abi_syscall(cpu, &aux), 0);
+    assert_int_equal(t->mm->saved_auxv[1], 4096);
+    aux.arg[3] = sizeof(auxv);
+    assert_int_equal(abi_syscall(cpu, &aux), -EINVAL);
+    end(m, cpu, t, file);
+}
+
+static void test_mm_flags(void **state)
+{
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t, *child;
+    struct file *file;
+
+    m = begin(&cpu, &t, &file);
+    assert_int_equal(prctl(cpu, 3, 0, 0, 0, 0), 1);
+    assert_int_equal(prctl(cpu, 4, 2, 0, 0, 0), -EINVAL);
+    assert_int_equal(prctl(cpu, 4, 0, 0, 0, 0), 0);
+    assert_int_equal(prctl(cpu, 3, 0, 0, 0, 0), 0);
+    assert_int_equal(prctl(cpu, 41, 1, 1, 0, 0), -EINVAL);
+    assert_int_equal(prctl(cpu, 41, 0, 2, 0, 0), -EINVAL);
+    assert_int_equal(prctl(cpu, 41, 1, 2, 0, 0), 0);
+    assert_int_equal(prctl(cpu, 42, 0, 0, 0, 0), 3);
+    assert_int_equal(prctl(cpu, 42, 1, 0, 0, 0), -EINVAL);
+    assert_int_equal(sys_mmap(cpu, AT(0), P, 3, ANON | FIX, NULL, 0), AT(0));
+    assert_int_equal(sys_mmap(cpu, AT(1), P, 5, ANON | FIX, NULL, 0), AT(1));
+    assert_int_equal(prctl(cpu, 65, 2, 0, 0, 0), -EINVAL);
+    assert_int_equal(prctl(cpu, 65, 3, 0, 0, 0), 0);
+    assert_int_equal(prctl(cpu, 65, 1, 0, 0, 0), -EPERM);
+    assert_int_equal(prctl(cpu, 66, 0, 0, 0, 0), 3);
+    assert_int_equal(sys_mmap(cpu, AT(2), P, 7, ANON | FIX, NULL, 0), -EACCES);
+    assert_int_equal(sys_mmap(cpu, AT(2), P, 5, ANON | FIX, NULL, 0), AT(2));
+    assert_int_equal(sys_mprotect(cpu, AT(0), P, 5), -EACCES);
+    assert_int_equal(sys_mprotect(cpu, AT(1), P, 7), -EACCES);
+    assert_int_equal(sys_mprotect(cpu, AT(1), P, 5), 0);
+    child = kernel_clone(cpu, 0, 2, 2);
+    cpu->current = child;
+    assert_int_equal(prctl(cpu, 66, 0, 0, 0, 0), 0); /* NO_INHERIT */
+    assert_int_equal(prctl(cpu, 42, 0, 0, 0, 0), 3);
+    task_exit(cpu, child);
+    cpu->current = t;
+    assert_int_equal(prctl(cpu, 15, 0, 0, 0, 0), -ENOSYS);
+    end(m, cpu, t, file);
+}
+
+/* -- allocations that fail ----------------------------------------------------------------------------------------- */
+
+static s64 do_seal(struct cpu *cpu, struct file *file)
+{
+    return sys_mseal(cpu, AT(2), 2 * P, 0);
+}
+
+static s64 do_remap(struct cpu *cpu, struct file *file)
+{
+    return sys_remap_file_pages(cpu, AT(9), P, 0, 7, MAP_NONBLOCK_);
+}
+
+static s64 do_name(struct cpu *cpu, struct file *file)
+{
+    return name_range(cpu, AT(2), 2 * P, "name");
+}
+
+static s64 do_huge(struct cpu *cpu, struct file *file)
+{
+    s64 r = sys_mmap(cpu, AT(2), 2 * P, 3, MAP_PRIVATE_ | FIX | MAP_SYNC_, file, 0);
+
+    return r == -EOPNOTSUPP ? 0 : r;
+}
+
+static s64 do_droppable(struct cpu *cpu, struct file *file)
+{
+    s64 r = sys_mmap(cpu, AT(3), 2 * P, 3, MAP_ANONYMOUS_ | FIX | MAP_DROPPABLE_, NULL, 0);
+
+    return r < 0 ? r : 0;
+}
+
+/* One call with its n-th allocation failing: it fails and nothing has changed, or it did without. */
+static bool try_call(struct cpu *cpu, s64 (*call)(struct cpu *, struct file *), struct file *file)
+{
+    char before[4 * PICTURE_PAGES], after[4 * PICTURE_PAGES];
+    s64 err;
+    bool failed;
+
+    picture(cpu, before);
+    err = call(cpu, file);
+    failed = fail_injected(cpu->m);
+    if (err && (!failed || (err != -ENOMEM && err != -EAGAIN)))
+        fail_msg("%lld", (long long)err);
+    if (err)
+        assert_string_equal(picture(cpu, after), before);
+    assert_books(machine_check, cpu->m);
+    return err == 0;
+}
+
+static void test_failing_allocations(void **state)
+{
+    static s64 (*const calls[])(struct cpu *, struct file *) = {do_seal, do_remap, do_name, do_huge, do_droppable};
+
+    for (u32 i = 0; i < ARRAY_SIZE(calls); i++) {
+        bool done = false;
+        struct machine *m;
+        struct cpu *cpu;
+        struct task *t;
+        struct file *file;
+
+        m = begin(&cpu, &t, &file);
+        assert_int_equal(sys_mmap(cpu, AT(0), 7 * P, 3, ANON | FIX, NULL, 0), AT(0));
+        assert_int_equal(sys_mmap(cpu, AT(8), 4 * P, 3, MAP_SHARED_ | FIX, file, 0), AT(8));
+        for (u64 nth = 1; !done; nth++) {
+            fail_arm(m, nth);
+            done = try_call(cpu, calls[i], file);
+        }
+        end(m, cpu, t, file);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mseal),
+        cmocka_unit_test(test_remap_file_pages),
+        cmocka_unit_test(test_mmap_refusals),
+        cmocka_unit_test(test_placement),
+        cmocka_unit_test(test_pkeys),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_set_mm),
+        cmocka_unit_test(test_mm_flags),
+        cmocka_unit_test(test_failing_allocations),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -17,6 +17,7 @@
 #include "cache/cache.h"
 
 #include "base/errno.h"
+#include "vm/gup.h"
 
 struct file *memfd_create_file(struct cpu *cpu, const char *name, u32 flags, u32 huge_shift)
 {
@@ -42,13 +43,38 @@ s64 memfd_get_seals(const struct file *file)
     return READ_ONCE(file->f_inode->seals);
 }
 
+/* Somebody (get_user_pages) may be writing to a page at this moment, without a mapping. */
+static bool has_pinned_pages(struct inode *inode)
+{
+    struct folio *f;
+    u64 index;
+
+    xa_for_each (&inode->i_data.i_pages, index, f)
+        if (folio_maybe_dma_pinned(f))
+            return true;
+    return false;
+}
+
+/* No mapping can write from now on, and no pin does. */
+static int seal_writing(struct inode *inode)
+{
+    if (inode->seals & F_SEAL_WRITE_)
+        return 0;
+    if (!mapping_deny_writable(&inode->i_data))
+        return -EBUSY;
+    if (!has_pinned_pages(inode))
+        return 0;
+    mapping_allow_writable(&inode->i_data);
+    return -EBUSY;
+}
+
 static int add_seals_locked(struct inode *inode, u32 seals)
 {
     if (inode->seals & F_SEAL_SEAL_)
         return -EPERM;
     if ((seals & F_SEAL_EXEC_) && (inode->i_flags & INODE_EXEC))
         seals |= F_SEAL_SHRINK_ | F_SEAL_GROW_ | F_SEAL_WRITE_ | F_SEAL_FUTURE_WRITE_;
-    if ((seals & F_SEAL_WRITE_) && !(inode->seals & F_SEAL_WRITE_) && !mapping_deny_writable(&inode->i_data))
+    if ((seals & F_SEAL_WRITE_) && seal_writing(inode))
         return -EBUSY;
     WRITE_ONCE(inode->seals, inode->seals | seals);
     return 0;

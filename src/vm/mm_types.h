@@ -287,6 +287,11 @@ static inline void mapping_unmap_writable(struct address_space *mapping)
     atomic_fetch_sub(&mapping->i_mmap_writable, 1);
 }
 
+static inline void mapping_allow_writable(struct address_space *mapping)
+{
+    atomic_fetch_add(&mapping->i_mmap_writable, 1);
+}
+
 /* No shared, writable mapping from now on; false: there is one. */
 static inline bool mapping_deny_writable(struct address_space *mapping)
 {

@@ -4,6 +4,7 @@
 
 #include "abi/abi.h"
 #include "base/errno.h"
+#include "vm/gup.h"
 
 #define SIZE (5 * PG + 100)
 #define RWF (FMODE_READ | FMODE_WRITE)
@@ -133,6 +134,31 @@ static void test_truncate(void **state)
     }
 }
 
+/* F_SEAL_WRITE and a page that somebody has pinned: refused, and nothing is denied. */
+static void test_seal_pinned(void **state)
+{
+    struct page *page;
+    struct file *f;
+    struct env v;
+
+    env_init(&v);
+    f = memfd_create_file(v.cpu, "memfd:x", MEMFD_SEALABLE, 0);
+    assert_int_equal(vfs_ftruncate(v.cpu, f, PG), 0);
+    map_at(v.cpu, BASE, 1, RW, MAP_SHARED_ | MAP_FIXED_, f, 0);
+    touch(v.cpu, BASE, ACCESS_WRITE);
+    page = page_at(v.cpu, BASE);
+    assert_int_equal(sys_munmap(v.cpu, BASE, PG), 0);
+    atomic_fetch_add(&page->_refcount, GUP_PIN_COUNTING_BIAS);
+    assert_int_equal(memfd_add_seals(v.cpu, f, F_SEAL_WRITE_), -EBUSY);
+    map_at(v.cpu, BASE, 1, RW, MAP_SHARED_ | MAP_FIXED_, f, 0);
+    assert_int_equal(sys_munmap(v.cpu, BASE, PG), 0);
+    atomic_fetch_sub(&page->_refcount, GUP_PIN_COUNTING_BIAS);
+    assert_int_equal(memfd_add_seals(v.cpu, f, F_SEAL_WRITE_), 0);
+    assert_int_equal(sys_mmap(v.cpu, BASE, PG, RW, MAP_SHARED_ | MAP_FIXED_, f, 0), -EPERM);
+    fput(v.cpu, f);
+    env_end(&v);
+}
+
 static s64 call(struct cpu *cpu, enum abi_nr nr, struct file *f, s64 a, s64 b, s64 c)
 {
     struct abi_call call = {.nr = nr, .file = f, .arg = {3, (u64)a, (u64)b, (u64)c}};
@@ -204,7 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read),      cmocka_unit_test(test_mappings), cmocka_unit_test(test_truncate),
-        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_commit),
+        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_commit),   cmocka_unit_test(test_seal_pinned),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

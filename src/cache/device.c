@@ -152,7 +152,13 @@ static vm_fault_t special_fault(struct cpu *cpu, struct vm_fault *vmf)
     return 0;
 }
 
-const struct vm_operations_struct special_vm_ops = {.fault = special_fault};
+/* Moved and unmapped as a whole only. */
+static int special_may_split(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
+{
+    return -EINVAL;
+}
+
+const struct vm_operations_struct special_vm_ops = {.fault = special_fault, .may_split = special_may_split};
 
 int install_special_mapping(struct cpu *cpu, struct mm *mm, va_t start, u64 len, enum special_kind kind)
 {

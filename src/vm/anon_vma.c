@@ -125,7 +125,7 @@ static void anon_vma_chain_link(struct vm_area_struct *vma, struct anon_vma_chai
 static bool anon_vma_compatible(const struct vm_area_struct *a, const struct vm_area_struct *b)
 {
     return a->vm_end == b->vm_start && a->vm_file == b->vm_file &&
-           !((a->vm_flags ^ b->vm_flags) & ~(VM_ACCESS_FLAGS | VM_SOFTDIRTY)) &&
+           !((a->vm_flags ^ b->vm_flags) & ~(VM_ACCESS_FLAGS | VM_STICKY)) &&
            b->vm_pgoff.nr == a->vm_pgoff.nr + vma_pages(a);
 }
 

@@ -64,6 +64,7 @@ int madvise_guard_install(struct cpu *cpu, struct vm_area_struct *vma, va_t star
     err = prepare_tables(cpu, vma, start, end);
     if (err)
         return err;
+    __atomic_fetch_or(&vma->vm_flags, VM_MAYBE_GUARD, __ATOMIC_RELAXED); /* faults read flags at the same time */
     while (start < end) {
         va_t next = pt_addr_end(fmt, 2, start, end);
 

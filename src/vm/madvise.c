@@ -110,7 +110,7 @@ static int advise_flags(struct cpu *cpu, const struct advice *a, struct vm_area_
     modified = vma_modify(cpu, *vma, start, end, flags);
     if (IS_ERR(modified))
         return PTR_ERR(modified) == -ENOMEM ? -EAGAIN : PTR_ERR(modified);
-    modified->vm_flags = flags | (modified->vm_flags & VM_SOFTDIRTY);
+    modified->vm_flags = flags | (modified->vm_flags & VM_STICKY);
     *vma = modified;
     return 0;
 }

@@ -71,7 +71,7 @@ static struct vm_area_struct *mlock_fixup(struct cpu *cpu, struct vm_area_struct
     vma = vma_modify(cpu, vma, start, end, newflags);
     if (IS_ERR(vma))
         return vma;
-    newflags |= vma->vm_flags & VM_SOFTDIRTY;
+    newflags |= vma->vm_flags & VM_STICKY;
     if (!(newflags & VM_LOCKED))
         vma->vm_mm->locked_vm -= (u64)pages;
     else if (!(oldflags & VM_LOCKED))

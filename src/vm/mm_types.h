@@ -34,6 +34,7 @@ typedef u64 vm_flags_t;
 #define VM_GROWSDOWN 0x100ul       /* gd */
 #define VM_UFFD_MISSING 0x200ul    /* um */
 #define VM_PFNMAP 0x400ul          /* pf */
+#define VM_MAYBE_GUARD 0x800ul     /* gu: guard regions were installed in it once */
 #define VM_UFFD_WP 0x1000ul        /* uw */
 #define VM_LOCKED 0x2000ul         /* lo */
 #define VM_IO 0x4000ul             /* io */
@@ -62,6 +63,7 @@ typedef u64 vm_flags_t;
 #define VM_STACK VM_GROWSDOWN
 #define VM_SPECIAL (VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP)
 #define VM_LOCKED_MASK (VM_LOCKED | VM_LOCKONFAULT)
+#define VM_STICKY (VM_SOFTDIRTY | VM_MAYBE_GUARD) /* no obstacle to merging; what is merged has those of both */
 
 /* Which rss counter a page belongs to. */
 enum { MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES, NR_MM_COUNTERS };

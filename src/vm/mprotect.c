@@ -64,7 +64,7 @@ static struct vm_area_struct *mprotect_fixup(struct cpu *cpu, struct vm_area_str
         vm_unacct_memory(mm->m, charged);
         return vma;
     }
-    vma->vm_flags = newflags | (vma->vm_flags & VM_SOFTDIRTY);
+    vma->vm_flags = newflags | (vma->vm_flags & VM_STICKY);
     vma_set_page_prot(vma);
     change_protection(cpu, vma, start, end);
     if ((oldflags & VM_ACCOUNT) && !(newflags & VM_ACCOUNT))

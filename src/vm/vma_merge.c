@@ -12,7 +12,7 @@
  *                                              mmmmMM XXXX    ─▶ mmmm XXXXXX    right, part: the boundary moves
  *                                              mmmmMMmmmm     ─▶ mmmm MM mmmm   cut out (vma_modify)
  *
- * Two can be one when flags (but VM_SOFTDIRTY), file, offset, ops and name agree, none is special (VM_SPECIAL), and the
+ * Two can be one when flags (but VM_STICKY), file, offset, ops and name agree, none is special (VM_SPECIAL), and the
  * anon_vmas are compatible:
  *   the same;
  *   or one VMA has none yet, and the other has one only (list_is_singular): it was not inherited by a fork. A VMA with
@@ -42,7 +42,7 @@ static bool names_equal(const char *a, const char *b)
 
 static bool is_mergeable_vma(const struct vma_merge *g, const struct vm_area_struct *vma)
 {
-    return !((vma->vm_flags ^ g->vm_flags) & ~VM_SOFTDIRTY) && vma->vm_file == g->file && vma->vm_ops == g->vm_ops &&
+    return !((vma->vm_flags ^ g->vm_flags) & ~VM_STICKY) && vma->vm_file == g->file && vma->vm_ops == g->vm_ops &&
            names_equal(vma->anon_name, g->anon_name);
 }
 
@@ -117,6 +117,7 @@ struct vm_area_struct *vma_merge_new_range(struct cpu *cpu, const struct vma_mer
         c.remove[0] = g->next;
     if (dup_anon_vma(cpu, c.vma, c.remove[0] && c.remove[0]->anon_vma ? c.remove[0] : g->copied_from))
         return NULL;
+    c.vma->vm_flags |= (g->vm_flags | (c.remove[0] ? c.remove[0]->vm_flags : 0)) & VM_STICKY;
     vma_commit(cpu, g->mm, &c);
     return c.vma;
 }
@@ -165,6 +166,7 @@ static struct vm_area_struct *vma_merge_existing_range(struct cpu *cpu, const st
     plan_existing(g, left, right, whole, &c);
     if (dup_anon_vma(cpu, target, left && right && g->next->anon_vma ? g->next : g->middle))
         return ERR_PTR(-ENOMEM);
+    target->vm_flags |= (g->vm_flags | g->middle->vm_flags | (left && right ? g->next->vm_flags : 0)) & VM_STICKY;
     vma_commit(cpu, g->mm, &c);
     return target;
 }

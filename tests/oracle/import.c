@@ -182,4 +182,5 @@ void import_space(struct model *v, struct native *n)
     close(pagemap);
     free(text);
     import_layout(v->super->mm, n->pid);
+    v->super->mm->flags |= MMF_DISABLE_THP; /* the child's first prctl() */
 }

@@ -586,6 +586,7 @@ static void run_sequence(void)
     pid = CALL(clone, SIGCHLD);
     if (!pid) {
         me = 0;
+        shared->pid[0] = (int32_t)CALL(getpid, 0); /* before the supervisor knows it */
         begin_process();
         set(&shared->born, 1);
         process_loop();

@@ -174,6 +174,10 @@ static void report(const struct options *p)
     fprintf(stderr, "oracle: seed %#lx, %u ops: %s differs at op %u:\n  ", (unsigned long)s->seed, s->nr,
             differ_name(s->differ), s->at);
     print_op(&s->op[s->at], stderr);
+    fprintf(stderr, "\n  kernel: ");
+    print_result(&s->op[s->at], &s->native[s->at], stderr);
+    fprintf(stderr, "\n  model:  ");
+    print_result(&s->op[s->at], &s->model[s->at], stderr);
     fputc('\n', stderr);
     if (!p->no_shrink)
         shrink(&oracle, s);

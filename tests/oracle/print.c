@@ -64,7 +64,7 @@ void print_result(const struct oracle_op *op, const struct oracle_result *r, FIL
         fprintf(out, r->ret < 4096 ? "%ld" : "%#lx", (long)r->ret);
     if (op->kind == ORACLE_LOAD || op->kind == ORACLE_STORE)
         fprintf(out, " with %d faults", (int)r->faults);
-    if (op->argkind[0] | op->argkind[1] | op->argkind[2] | op->argkind[3]) {
+    if (memchr(op->argkind, ORACLE_OUTPUT, sizeof(op->argkind))) {
         fprintf(out, " out");
         for (u32 i = 0; i < 40; i++)
             fprintf(out, " %02x", r->out[i]);

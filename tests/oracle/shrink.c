@@ -38,6 +38,7 @@ u32 trial(const struct oracle *o, struct sequence *s, u32 *at)
 
     fflush(stdout);
     fflush(stderr);
+    s->differ = DIFFER_CRASH;
     pid = fork();
     if (pid < 0)
         die("fork failed");
@@ -46,7 +47,7 @@ u32 trial(const struct oracle *o, struct sequence *s, u32 *at)
 
         mine->host = o->host;
         mine->check_every = o->check_every;
-        if (!freopen("/dev/null", "w", stderr))
+        if (!getenv("TRIAL_STDERR") && !freopen("/dev/null", "w", stderr))
             _exit(3);
         for (u32 i = 0; i < ARRAY_SIZE(fatal); i++)
             signal(fatal[i], SIG_DFL);
@@ -57,7 +58,6 @@ u32 trial(const struct oracle *o, struct sequence *s, u32 *at)
         native_stop(&mine->native);
         _exit(0);
     }
-    s->differ = DIFFER_CRASH;
     waitpid(pid, &status, 0);
     *at = s->at;
     if (WIFSIGNALED(status))

@@ -3,8 +3,8 @@
  * What the plugin's files share: the followed process and its vCPUs.
  *
  *   what the program does, and what the host says       how the machines follow: in a replay, too
- *   plugin.c    install, callbacks of qemu; the          vcpu.c         a guest thread: its task and CPU on each machine
- *               access path                              discover.c     mappings nobody told us about
+ *   plugin.c    install, callbacks of qemu               vcpu.c         a guest thread: its task and CPU on each machine
+ *   access.c    what recent.h does not decide of them    discover.c     mappings nobody told us about
  *   image.c     what execve mapped                       image_map.c    execve
  *   maps.c      /proc/self/maps, files                   tasks.c        tasks of processes and threads
  *   process.c   fork, threads, exec, exit, kill
@@ -35,26 +35,22 @@
 
 enum vcpu_state { VCPU_NONE, VCPU_NEW, VCPU_USER, VCPU_SYSCALL };
 
-/*
- * What the callbacks of every access and block use; with one machine it is one cache line. The first-level data TLB of
- * each machine is copied here, as it stands while the thread owns the CPU (vcpu_set_hot()); without a CPU it is one
- * that never hits.
- */
-struct tlb_view {
-    u64 tag;    /* mmu->tag: ASID in place */
-    char *near; /* mmu->l1d.near */
-    u64 near_mask;
-    char *code; /* mmu->l1i.near */
-    u64 code_mask;
-    const _Atomic u32 *work; /* of the CPU */
+#define RECENT_WAYS 4
+#define RECENT_CLASSES 32 /* at most; TLBs may have more sets */
+
+/* The pages touched last, by class, latest first: recent.h. */
+struct recent {
+    u64 page[RECENT_WAYS][RECENT_CLASSES]; /* page, | TLB_W (data only); NOT_RECENT: none */
+    u8 dirty[RECENT_CLASSES]; /* its highest bit: the last position that changed since the sets were written back */
 };
 
+/* What the callbacks of every access and block use; almost all of them use nothing else. */
 struct vcpu_hot {
     u64 accesses, blocks; /* since the last publish */
-    u64 code_page;        /* last page fetched from; NO_CODE_PAGE: none */
     struct vcpu *vcpu;
-    struct tlb_view view[SESSION_MACHINES];
-} __attribute__((aligned(64)));
+    const _Atomic u32 *work[SESSION_MACHINES]; /* of its CPUs */
+    struct recent data, code;
+} __attribute__((aligned(4096))); /* indexed by a shift */
 
 /* A regular file or a shared segment as the host has it. */
 #define DEV_SHMEM (1ull << 63) /* in dev: on tmpfs, a memfd, a segment: its pages are shared memory */
@@ -84,7 +80,7 @@ struct vcpu {
     bool baton;                          /* has it: record.h */
 };
 
-#define NO_CODE_PAGE 1ul
+#define NOT_RECENT 8ul /* differs from every page and block */
 #define NO_POS (~0ul)
 
 struct process {
@@ -96,7 +92,9 @@ struct process {
     struct machine *machine[SESSION_MACHINES];
     pthread_mutex_t order; /* F3 */
     _Atomic u32 nr_threads;
-    u32 vcpu_top; /* no vCPU at or above was ever used */
+    u64 data_mask, code_mask; /* of a page number: its class in recent.h */
+    u32 recent_ways;          /* positions in use there */
+    u32 vcpu_top;             /* no vCPU at or above was ever used */
     s32 pid;
     bool loaded; /* the program's image is in the machines */
     bool recording;
@@ -117,6 +115,7 @@ static inline struct vcpu_hot *vcpu_hot(const struct vcpu *v)
 }
 
 /* vcpu.c */
+void vcpu_forget(struct vcpu *v); /* its recent pages: before anything that may look at or change its TLBs */
 void vcpu_clear(struct vcpu *v);
 void vcpu_set_hot(struct vcpu *v); /* after anything that may have changed its CPUs or address space */
 void vcpu_acquire(struct vcpu *v); /* a CPU of each live machine, CPU_USER */

@@ -208,5 +208,4 @@ void follow_done(struct vcpu *v)
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i] && session_machine_is_dead(process.s, i))
             vcpu_machine_dead(v, i);
-    vcpu_hot(v)->code_page = NO_CODE_PAGE;
 }

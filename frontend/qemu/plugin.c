@@ -2,15 +2,13 @@
 /*
  * The TCG plugin: qemu's callbacks, and the path that every access takes. follow.h tells what the other files do.
  *
- * The access callback. One direct callback per access; with one machine it is: count, compare the first way of the
- * TLB's set (mmu_hit), done. The block callback passes at once when the block lies in the page of the one before: that
- * page is the most recently used of its set, so the TLB would not change.
+ * One direct callback for each access, one for each block: count, look at the recent pages (recent.h), done.
  *
  * What qemu 7.2 does, found by experiment (docs/frontend.md): the meaning of qemu_plugin_meminfo_t's bits, tested again
  * at every install against qemu's own functions.
  */
 #define _GNU_SOURCE
-#include "follow.h"
+#include "access.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,191 +18,68 @@
 #include <unistd.h>
 
 #include "port/posix/port_posix.h"
-#include "qemu_plugin.h"
 #include "record.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
-/* -- accesses ------------------------------------------------------------------------------------------------------ */
+/* -- accesses and blocks ------------------------------------------------------------------------------------------- */
 
-/* qemu 7.2: bits 4.. of the info are the memory operation,
- * whose low three bits are log2 of the size; bit 17: it stores. */
-static inline u32 info_size(qemu_plugin_meminfo_t info)
+/* As this host's CPU can run them. */
+static access_miss_fn *on_access_miss;
+static block_miss_fn *on_block_miss;
+static qemu_plugin_vcpu_mem_cb_t on_mem; /* of a recorded program */
+
+static __noinline void mem_second(struct vcpu_hot *h, qemu_plugin_meminfo_t info, va_t va)
 {
-    return 1u << (info >> 4 & 7);
-}
+    u64 n = data_class(va), store = info >> 17 & 1, want = (va & PAGE_MASK) | store, care = store - 2;
 
-static inline enum mmu_access_kind info_kind(qemu_plugin_meminfo_t info)
-{
-    return (enum mmu_access_kind)(info >> 17 & 1);
-}
-
-static inline bool crosses_page(va_t va, u32 size)
-{
-    return (va & ~PAGE_MASK) + size > PAGE_SIZE;
-}
-
-/* What the first way did not decide. `set`: the first level's set of va; `want`: the entry that would grant it. */
-static inline void access_ways(struct vcpu_hot *h, u32 i, va_t va, qemu_plugin_meminfo_t info, u64 *set, u64 want)
-{
-    u64 care = ~TLB_W | (want & TLB_W), e0 = set[0], e1 = set[1], e2 = set[2], e3 = set[3];
-    struct vcpu *v = h->vcpu;
-
-    if (!((e1 ^ want) & care)) {
-        set[0] = e1;
-        set[1] = e0;
-    } else if (!((e2 ^ want) & care)) {
-        set[0] = e2;
-        set[1] = e0;
-        set[2] = e1;
-    } else if (!((e3 ^ want) & care)) {
-        set[0] = e3;
-        set[1] = e0;
-        set[2] = e1;
-        set[3] = e2;
-    } else if (v && v->cpu[i]) {
-        u32 size = info_size(info);
-
-        if (crosses_page(va, size) || !mmu_tlb_hit(v->mmu[i], va, info_kind(info)))
-            vcpu_access_slow(v, i, va, size, info_kind(info));
-    }
+    if (crosses_page(va, info_size(info)) ||
+        (((h->data.page[0][n] ^ want) & care) && !recent_hit(&h->data, n, want, care)))
+        on_access_miss(h, info, va);
 }
 
 /*
- * mmu_hit()'s first compare. The set is that of the first byte, the page that of a byte LONGEST_ACCESS - 1 further: an
- * access that may cross a page so looks for a page in a set where it cannot be (sets >= 2), and goes the slow way
- * without a test of its own.
+ * The class is that of the first byte's page, the page that of a byte LONGEST_ACCESS - 1 further: an access that may
+ * cross a page so looks for a page where it cannot be (two classes or more), and needs no test of its own.
  */
 #define LONGEST_ACCESS 16
 
-struct first_way {
-    u64 *set;
-    u64 want;
-    u64 differs; /* 0: granted */
-};
-
-static inline struct first_way look(const struct vcpu_hot *h, u32 i, qemu_plugin_meminfo_t info, va_t va)
-{
-    const struct tlb_view *t = &h->view[i];
-    u64 store = info >> 17 & 1;
-    struct first_way w;
-
-    w.set = (u64 *)(void *)(t->near + (va >> (PAGE_SHIFT - 6) & t->near_mask));
-    w.want = ((va + LONGEST_ACCESS - 1) & PAGE_MASK) | t->tag | store;
-    w.differs = (*w.set ^ w.want) & (~TLB_W | store);
-    return w;
-}
-
-static __noinline void access_first(struct vcpu_hot *h, qemu_plugin_meminfo_t info, va_t va, u64 *set, u64 want)
-{
-    access_ways(h, 0, va, info, set, want);
-}
-
-/* Some machine's first way differs: each on its own. */
-static __noinline void access_all(struct vcpu_hot *h, qemu_plugin_meminfo_t info, va_t va)
-{
-    for (u32 i = 0; i < process.nr_machines; i++) {
-        struct first_way w = look(h, i, info, va);
-
-        if (w.differs)
-            access_ways(h, i, va, info, w.set, w.want);
-    }
-}
-
-static void mem_one(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
+static void mem_recent(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
 {
     struct vcpu_hot *h = &hot[index];
-    struct first_way w = look(h, 0, info, va);
+    u64 store = info >> 17 & 1, want = ((va + LONGEST_ACCESS - 1) & PAGE_MASK) | store;
 
     h->accesses++;
-    if (unlikely(w.differs))
-        access_first(h, info, va, w.set, w.want);
-}
-
-/* One branch for both: with two, the callback keeps nothing across a call and so saves no register. */
-static void mem_two(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
-{
-    struct vcpu_hot *h = &hot[index];
-
-    h->accesses++;
-    if (unlikely(look(h, 0, info, va).differs | look(h, 1, info, va).differs))
-        access_all(h, info, va);
-}
-
-static void mem_many(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
-{
-    struct vcpu_hot *h = &hot[index];
-    u64 differs = 0;
-
-    h->accesses++;
-    for (u32 i = 0; i < process.nr_machines; i++)
-        differs |= look(h, i, info, va).differs;
-    if (unlikely(differs))
-        access_all(h, info, va);
+    if (unlikely((h->data.page[0][data_class(va)] ^ want) & (store - 2))) /* TLB_W matters to stores */
+        mem_second(h, info, va);
 }
 
 /* For geometries with a single set. */
 static void mem_any(unsigned int index, qemu_plugin_meminfo_t info, uint64_t va, void *unused)
 {
-    struct vcpu *v = &vcpus[index];
-    u32 size = info_size(info);
-
     hot[index].accesses++;
-    for (u32 i = 0; i < process.nr_machines; i++)
-        if (v->cpu[i] && (crosses_page(va, size) || !mmu_hit(v->mmu[i], va, info_kind(info))))
-            vcpu_access_slow(v, i, va, size, info_kind(info));
+    on_access_miss(&hot[index], info, va);
 }
 
-/* -- blocks -------------------------------------------------------------------------------------------------------- */
-
-/* userdata: first byte's page | BLOCK_CROSSES, where the block goes on in the next page. */
-#define BLOCK_CROSSES 2ul
-
-static __noinline void block_slow(struct vcpu *v, u64 block)
+static qemu_plugin_vcpu_mem_cb_t choose_follow(void)
 {
-    va_t page = block & PAGE_MASK;
-
-    if (unlikely(v->state != VCPU_USER)) {
-        if (v->state == VCPU_NONE)
-            return;
-        thread_first_block(v);
-        if (!process.loaded)
-            image_load(v, page);
-    }
-    vcpu_poll(v);
-    for (u32 i = 0; i < process.nr_machines; i++) {
-        if (!v->cpu[i])
-            continue;
-        if (!mmu_hit(v->mmu[i], page, MMU_EXEC))
-            vcpu_access_slow(v, i, page, 1, MMU_EXEC);
-        if (block & BLOCK_CROSSES && v->cpu[i] && !mmu_hit(v->mmu[i], page + PAGE_SIZE, MMU_EXEC))
-            vcpu_access_slow(v, i, page + PAGE_SIZE, 1, MMU_EXEC);
-    }
-    vcpu_hot(v)->code_page = block & BLOCK_CROSSES ? page + PAGE_SIZE : page;
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (process.machine[i]->config.tlb.l1d_4k.sets < 2)
+            return mem_any;
+    return mem_recent;
 }
 
 /* The same block path for any number of machines; `nr` is a constant where it is 1 or 2. */
 static inline void block_exec(unsigned int index, u64 block, u32 nr)
 {
     struct vcpu_hot *h = &hot[index];
-    u64 differs = 0;
     u32 work = 0;
 
     h->blocks++;
     for (u32 i = 0; i < nr; i++)
-        work |= atomic_load_explicit(h->view[i].work, memory_order_relaxed);
-    if (likely(block == h->code_page) && likely(!work))
-        return;
-    /* Another page: most often it is the latest of its set, too. BLOCK_CROSSES is no bit of a first-level entry. */
-    for (u32 i = 0; i < nr; i++) {
-        const struct tlb_view *t = &h->view[i];
-
-        differs |= *(u64 *)(void *)(t->code + (block >> (PAGE_SHIFT - 6) & t->code_mask)) ^ (block | t->tag);
-    }
-    if (likely(!(differs & ~TLB_W) && !work))
-        h->code_page = block;
-    else
-        block_slow(h->vcpu, block);
+        work |= atomic_load_explicit(h->work[i], memory_order_relaxed);
+    if (unlikely(h->code.page[0][code_class(block)] != block) || unlikely(work))
+        on_block_miss(h, block);
 }
 
 static void block_one(unsigned int index, void *block)
@@ -234,10 +109,7 @@ static void mem_recorded(unsigned int index, qemu_plugin_meminfo_t info, uint64_
         if (unlikely(crosses_page(va, info_size(info))))
             record_data(&vcpus[index], r, va + PAGE_SIZE, store);
     }
-    if (process.nr_machines)
-        mem_any(index, info, va, unused);
-    else
-        hot[index].accesses++;
+    on_mem(index, info, va, unused);
 }
 
 /* A block of a thread that is recorded: its turn, work posted to its CPUs, what is recorded of it. */
@@ -248,7 +120,7 @@ static void record_one_block(struct vcpu *v, struct recorder *r, u64 block)
     if (unlikely(++r->turn % SLICE_BLOCKS == 0))
         baton_yield(v);
     for (u32 i = 0; i < process.nr_machines; i++)
-        work |= atomic_load_explicit(vcpu_hot(v)->view[i].work, memory_order_relaxed);
+        work |= atomic_load_explicit(vcpu_hot(v)->work[i], memory_order_relaxed);
     if (unlikely(work))
         vcpu_poll(v);
     record_block(v, r, block & PAGE_MASK);
@@ -266,7 +138,7 @@ static void block_recorded(unsigned int index, void *userdata)
         record_one_block(v, r, block);
     if (unlikely(v->state != VCPU_USER)) {
         hot[index].blocks++;
-        block_slow(v, block);
+        on_block_miss(&hot[index], block);
         if (recorders[index])
             record_one_block(v, recorders[index], block);
     } else {
@@ -280,10 +152,7 @@ static qemu_plugin_vcpu_mem_cb_t choose_mem(void)
 {
     if (process.recording)
         return mem_recorded;
-    for (u32 i = 0; i < process.nr_machines; i++)
-        if (process.machine[i]->config.tlb.l1d_4k.sets < 2)
-            return mem_any;
-    return process.nr_machines == 1 ? mem_one : process.nr_machines == 2 ? mem_two : mem_many;
+    return choose_follow();
 }
 
 static qemu_plugin_vcpu_udata_cb_t choose_block(void)
@@ -376,6 +245,19 @@ static void redirect_messages(void)
 
 /* -- install ------------------------------------------------------------------------------------------------------- */
 
+static void choose_code(void)
+{
+    on_access_miss = access_miss;
+    on_block_miss = block_miss;
+    on_mem = choose_follow();
+#ifdef QUIRE_HAVE_AVX2
+    if (__builtin_cpu_supports("avx2")) {
+        on_access_miss = access_miss_avx2;
+        on_block_miss = block_miss_avx2;
+    }
+#endif
+}
+
 static bool info_bits_ok(void)
 {
     for (u32 size = 0; size <= 4; size++)
@@ -437,6 +319,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
         return 1;
     }
     redirect_messages();
+    choose_code();
     syscall_init();
     if (process.s->trace.on)
         record_attach();

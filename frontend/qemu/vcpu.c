@@ -7,44 +7,93 @@
  * shared cache line is touched only then.
  */
 #define _GNU_SOURCE
-#include "follow.h"
+#include "recent.h"
 
 #include <signal.h>
 #include <string.h>
+
+#include "machine/tlb.h"
 
 struct process process = {.order = PTHREAD_MUTEX_INITIALIZER};
 struct vcpu vcpus[MAX_VCPUS];
 struct vcpu_hot hot[MAX_VCPUS];
 
-/* A TLB that never hits, for a vCPU without machine: the fast path needs no test for that. */
-static u64 no_tlb[8];
-static const _Atomic u32 no_work;
+static const _Atomic u32 no_work; /* of a vCPU without a CPU */
+
+/* -- recent pages: recent.h ---------------------------------------------------------------------------------------- */
+
+/* The list's first positions become the latest of their sets in every machine; what was flushed stays so. */
+void recent_write_back(struct vcpu *v, struct recent *r, u64 n, enum mmu_access_kind kind)
+{
+    if (!r->dirty[n])
+        return;
+    for (u32 i = 0; i < process.nr_machines; i++) {
+        struct mmu *u = v->mmu[i];
+        const struct tlb_array *t = kind == MMU_EXEC ? &u->l1i : &u->l1d;
+
+        if (!v->cpu[i])
+            continue;
+        for (int pos = 31 - __builtin_clz(r->dirty[n]); pos >= 0; pos--) {
+            va_t page = r->page[pos][n] & PAGE_MASK;
+            u32 set = tlb_set(t, page, PAGE_SHIFT), way;
+
+            if (r->page[pos][n] == NOT_RECENT)
+                continue;
+            way = tlb_find(t, set, page | u->tag, ~TLB_W);
+            if (way && way < t->ways)
+                tlb_put_front(t, set, way, *tlb_slot(t, set, way));
+        }
+    }
+    r->dirty[n] = 0;
+}
+
+static void forget(struct vcpu *v, struct recent *r, enum mmu_access_kind kind)
+{
+    for (u64 n = 0; n < RECENT_CLASSES; n++)
+        if (r->page[0][n] != NOT_RECENT) {
+            recent_write_back(v, r, n, kind);
+            recent_clear(r, n);
+        }
+}
+
+void vcpu_forget(struct vcpu *v)
+{
+    forget(v, &vcpu_hot(v)->data, MMU_READ);
+    forget(v, &vcpu_hot(v)->code, MMU_EXEC);
+}
+
+/* The geometry that suits all machines. */
+static void recent_init(void)
+{
+    u32 data = RECENT_CLASSES, code = RECENT_CLASSES, ways = RECENT_WAYS;
+
+    for (u32 i = 0; i < process.nr_machines; i++) {
+        const struct tlb_config *t = &process.machine[i]->config.tlb;
+
+        data = MIN(data, t->l1d_4k.sets);
+        code = MIN(code, t->l1i_4k.sets);
+        ways = MIN(ways, MIN(t->l1d_4k.ways, t->l1i_4k.ways));
+    }
+    process.data_mask = data - 1;
+    process.code_mask = code - 1;
+    process.recent_ways = ways;
+}
 
 void vcpu_set_hot(struct vcpu *v)
 {
-    struct vcpu_hot *h = vcpu_hot(v);
-
-    h->vcpu = v;
-    h->code_page = NO_CODE_PAGE;
-    for (u32 i = 0; i < process.nr_machines; i++) {
-        const struct mmu *mmu = v->mmu[i];
-
-        if (v->cpu[i])
-            h->view[i] = (struct tlb_view){.tag = mmu->tag,
-                                           .near = (char *)mmu->l1d.near,
-                                           .near_mask = mmu->l1d.near_mask,
-                                           .code = (char *)mmu->l1i.near,
-                                           .code_mask = mmu->l1i.near_mask,
-                                           .work = &v->cpu[i]->work};
-        else
-            h->view[i] = (struct tlb_view){.near = (char *)no_tlb, .code = (char *)no_tlb, .work = &no_work};
-    }
+    for (u32 i = 0; i < process.nr_machines; i++)
+        vcpu_hot(v)->work[i] = v->cpu[i] ? &v->cpu[i]->work : &no_work;
 }
 
 void vcpu_clear(struct vcpu *v)
 {
     memset(v, 0, sizeof(*v));
-    *vcpu_hot(v) = (struct vcpu_hot){0};
+    *vcpu_hot(v) = (struct vcpu_hot){.vcpu = v};
+    recent_init();
+    for (u64 n = 0; n < RECENT_CLASSES; n++) {
+        recent_clear(&vcpu_hot(v)->data, n);
+        recent_clear(&vcpu_hot(v)->code, n);
+    }
     v->index = (u32)(v - vcpus);
     vcpu_set_hot(v);
 }
@@ -83,6 +132,7 @@ void vcpu_publish(struct vcpu *v)
 
 void vcpu_release(struct vcpu *v)
 {
+    vcpu_forget(v);
     vcpu_publish(v);
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i]) {
@@ -113,7 +163,6 @@ void vcpu_poll(struct vcpu *v)
             work |= atomic_load(&v->cpu[i]->work);
     if (!work)
         return;
-    vcpu_hot(v)->code_page = NO_CODE_PAGE;
     if (work & CPU_WORK_RESCHED && should_resched(v)) {
         if (process.resched)
             process.resched(v);
@@ -130,6 +179,7 @@ void vcpu_poll(struct vcpu *v)
 
 u32 vcpu_core_begin(struct vcpu *v, u32 i)
 {
+    vcpu_forget(v);
     gate_enter(process.slot);
     for (i = 0; i < process.nr_machines && !v->cpu[i]; i++)
         ;
@@ -150,7 +200,6 @@ u32 vcpu_core_next(struct vcpu *v, u32 i)
         gate_leave(process.slot);
     else
         cpu_enter_kernel(v->cpu[i]);
-    vcpu_set_hot(v);
     return i;
 }
 
@@ -159,6 +208,7 @@ void vcpu_machine_dead(struct vcpu *v, u32 i)
 {
     if (!v->cpu[i])
         return;
+    vcpu_forget(v);
     cpu_enter_kernel(v->cpu[i]);
     cpu_release(v->cpu[i]);
     v->cpu[i] = NULL;
@@ -203,19 +253,23 @@ static void access_page(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kin
 
 __noinline void vcpu_access_slow(struct vcpu *v, u32 i, va_t va, u32 size, enum mmu_access_kind kind)
 {
-    if (kind != MMU_EXEC)
-        vcpu_hot(v)->code_page = NO_CODE_PAGE;
+    u64 flushed;
+
     if (!v->cpu[i])
         return;
+    flushed = v->mmu[i]->count.entries_flushed;
     access_page(v, i, va, kind);
     if ((va & ~PAGE_MASK) + size > PAGE_SIZE)
         access_page(v, i, (va & PAGE_MASK) + PAGE_SIZE, kind);
+    if (unlikely(v->mmu[i]->count.entries_flushed != flushed))
+        vcpu_forget(v);
 }
 
 void vcpu_touch(struct vcpu *v, va_t va, u64 len, enum mmu_access_kind kind)
 {
     if (!len || va + len < va)
         return;
+    vcpu_forget(v);
     for (va_t page = va & PAGE_MASK; page < va + len; page += PAGE_SIZE)
         for (u32 i = 0; i < process.nr_machines; i++)
             if (v->cpu[i])
@@ -223,5 +277,4 @@ void vcpu_touch(struct vcpu *v, va_t va, u64 len, enum mmu_access_kind kind)
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i])
             charge_ps(v->cpu[i], TIME_COPY, v->cpu[i]->m->config.cost_ps[COST_COPY_USER_KB] * len / 1024);
-    vcpu_hot(v)->code_page = NO_CODE_PAGE;
 }

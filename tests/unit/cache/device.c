@@ -255,6 +255,8 @@ static void test_special(void **state)
     touch(v.cpu, vdso, ACCESS_EXEC);
     touch(v.cpu, vvar, ACCESS_READ);
     assert_int_equal(do_access(v.cpu, vvar, ACCESS_WRITE).signo, 11);
+    assert_int_equal(sys_munmap(v.cpu, vdso, PG), -EINVAL); /* in one piece */
+    assert_int_equal(sys_mprotect(v.cpu, vvar + PG, PG, PROT_NONE_), -EINVAL);
     assert_int_equal(rss(v.cpu, MM_FILEPAGES), 1); /* vvar is not counted */
     child = do_fork(v.cpu, 2);
     assert_int_equal(get_mm_counter(child->mm, MM_FILEPAGES), 0); /* found again by a fault */

@@ -11,6 +11,7 @@ static const char help_text[] =
     "Usage: quire run [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
     "       quire record -o FILE [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
     "       quire record --native -o FILE [--maps=all] -- PROGRAM [ARGUMENT]...\n"
+    "       quire replay [OPTION]... TRACE\n"
     "       quire verify [--maps=all] [--show N] [--json] FILE\n"
     "       quire cat [OPTION]... SAVED [VIEW]...\n"
     "       quire --help | --version\n"
@@ -238,6 +239,20 @@ static void check_save(struct save_options *o)
         usage_error("--save %s: %s", o->path, why);
 }
 
+/* None was named: one like this host. */
+static void default_machine(struct run_options *o, const struct settings *sets, enum guest_arch arch)
+{
+    if (o->nr_machines)
+        return;
+    o->config[0] = calloc(1, sizeof(*o->config[0]));
+    if (!o->config[0])
+        usage_error("no memory");
+    host_config(o->config[0], arch);
+    if (sizes_memory(sets))
+        o->config[0]->min_free_kbytes = 0; /* the host's follows from the host's memory */
+    o->nr_machines = 1;
+}
+
 static int cmd_run(char **arg)
 {
     static struct run_options o;
@@ -249,15 +264,7 @@ static int cmd_run(char **arg)
     check_save(&o.save);
     if (o.trace_file)
         usage_error("run: -o: `quire record -o FILE` writes a trace");
-    if (!o.nr_machines) {
-        o.config[0] = calloc(1, sizeof(*o.config[0]));
-        if (!o.config[0])
-            usage_error("no memory");
-        host_config(o.config[0], program_arch(o.argv[0]));
-        if (sizes_memory(&sets))
-            o.config[0]->min_free_kbytes = 0; /* the host's follows from the host's memory */
-        o.nr_machines = 1;
-    }
+    default_machine(&o, &sets, program_arch(o.argv[0]));
     apply_sets(&o, &sets);
     return run_program(&o);
 }
@@ -307,6 +314,26 @@ static int cmd_record(char **arg)
     if (!o.nr_machines)
         o.quiet = true;
     return run_program(&o);
+}
+
+/* -- replay -------------------------------------------------------------------------------------------------------- */
+
+static int cmd_replay(char **arg)
+{
+    static struct run_options o;
+    static struct settings sets;
+    struct trace_reader *trace;
+    enum guest_arch arch;
+
+    parse_run(arg, &o, &sets);
+    if (!o.argv[0] || o.argv[1] || o.trace_file || o.save.path)
+        usage_error(
+            "replay: usage: quire replay [--machine FILE]... [--set KEY=VALUE]... [--json FILE] [--report FILE] "
+            "[--quiet] [--check] TRACE");
+    trace = replay_open(o.argv[0], &arch);
+    default_machine(&o, &sets, arch);
+    apply_sets(&o, &sets);
+    return replay_recording(&o, trace, o.argv[0]);
 }
 
 /* -- verify -------------------------------------------------------------------------------------------------------- */
@@ -374,6 +401,8 @@ int main(int argc, char **argv)
         return cmd_verify(argv + 2);
     if (argc >= 2 && strcmp(argv[1], "cat") == 0)
         return cmd_cat(argv + 2);
+    if (argc >= 2 && strcmp(argv[1], "replay") == 0)
+        return cmd_replay(argv + 2);
     if (argc >= 2 && strcmp(argv[1], "record") == 0)
         return cmd_record(argv + 2);
     if (argc >= 2 && strcmp(argv[1], "run") == 0)

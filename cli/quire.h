@@ -70,6 +70,13 @@ int verify_recording(const struct verify_cli_options *o);
 /* cat.c: returns the exit status. */
 int cat_views(const struct cat_options *o);
 
+/* replay.c */
+struct trace_reader;
+/* Exits if it is no recording that can be replayed. */
+struct trace_reader *replay_open(const char *file, enum guest_arch *arch);
+/* The exit status: 2 if the trace is damaged, 3 if --check fails. Closes t. */
+int replay_recording(struct run_options *o, struct trace_reader *t, const char *file);
+
 /* host.c */
 void host_config(struct machine_config *c, enum guest_arch arch); /* a machine like this host */
 void host_find_qemu(struct session *s);

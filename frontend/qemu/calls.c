@@ -87,3 +87,12 @@ const char *sys_name(enum sys_id id)
 
     return name[id];
 }
+
+u64 sys_clone_flags(enum sys_id id, const u64 arg[6])
+{
+    if (id == SYS_fork)
+        return 0;
+    if (id == SYS_vfork)
+        return CLONE_VM_ | CLONE_VFORK_;
+    return arg[0];
+}

@@ -36,5 +36,7 @@ extern const struct sys_entry sys_table[NR_SYS];
 
 enum sys_id sys_id(enum guest_arch arch, s64 nr);
 const char *sys_name(enum sys_id id);
+/* Of clone, fork or vfork. */
+u64 sys_clone_flags(enum sys_id id, const u64 arg[6]);
 
 #endif

@@ -44,7 +44,7 @@ static bool refresh_file_size(struct cpu *cpu, struct mm *mm, va_t va, const str
 static bool map_as_found(struct cpu *cpu, const struct host_map *m, va_t start, va_t end, u32 prot)
 {
     struct host_file f;
-    struct file *file = host_map_file(&f, m) ? file_of(cpu, &f) : NULL;
+    struct file *file = host_map_file(&f, m) ? follow_file(cpu, &f) : NULL;
     u32 flags = MAP_FIXED_ | (m->shared ? MAP_SHARED_ : MAP_PRIVATE_) | (file ? 0 : MAP_ANONYMOUS_);
     s64 ret = sys_mmap(cpu, start, end - start, prot, flags, file, file ? m->offset + (start - m->start) : 0);
 

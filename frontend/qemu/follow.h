@@ -196,7 +196,7 @@ void follow_file_io(struct vcpu *v, const struct host_file *f, u64 pos, u64 len,
 void follow_file_size(struct vcpu *v, const struct host_file *f);
 void follow_done(struct vcpu *v);
 /* The machine's file; NULL: none, or no memory. Counted reference. */
-struct file *file_of(struct cpu *cpu, const struct host_file *f);
+struct file *follow_file(struct cpu *cpu, const struct host_file *f);
 
 /* calls.c: fill in the numbers of all architectures; before any call. */
 void syscall_init(void);

@@ -14,7 +14,7 @@
 
 #define SHM_RDONLY_ 010000 /* shmat(2) */
 
-struct file *file_of(struct cpu *cpu, const struct host_file *f)
+struct file *follow_file(struct cpu *cpu, const struct host_file *f)
 {
     struct file *file;
 
@@ -43,7 +43,7 @@ static s64 follow_mmap(struct vcpu *v, struct cpu *cpu, u64 addr)
                                    MAP_POPULATE_ | MAP_STACK_)) |
                 MAP_FIXED_;
     u32 prot = (u32)v->arg[2] & (PROT_READ_ | PROT_WRITE_ | PROT_EXEC_);
-    struct file *file = flags & MAP_ANONYMOUS_ ? NULL : file_of(cpu, &v->file);
+    struct file *file = flags & MAP_ANONYMOUS_ ? NULL : follow_file(cpu, &v->file);
     s64 ret;
 
     if ((flags & MAP_TYPE_) == MAP_SHARED_VALIDATE_)
@@ -74,7 +74,7 @@ static s64 follow_shmat(struct vcpu *v, struct cpu *cpu, u64 addr)
 
     if (!v->file.there)
         return 0;
-    file = file_of(cpu, &v->file);
+    file = follow_file(cpu, &v->file);
     if (!file)
         return -ENOMEM;
     ret = sys_mmap(cpu, addr, v->file.size, prot, MAP_SHARED_ | MAP_FIXED_, file, 0);
@@ -180,7 +180,7 @@ void follow_file_io(struct vcpu *v, const struct host_file *f, u64 pos, u64 len,
 {
     for_each_machine_in_core(v, i, cpu)
     {
-        struct file *file = file_of(cpu, f);
+        struct file *file = follow_file(cpu, f);
 
         if (!file)
             continue;
@@ -196,7 +196,7 @@ void follow_file_size(struct vcpu *v, const struct host_file *f)
 {
     for_each_machine_in_core(v, i, cpu)
     {
-        struct file *file = file_of(cpu, f);
+        struct file *file = follow_file(cpu, f);
 
         if (file)
             fput(cpu, file);

@@ -26,7 +26,7 @@ static s64 map_segment(struct cpu *cpu, const struct elf_load *l, u64 bias, stru
 
 static s64 map_part(struct cpu *cpu, const struct image_part *p)
 {
-    struct file *file = file_of(cpu, &p->file);
+    struct file *file = follow_file(cpu, &p->file);
     s64 err = file ? 0 : -ENOMEM;
 
     for (u32 i = 0; i < p->nr_loads && !err; i++)
@@ -62,7 +62,7 @@ static s64 load_on(struct cpu *cpu, const struct image *im, const char *comm)
     struct exec_layout layout = {.stack_top = im->stack_top, .stack_size = im->stack_top - im->sp};
     s64 err;
 
-    layout.exe = file_of(cpu, &im->exe.file);
+    layout.exe = follow_file(cpu, &im->exe.file);
     snprintf(layout.comm, sizeof(layout.comm), "%s", comm);
     err = exec_mmap(cpu, &layout);
     if (layout.exe)

@@ -373,6 +373,7 @@ static void exec_qemu(struct vcpu *v, const struct program *p, char **argv, char
     atomic_store(&process.slot->state, PROC_LIVE);
     gate_thaw(process.slot);
     vcpu_acquire(v);
+    record_simple(v, TRACE_ACQUIRE);
     command_free(&c);
 }
 

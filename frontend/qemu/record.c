@@ -238,7 +238,7 @@ static void wait_for_cpu(struct vcpu *v, struct machine *m)
     atomic_fetch_sub(&m->nr_waiting, 1);
 }
 
-static void wait_for_cpus(struct vcpu *v)
+void record_wait_for_cpus(struct vcpu *v)
 {
     for (u32 i = 0; v->baton && v->thread && i < process.nr_machines; i++)
         while (!v->cpu[i] && !session_machine_is_dead(process.s, i) && !has_free_cpu(process.machine[i])) {
@@ -253,7 +253,7 @@ static void resched(struct vcpu *v)
     record_simple(v, TRACE_RELEASE);
     vcpu_release(v);
     baton_yield(v);
-    wait_for_cpus(v);
+    record_wait_for_cpus(v);
     record_simple(v, TRACE_ACQUIRE);
     if (recorders[v->index])
         record_forget(recorders[v->index]);
@@ -263,7 +263,7 @@ void record_attach(void)
 {
     process.recording = true;
     process.on_publish = record_count;
-    process.before_acquire = wait_for_cpus;
+    process.before_acquire = record_wait_for_cpus;
     process.resched = resched;
 }
 

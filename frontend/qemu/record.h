@@ -52,6 +52,7 @@ void baton_take(struct vcpu *v);
 void baton_drop(struct vcpu *v);
 /* In user mode: let somebody else go first, if anybody waits. */
 void baton_yield(struct vcpu *v);
+void record_wait_for_cpus(struct vcpu *v);                 /* a CPU is free on each machine where v has none */
 void record_ticket(struct vcpu *v);                        /* what follows comes after what others did */
 void record_put(struct recorder *r, enum trace_type type); /* the event in r->event */
 void record_forget(struct recorder *r);                    /* the next accesses are recorded */

@@ -112,7 +112,7 @@ static void follow_known(struct vcpu *v, u64 ret)
         known_add(&known, known.brk & PAGE_MASK, ALIGN_UP(ret, PAGE_SIZE));
         break;
     case SYS_shmat:
-        known_add(&known, ret, ALIGN_UP(ret + v->file.size, PAGE_SIZE));
+        known_add(&known, ret, ALIGN_UP(ret + (v->file.there ? v->file.size : 0), PAGE_SIZE));
         break;
     default:
         break;
@@ -161,17 +161,20 @@ void record_enter(struct vcpu *v, enum record_cpus cpus)
 
 void record_call(struct vcpu *v, s64 ret)
 {
+    bool mem = sys_table[sys_id(process.arch, v->nr)].class == MEM; /* then v->file belongs to the call */
     struct recorder *r = begin(v);
 
     if (!r)
         return;
     follow_known(v, (u64)ret);
-    tell_file(r, &v->file);
+    if (mem)
+        tell_file(r, &v->file);
     put(r, TF_RAW_NR, (u64)v->nr);
     for (u32 i = 0; i < 6; i++)
         put(r, (enum trace_field)(TF_ARG0 + i), v->arg[i]);
     put(r, TF_RESULT, (u64)ret);
-    put_file(r, &v->file);
+    if (mem)
+        put_file(r, &v->file);
     record_put(r, TRACE_CALL);
     record_forget(r);
 }
@@ -225,6 +228,7 @@ void record_task(struct vcpu *v, enum record_task how)
     baton_take(v);
     if (how == TASK_FORKED)
         record_child();
+    record_wait_for_cpus(v); /* it gets them with the event */
     r = recorder_start(v, how == TASK_EXECED);
     if (!r)
         return;

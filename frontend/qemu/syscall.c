@@ -232,20 +232,13 @@ static void tell_gone(struct vcpu *v, enum sys_id id)
 {
     if (id == SYS_shmctl && (s32)v->arg[1] == IPC_RMID)
         v->file = (struct host_file){.there = true, .dev = DEV_SHMEM, .ino = (u64)(s32)v->arg[0], .size = SIZE_GONE};
-    if (v->file.there)
-        follow_file_size(v, &v->file);
+    if (!v->file.there)
+        return;
+    record_file_size(v, &v->file);
+    follow_file_size(v, &v->file);
 }
 
 /* -- before and after ---------------------------------------------------------------------------------------------- */
-
-static u64 clone_flags(enum sys_id id, const u64 arg[6])
-{
-    if (id == SYS_fork)
-        return 0;
-    if (id == SYS_vfork)
-        return CLONE_VM_ | CLONE_VFORK_;
-    return arg[0];
-}
 
 static s64 kill_target(enum sys_id id, const u64 arg[6])
 {
@@ -284,7 +277,7 @@ void syscall_before(struct vcpu *v, s64 nr, const u64 arg[6])
         order_lock(v);
         break;
     case FORK:
-        fork_before(v, clone_flags(id, arg));
+        fork_before(v, sys_clone_flags(id, arg));
         record_enter(v, CPUS_KEPT);
         baton_drop(v);
         break;
@@ -317,7 +310,8 @@ static void tell_result(struct vcpu *v, enum sys_id id, s64 ret)
 {
     const struct sys_entry *e = &sys_table[id];
 
-    find_object(v, id, ret);
+    if (e->class == MEM)
+        find_object(v, id, ret);
     record_call(v, ret);
     if (e->class == MEM) {
         follow_address_space(v, ret);

@@ -114,13 +114,13 @@ static void check_pte_page(struct vm_check_ctx *c, struct vm_area_struct *vma, v
         check_fail(c->r, "RM4: %llx is private and writable, its page is the file's", a);
 }
 
-/* SP1: an entry that is not present is a guard, in a VMA with an anon_vma, or poison. */
+/* SP1: an entry that is not present is a guard, in a VMA with VM_MAYBE_GUARD, or poison. */
 static void check_special(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t addr, pte_t pte)
 {
     fmt_t fmt = pt_format_of(c->m);
 
     if (pte_is_guard(fmt, pte)) {
-        if (!vma->anon_vma || (vma->vm_flags & (VM_SPECIAL | VM_HUGETLB)))
+        if (!(vma->vm_flags & VM_MAYBE_GUARD) || (vma->vm_flags & (VM_SPECIAL | VM_HUGETLB)))
             check_fail(c->r, "SP1: guard at %llx in a VMA with flags %llx that may have none", (unsigned long long)addr,
                        (unsigned long long)vma->vm_flags);
     } else if (!pte_is_hwpoison(fmt, pte)) {

@@ -35,7 +35,7 @@ static bool is_cow_mapping(vm_flags_t flags)
 
 static bool vma_needs_copy(const struct vm_area_struct *src)
 {
-    return src->anon_vma || (src->vm_flags & (VM_PFNMAP | VM_MIXEDMAP));
+    return src->anon_vma || (src->vm_flags & (VM_PFNMAP | VM_MIXEDMAP | VM_MAYBE_GUARD));
 }
 
 struct copy_ctx {

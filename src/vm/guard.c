@@ -6,8 +6,8 @@
  *      VMA     [ rw                                   )        one VMA, not three
  *      entries   page  GUARD  GUARD  page  -  -  page
  *
- *   installed    pages in the range are dropped, as by MADV_DONTNEED; the VMA gets an anon_vma, so that fork copies its
- *                entries, whatever it maps
+ *   installed    pages in the range are dropped, as by MADV_DONTNEED; the VMA has VM_MAYBE_GUARD from then on, so that
+ *                fork copies its entries, whatever it maps; an anonymous one gets an anon_vma
  *   kept by      MADV_DONTNEED, MADV_FREE, truncation, hole punching, mprotect, fork; moved by mremap
  *   removed by   MADV_GUARD_REMOVE, munmap, mmap over it, exit; a child with MADV_WIPEONFORK does not get it
  *
@@ -27,7 +27,7 @@ static int prepare_tables(struct cpu *cpu, struct vm_area_struct *vma, va_t star
     fmt_t fmt = pt_format_of(cpu->m);
     u32 leaf = 0;
 
-    if (!vma_anon_vma(vma) && anon_vma_prepare(cpu, vma))
+    if (vma_is_anonymous(vma) && !vma_anon_vma(vma) && anon_vma_prepare(cpu, vma))
         return -ENOMEM;
     for (; start < end; start = pt_addr_end(fmt, 2, start, end))
         if (!pt_alloc_entry(cpu, vma->vm_mm, start, 1, &leaf).slot)

@@ -49,8 +49,8 @@ static bool leads(const struct vm *vm, const struct task *task)
 {
     struct task *t;
 
-    if (!task->mm)
-        return false;
+    if (!task->mm || task->pid == task->tgid)
+        return task->mm;
     list_for_each_entry (t, &vm->tasks, tasks)
         if (t->tgid == task->tgid && t->mm)
             return t == task;
@@ -80,9 +80,25 @@ static bool is_named(const struct task *t, const char *name, size_t len)
     return text_to_u64(name, len, &pid) ? (u64)t->tgid == pid : text_eq(t->comm, name, len);
 }
 
+/* The first in the list is its process's oldest. */
+static struct task *find_named(struct cpu *cpu, const char *name, size_t len) NO_LOCK_ANALYSIS
+{
+    struct vm *vm = cpu->m->vm;
+    struct task *t, *found = NULL;
+
+    spin_lock(cpu, &vm->lock);
+    list_for_each_entry (t, &vm->tasks, tasks) {
+        if (!t->mm || !is_named(t, name, len))
+            continue;
+        found = t;
+        break;
+    }
+    spin_unlock(cpu, &vm->lock);
+    return found;
+}
+
 struct task *proc_find_task(struct cpu *cpu, const char *name, const char **rest)
 {
-    struct task *t;
     size_t len = 0;
 
     while (name[len] && name[len] != '/')
@@ -90,10 +106,7 @@ struct task *proc_find_task(struct cpu *cpu, const char *name, const char **rest
     *rest = name[len] ? name + len + 1 : name + len;
     if (text_eq("self", name, len))
         return cpu->current && cpu->current->mm ? cpu->current : proc_task(cpu, 0);
-    for (u32 i = 0; (t = proc_task(cpu, i)); i++)
-        if (is_named(t, name, len))
-            return t;
-    return NULL;
+    return find_named(cpu, name, len);
 }
 
 static bool has_slash(const char *name)

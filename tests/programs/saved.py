@@ -5,6 +5,7 @@
 Usage: saved.py --quire PATH --library PATH
 """
 import argparse
+import ctypes
 import json
 import os
 import signal
@@ -16,6 +17,26 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SMALL, LARGE = (["--machine", os.path.join(ROOT, f"machines/{name}.conf")] for name in ("small", "large"))
 FORK_PY = "import os, time\nx = bytearray(1 << 20)\npid = os.fork()\nif pid == 0:\n    time.sleep(4)\nos._exit(7)\n"
+THREADS_PY = """
+import os, threading
+def work():
+    for k in range(40):
+        x = bytearray(1 << 17)
+        for i in range(0, len(x), 4096):
+            x[i] = 1
+threads = [threading.Thread(target=work) for _ in range(3)]
+[t.start() for t in threads]
+if os.fork() == 0:
+    work()
+    os._exit(0)
+[t.join() for t in threads]
+os.wait()
+"""
+LEFT_PY = """
+import os, threading, time
+[threading.Thread(target=time.sleep, args=(20,)).start() for _ in range(3)]
+os._exit(5)
+"""
 failures = []
 
 
@@ -128,6 +149,47 @@ def test_signal(quire, folder):
     expect("no moment came", "the moment to save did not come" in message, True)
 
 
+def load_library(path):
+    lib = ctypes.CDLL(path)
+    for name, result, arguments in [("quire_machine_load", ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_char_p]),
+                                    ("quire_machine_check", ctypes.c_int, [ctypes.c_void_p]),
+                                    ("quire_machine_destroy", None, [ctypes.c_void_p]), ("quire_last_error", ctypes.c_char_p, [])]:
+        getattr(lib, name).restype, getattr(lib, name).argtypes = result, arguments
+    return lib
+
+
+def check_books(lib, saved, machine):
+    m = lib.quire_machine_load(saved.encode(), machine.encode())
+    if not m:
+        failures.append(f"{saved}, {machine}: {lib.quire_last_error().decode()}")
+        return
+    if lib.quire_machine_check(m):
+        failures.append(f"{saved}, {machine}: {lib.quire_last_error().decode()}")
+    lib.quire_machine_destroy(m)
+
+
+def test_while_it_runs(quire, folder, library):
+    """Threads and a child are in the middle of things: each file is a machine whose books balance."""
+    lib, saved = load_library(library), os.path.join(folder, "calls.quire")
+    quire("run", "--quiet", *SMALL, *LARGE, "--save", saved, "--save-at", "calls=300", "--save-at", "exit", "--", sys.executable, "-c",
+          THREADS_PY)
+    files = [name for name in os.listdir(folder) if name.startswith("calls.quire")]
+    expect("several files", len(files) > 2, True)
+    for name in files:
+        for machine in ("small", "large"):
+            check_books(lib, os.path.join(folder, name), machine)
+
+
+def test_violent_ends(quire, folder):
+    saved = os.path.join(folder, "killed.quire")
+    quire("run", "--quiet", *SMALL, "--check", "--save", saved, "--", "sh", "-c", "kill -9 $$", status=-signal.SIGKILL)
+    check_process(quire, saved, "small", "self")
+    saved = os.path.join(folder, "left.quire")
+    quire("run", "--quiet", *SMALL, "--check", "--save", saved, "--", sys.executable, "-c", LEFT_PY, status=5)
+    check_process(quire, saved, "small", "self")
+    expect("threads", numbers(quire("cat", saved, "self/status"))["Threads"], 4)
+
+
 def test_library(library):
     out = subprocess.run([sys.executable, os.path.join(ROOT, "examples/saved_views.py"), library], capture_output=True, text=True, timeout=60)
     expect("examples/saved_views.py", out.stdout,
@@ -145,6 +207,8 @@ if __name__ == "__main__":
         test_end_of_program(quire, folder)
         test_each_process(quire, folder)
         test_signal(quire, folder)
+        test_while_it_runs(quire, folder, os.path.abspath(args.library))
+        test_violent_ends(quire, folder)
     test_library(args.library)
     for failure in failures:
         print(failure)

@@ -35,21 +35,6 @@ static void end(struct cpu *cpu)
     test_machine_end(m);
 }
 
-/* Both texts, line by line. */
-static void compare_lines(const char *name, char *model, char *host)
-{
-    char *m = model, *h = host;
-
-    for (u32 line = 1; *m || *h; line++) {
-        size_t mlen = strcspn(m, "\n"), hlen = strcspn(h, "\n");
-
-        if (mlen != hlen || memcmp(m, h, mlen) != 0)
-            fail_msg("%s, line %u: \"%.*s\", the kernel has \"%.*s\"", name, line, (int)mlen, m, (int)hlen, h);
-        m += mlen + (m[mlen] == '\n');
-        h += hlen + (h[hlen] == '\n');
-    }
-}
-
 static void compare(struct cpu *cpu, const char *name, const char *path, enum mask_mode mode)
 {
     char *model = read_view(cpu, name), *host = read_host(path);
@@ -229,11 +214,13 @@ static void test_slab_line(void **state)
 static void test_status(void **state)
 {
     struct cpu *cpu;
-    char *model, *host, *m, *h;
+    char *model, *host, *m, *h, path[64];
 
     start(&cpu);
     model = read_view(cpu, "4711/status");
-    host = read_host("/proc/self/status");
+    snprintf(path, sizeof(path), "/proc/%d/status", getppid()); /* under sanitizers our own sizes exceed the columns */
+    host = read_host(path);
+    assert_non_null(host);
     m = strchr(model, '\n') + 1; /* Name */
     h = host;
     assert_memory_equal(model, "Name:\tmodel\nState:\t", 19);

@@ -93,6 +93,33 @@ static inline void mask(char *text, enum mask_mode mode)
     *out = 0;
 }
 
+/* The first line in which the texts differ, in words; false: none. */
+static inline bool lines_differ(const char *name, const char *model, const char *host, char *why, size_t size)
+{
+    const char *m = model, *h = host;
+
+    for (u32 line = 1; *m || *h; line++) {
+        size_t mlen = strcspn(m, "\n"), hlen = strcspn(h, "\n");
+
+        if (mlen != hlen || memcmp(m, h, mlen) != 0) {
+            snprintf(why, size, "%s, line %u: \"%.*s\", the kernel has \"%.*s\"", name, line, (int)mlen, m, (int)hlen,
+                     h);
+            return true;
+        }
+        m += mlen + (m[mlen] == '\n');
+        h += hlen + (h[hlen] == '\n');
+    }
+    return false;
+}
+
+static inline void compare_lines(const char *name, const char *model, const char *host)
+{
+    char why[512];
+
+    if (lines_differ(name, model, host, why, sizeof(why)))
+        fail_msg("%s", why);
+}
+
 /* The number behind `label` at the beginning of a line at or after `text`, up to `end`; -1: no such line. */
 static inline long long number_of(const char *text, const char *end, const char *label)
 {

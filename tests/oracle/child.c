@@ -340,17 +340,18 @@ static void begin_process(void)
 
 static void do_access(const struct oracle_op *op, struct oracle_result *r)
 {
-    u32 before;
+    volatile u64 at = op->arg[0], value = op->arg[1]; /* now: the page of the op may be missing itself */
+    u32 before, kind = op->kind;
 
     fault.signo = 0;
     faults_now();
     before = faults_now();
-    if (op->kind == ORACLE_STORE) {
-        access_store(op->arg[0], op->arg[1]);
+    if (kind == ORACLE_STORE) {
+        access_store(at, value);
     } else {
-        r->ret = (s64)access_load(op->arg[0]);
-        if (op->kind == ORACLE_EXEC && !fault.signo && r->ret == 0xc3)
-            access_exec(op->arg[0]);
+        r->ret = (s64)access_load(at);
+        if (kind == ORACLE_EXEC && !fault.signo && r->ret == 0xc3)
+            access_exec(at);
     }
     r->faults = faults_now() - before;
     if (fault.signo) {

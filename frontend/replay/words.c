@@ -84,13 +84,33 @@ static const u8 *define(struct replay_thread *t, u32 w, const u8 *p, const u8 *e
     return p + 6;
 }
 
+/* The first-level TLBs of a machine's CPU, as long as the thread stays on it. */
+struct tlb_view {
+    u64 tag;             /* ASID in place */
+    const char *near[2]; /* data, code */
+    u64 mask[2];
+};
+
+static void set_views(const struct vcpu *v, struct tlb_view *view)
+{
+    static const u64 never_hits[8];
+
+    for (u32 i = 0; i < process.nr_machines; i++) {
+        const struct mmu *u = v->mmu[i];
+
+        if (v->cpu[i])
+            view[i] = (struct tlb_view){
+                u->tag, {(const char *)u->l1d.near, (const char *)u->l1i.near}, {u->l1d.near_mask, u->l1i.near_mask}};
+        else
+            view[i] = (struct tlb_view){0, {(const char *)never_hits, (const char *)never_hits}, {0, 0}};
+    }
+}
+
 /* Machine i's first way differs. */
 static inline bool first_way_differs(const struct tlb_view *view, u32 kind, va_t va)
 {
-    const char *near = kind == MMU_EXEC ? view->code : view->near;
-    u64 mask = kind == MMU_EXEC ? view->code_mask : view->near_mask;
-    u64 store = kind & 1;
-    u64 word = *(const u64 *)(const void *)(near + (va >> (PAGE_SHIFT - 6) & mask));
+    const char *set = view->near[kind >> 1] + (va >> (PAGE_SHIFT - 6) & view->mask[kind >> 1]);
+    u64 store = kind & 1, word = *(const u64 *)(const void *)set;
 
     return (word ^ (va | view->tag | store)) & (~TLB_W | store);
 }
@@ -98,8 +118,9 @@ static inline bool first_way_differs(const struct tlb_view *view, u32 kind, va_t
 /* `nr` is a constant where it is 1. */
 static inline bool words(struct replay_thread *t, const u8 *p, const u8 *end, u32 nr)
 {
-    const struct vcpu_hot *h = vcpu_hot(t->v);
+    struct tlb_view view[SESSION_MACHINES];
 
+    set_views(t->v, view);
     while (p != end) {
         u32 w = load_word(p), kind = w & 3;
         bool differs = false;
@@ -112,15 +133,20 @@ static inline bool words(struct replay_thread *t, const u8 *p, const u8 *end, u3
                 return false;
             continue;
         }
-        if (unlikely(t->stale))
+        if (unlikely(t->stale)) {
             redo(t, w);
+            set_views(t->v, view);
+        }
         va = t->va[w >> ACCESS_SLOT_SHIFT];
         t->last[kind >> 1] = va | (kind & 1);
         t->prev = w;
         for (u32 i = 0; i < nr; i++)
-            differs |= first_way_differs(&h->view[i], kind, va);
-        if (unlikely(differs))
+            differs |= first_way_differs(&view[i], kind, va);
+        if (unlikely(differs)) {
             access_all(t, va, (enum mmu_access_kind)kind);
+            if (t->stale)
+                set_views(t->v, view);
+        }
     }
     return true;
 }

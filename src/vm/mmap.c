@@ -265,11 +265,10 @@ static int mmap_prepare(struct cpu *cpu, struct mmap_state *s)
 
     if (err)
         return err;
-    err = -ENOMEM;
-    if (!may_expand_vm(cpu, s->mm, s->vm_flags, (s->len >> PAGE_SHIFT) - s->old.nr_pages))
-        goto fail;
-    if (commit_charge(cpu, s))
-        goto fail;
+    if (!may_expand_vm(cpu, s->mm, s->vm_flags, (s->len >> PAGE_SHIFT) - s->old.nr_pages) || commit_charge(cpu, s)) {
+        unmap_abandon(cpu, s->mm, &s->old);
+        return -ENOMEM;
+    }
     if (!s->old.cuts.first && !(s->vm_ops == VM_OPS_SHMEM && !s->file))
         return 0;
     /* Cuts and the mapping together: as many nodes as all three insertions may need. */
@@ -281,10 +280,9 @@ static int mmap_prepare(struct cpu *cpu, struct mmap_state *s)
 fail_charge:
     if (s->vm_flags & VM_ACCOUNT)
         vm_unacct_memory(s->mm->m, s->charged);
-fail:
     unmap_cancel(cpu, &s->old);
     vma_index_trim(cpu, &s->mm->vmas);
-    return err;
+    return -ENOMEM;
 }
 
 static struct vm_area_struct *try_merge(struct cpu *cpu, struct mmap_state *s)

@@ -11,15 +11,33 @@
  *        AA           CC
  *
  * A program may have max_map_count VMAs; only a hole in the middle of one VMA makes one more, so only that is refused.
+ * What refuses only after the cuts in the kernel (a limit, overcommit, a sealed VMA further on) leaves them: the VMAs
+ * of the same pages are then two (unmap_abandon). Without memory nothing is changed (unmap_cancel).
  * Follows munmap(2).
  */
 #include "vm/vma_priv.h"
 
 #include "base/errno.h"
 
+/* A VMA behind the first refuses: as in the kernel, the first has been cut by then and stays so. */
+static int unmap_refused(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan, int why)
+{
+    struct vma_cuts *cuts = &plan->cuts;
+    int err;
+
+    cuts->last = cuts->first;
+    cuts->end = cuts->first->vm_end;
+    err = vma_cuts_prepare(cpu, mm, cuts);
+    if (err)
+        return err;
+    unmap_abandon(cpu, mm, plan);
+    return why;
+}
+
 int unmap_prepare(struct cpu *cpu, struct mm *mm, va_t start, va_t end, struct unmap_plan *plan)
 {
     struct vm_area_struct *vma = find_vma_intersection(cpu, mm, start, end);
+    int err;
 
     *plan = (struct unmap_plan){.cuts = {.first = vma, .last = vma, .start = start, .end = end}};
     if (!vma)
@@ -28,14 +46,23 @@ int unmap_prepare(struct cpu *cpu, struct mm *mm, va_t start, va_t end, struct u
         return -ENOMEM;
     for (; vma && vma->vm_start < end; vma = vma_next(vma)) {
         if (vma->vm_flags & VM_SEALED)
-            return -EPERM;
+            return vma == plan->cuts.first ? -EPERM : unmap_refused(cpu, mm, plan, -EPERM);
         u64 pages = (MIN(end, vma->vm_end) - MAX(start, vma->vm_start)) >> PAGE_SHIFT;
 
         plan->nr_pages += pages;
         plan->nr_accounted += vma->vm_flags & VM_ACCOUNT ? pages : 0;
         plan->cuts.last = vma;
     }
-    return vma_cuts_prepare(cpu, mm, &plan->cuts);
+    err = vma_cuts_prepare(cpu, mm, &plan->cuts);
+    if (err == -EINVAL && plan->cuts.last != plan->cuts.first) /* the last one must not be split */
+        return unmap_refused(cpu, mm, plan, err);
+    return err;
+}
+
+void unmap_abandon(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan)
+{
+    if (plan->cuts.first)
+        vma_cuts_commit(cpu, mm, &plan->cuts);
 }
 
 void unmap_cancel(struct cpu *cpu, struct unmap_plan *plan)

@@ -73,6 +73,7 @@ struct unmap_plan {
 int unmap_prepare(struct cpu *cpu, struct mm *mm, va_t start, va_t end, struct unmap_plan *plan);
 void unmap_commit(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan);
 void unmap_cancel(struct cpu *cpu, struct unmap_plan *plan);
+void unmap_abandon(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan); /* the cuts alone */
 
 /* -- gup.c, for follow_page() -------------------------------------------------------------------------------------- */
 /* The reference (FOLL_GET) or pin (FOLL_PIN) of a page whose entry's lock is held. */

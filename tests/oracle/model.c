@@ -77,6 +77,7 @@ void model_boot(struct model *v, struct native *n, const struct host *host)
     atomic_store(&v->cpu->state, CPU_KERNEL);
     v->cpu->code = &quire_code;
     v->super = task_create(v->cpu, 99, 99, mm_alloc(v->cpu));
+    v->super->mm->flags |= MMF_DISABLE_THP; /* as the child's program does */
     v->cpu->current = v->super;
     v->shared = memfd_create_file(v->cpu, "memfd:oracle-shared", MEMFD_EXEC, 0);
     inode_set_size(v->cpu, v->shared->f_inode, sizeof(struct oracle_shared));

@@ -217,14 +217,16 @@ static s64 move_vma(struct cpu *cpu, struct mremap_state *s)
     bool unmap = s->old_len && !(s->flags & MREMAP_DONTUNMAP_);
     u64 charge_pages = pages_to_charge(s);
     struct vm_area_struct *copy;
-    int err = -ENOMEM;
+    int err;
 
     if (mm->map_count >= mm->m->config.max_map_count - 3)
         return -ENOMEM;
     if (charge_pages && vm_enough_memory(cpu, mm, charge_pages))
         return -ENOMEM;
-    if (unmap && cut_source(cpu, s))
+    err = unmap ? cut_source(cpu, s) : 0;
+    if (err)
         goto fail_charge;
+    err = -ENOMEM;
     copy = copy_vma(cpu, s);
     if (!copy)
         goto fail_cut;

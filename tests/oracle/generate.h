@@ -12,6 +12,7 @@ struct generator {
     u32 proc; /* who did the last op */
     u32 nr_procs;
     bool drop;               /* the first op drops all privileges */
+    bool inject;             /* some calls find no memory first */
     u8 wanted[NR_ABI_CALLS]; /* calls to be generated */
 };
 

@@ -291,9 +291,10 @@ static bool make_mincore(struct generator *g, struct oracle_op *op)
     if (chance(g, 4)) {
         op->argkind[2] = ORACLE_VALUE;
         op->arg[2] = some_addr(g);
-        return range_readable(g, op->arg[2], 512);
+        return range_readable(g, op->arg[2], 512) && range_readable(g, op->arg[0], op->arg[1]);
     }
-    return op->arg[1] <= 190 * PAGE_SIZE || op->arg[1] > gen_mm(g)->task_size;
+    return range_readable(g, op->arg[0], op->arg[1]) &&
+           (op->arg[1] <= 190 * PAGE_SIZE || op->arg[1] > gen_mm(g)->task_size);
 }
 
 static bool make_msync(struct generator *g, struct oracle_op *op)

@@ -158,9 +158,10 @@ static void on_crash(int signo)
 
     signal(signo, SIG_DFL);
     snprintf(path, sizeof(path), "oracle-crash-%#lx.replay", (unsigned long)sequence.seed);
-    fprintf(stderr, "oracle: the model crashed at seed %#lx op %u:\n  ", (unsigned long)sequence.seed, sequence.nr - 1);
-    print_op(&sequence.op[sequence.nr - 1], stderr);
+    fprintf(stderr, "oracle: the model crashed at seed %#lx op %u:\n  ", (unsigned long)sequence.seed, sequence.nr);
+    print_op(&sequence.op[sequence.nr], stderr);
     fprintf(stderr, "\noracle: --replay %s runs it again\n", path);
+    sequence.nr++;
     save_replay(&sequence, path);
     raise(signo);
 }
@@ -179,6 +180,8 @@ static void report(const struct options *p)
     fprintf(stderr, "\n  model:  ");
     print_result(&s->op[s->at], &s->model[s->at], stderr);
     fputc('\n', stderr);
+    if (s->differ == DIFFER_STATE)
+        return; /* of a failing allocation: the same seed finds it again */
     if (!p->no_shrink)
         shrink(&oracle, s);
     snprintf(path, sizeof(path), "%s/oracle-%lx.replay", p->out, (unsigned long)s->seed);
@@ -228,8 +231,8 @@ static u32 run_seeds(const struct options *p)
             report(p);
         }
     }
-    printf("oracle: %u sequences, %lu operations, %.0f a second, %u disagreements\n", n, (unsigned long)ops,
-           (double)ops / (now() - begin), failures);
+    printf("oracle: %u sequences, %lu operations, %.0f a second, %lu failed allocations, %u disagreements\n", n,
+           (unsigned long)ops, (double)ops / (now() - begin), (unsigned long)oracle.model.injected, failures);
     return failures;
 }
 

@@ -90,6 +90,77 @@ static void end(struct oracle *o, struct sequence *s)
     check_books(o, s, stderr);
 }
 
+/* -- no memory ----------------------------------------------------------------------------------------------------- */
+
+/* Calls of which a failed one has done nothing at all; others may have done a part of their range. */
+static bool is_atomic(const struct oracle_op *op)
+{
+    static const u8 atomic_calls[NR_ABI_CALLS] = {
+        [ABI_mmap] = 1,      [ABI_munmap] = 1,  [ABI_mremap] = 1,     [ABI_brk] = 1,
+        [ABI_shmget] = 1,    [ABI_shmat] = 1,   [ABI_shmdt] = 1,      [ABI_memfd_create] = 1,
+        [ABI_prlimit64] = 1, [ABI_mincore] = 1, [ABI_pkey_alloc] = 1, [ABI_prctl] = 1,
+    };
+
+    if (op->kind == ORACLE_FORK)
+        return true;
+    if (op->kind != ORACLE_SYSCALL || !atomic_calls[op->nr])
+        return false;
+    return op->nr != ABI_mmap || !(op->arg[3] & (MAP_POPULATE_ | MAP_LOCKED_));
+}
+
+static u64 state_of(struct model *v, u32 proc)
+{
+    struct oracle_result r = {0};
+
+    model_see(v, proc, ORACLE_SEE_MAPS | ORACLE_SEE_PAGES | ORACLE_SEE_FLAGS, &r);
+    return oracle_mix(oracle_mix(r.maps, r.pages), r.flags);
+}
+
+enum injection { INJECTED_NOTHING, INJECTED_FAILURE, INJECTED_ABSORBED };
+
+/*
+ * The op with one of its allocations failing, on the machine alone. INJECTED_FAILURE: the call failed for it, everything
+ * must be as before; the op is still to be done. INJECTED_NOTHING: it needed fewer allocations and is done, as if
+ * nothing had been armed. INJECTED_ABSORBED: done, but not as the kernel with memory does it.
+ */
+static enum injection inject(struct oracle *o, struct sequence *s, u32 n)
+{
+    struct model *v = &o->model;
+    const struct oracle_op *op = &s->op[n];
+    struct fail_inject *fail = &v->m->fail;
+    u64 before = state_of(v, op->proc);
+
+    fail->interval = 0;
+    atomic_store(&fail->failed, 0);
+    atomic_store(&fail->countdown, 1 + pick(&o->gen, 8));
+    model_do(v, op, &s->model[n]);
+    atomic_store(&fail->countdown, 0);
+    if (!atomic_load(&fail->failed))
+        return INJECTED_NOTHING;
+    v->injected++;
+    if (s->model[n].ret != -ENOMEM)
+        return INJECTED_ABSORBED;
+    if (state_of(v, op->proc) != before) {
+        s->differ = DIFFER_STATE;
+        s->at = n;
+    }
+    return INJECTED_FAILURE;
+}
+
+/* The n-th op on the machine. False: the sequence ends before it. */
+static bool do_model(struct oracle *o, struct sequence *s, u32 n)
+{
+    enum injection i = INJECTED_FAILURE;
+
+    if (o->gen.inject && is_atomic(&s->op[n]) && chance(&o->gen, 12))
+        i = inject(o, s, n);
+    if (s->differ || i == INJECTED_ABSORBED)
+        return false;
+    if (i == INJECTED_FAILURE)
+        model_do(&o->model, &s->op[n], &s->model[n]);
+    return true;
+}
+
 void run_generated(struct oracle *o, struct sequence *s, u64 seed, u32 steps)
 {
     struct oracle_shared *shared = o->native.shared;
@@ -102,9 +173,10 @@ void run_generated(struct oracle *o, struct sequence *s, u64 seed, u32 steps)
     native_begin(&o->native);
     for (n = 0; n < steps; n++) {
         generate_op(&o->gen, n, &s->op[n]);
-        s->nr = n + 1;
         memcpy(&shared->op[n], &s->op[n], sizeof(s->op[n]));
-        model_do(&o->model, &s->op[n], &s->model[n]);
+        if (!do_model(o, s, n))
+            break;
+        s->nr = n + 1;
         if ((n + 1) % BATCH == 0)
             native_publish(&o->native, n + 1);
         if (o->check_every && (n + 1) % o->check_every == 0 && model_check(&o->model, stderr)) {
@@ -120,6 +192,8 @@ void run_generated(struct oracle *o, struct sequence *s, u64 seed, u32 steps)
     } else if (!s->differ) {
         compare_range(o, s, 0, s->nr);
     }
+    if (s->differ == DIFFER_STATE)
+        model_print_maps(&o->model, s->op[s->at].proc, stderr);
     end(o, s);
 }
 

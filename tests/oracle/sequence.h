@@ -34,7 +34,6 @@ struct oracle {
     struct model model;
     struct host host;
     struct generator gen;
-    bool inject;
     u32 check_every; /* ops between machine_check()s; 0: at the end of sequences only */
 };
 

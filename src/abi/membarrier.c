@@ -34,6 +34,16 @@ static u32 commands_of(const struct machine *m)
     return riscv ? CMD_ALL & ~(CMD_PRIVATE_EXPEDITED_SYNC_CORE | CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE) : CMD_ALL;
 }
 
+/* The two special kinds are listed as the plain one, too, but do not allow its command. */
+static u32 registrations(struct mm *mm)
+{
+    u32 state = __atomic_load_n(&mm->membarrier_state, __ATOMIC_RELAXED);
+
+    if (state & (CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE | CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ))
+        state |= CMD_REGISTER_PRIVATE_EXPEDITED;
+    return state;
+}
+
 s64 abi_membarrier(struct cpu *cpu, struct abi_call *c)
 {
     struct mm *mm = cpu->current->mm;
@@ -61,7 +71,7 @@ s64 abi_membarrier(struct cpu *cpu, struct abi_call *c)
     case CMD_PRIVATE_EXPEDITED_RSEQ:
         return __atomic_load_n(&mm->membarrier_state, __ATOMIC_RELAXED) & ((u32)cmd << 1) ? 0 : -EPERM;
     case CMD_GET_REGISTRATIONS:
-        return __atomic_load_n(&mm->membarrier_state, __ATOMIC_RELAXED);
+        return registrations(mm);
     default:
         return -EINVAL; /* two commands at once */
     }

@@ -66,7 +66,7 @@ static struct vm_area_struct *mlock_fixup(struct cpu *cpu, struct vm_area_struct
     vm_flags_t oldflags = vma->vm_flags;
     s64 pages = (s64)((end - start) >> PAGE_SHIFT);
 
-    if (newflags == oldflags || (oldflags & (VM_SPECIAL | VM_HUGETLB)))
+    if (newflags == oldflags || (oldflags & (VM_SPECIAL | VM_HUGETLB | VM_DROPPABLE)))
         return vma;
     vma = vma_modify(cpu, vma, start, end, newflags);
     if (IS_ERR(vma))

@@ -210,6 +210,20 @@ static void leave_source(struct cpu *cpu, struct mremap_state *s)
         unlink_anon_vmas(cpu, vma);
 }
 
+/* What cannot be cut is moved as a whole, or stays. */
+static int check_may_split(struct cpu *cpu, struct mremap_state *s)
+{
+    const struct vm_operations_struct *ops = vma_ops(cpu, s->vma);
+    va_t end = s->addr + s->old_len;
+    int err = 0;
+
+    if (!ops || !ops->may_split)
+        return 0;
+    if (s->vma->vm_start != s->addr)
+        err = ops->may_split(cpu, s->vma, s->addr);
+    return err || s->vma->vm_end == end ? err : ops->may_split(cpu, s->vma, end);
+}
+
 static s64 move_vma(struct cpu *cpu, struct mremap_state *s)
 {
     struct mm *mm = s->mm;
@@ -221,6 +235,8 @@ static s64 move_vma(struct cpu *cpu, struct mremap_state *s)
 
     if (mm->map_count >= mm->m->config.max_map_count - 3)
         return -ENOMEM;
+    if (check_may_split(cpu, s))
+        return check_may_split(cpu, s);
     if (charge_pages && vm_enough_memory(cpu, mm, charge_pages))
         return -ENOMEM;
     err = unmap ? cut_source(cpu, s) : 0;

@@ -123,10 +123,13 @@ static void follow_known(struct vcpu *v, u64 ret)
 
 void record_simple(struct vcpu *v, enum trace_type type)
 {
-    struct recorder *r = begin(v);
+    struct recorder *r = recorders[v->index];
 
-    if (r)
-        record_put(r, type);
+    if (!r)
+        return;
+    vcpu_publish(v); /* counts belong before a release */
+    begin(v);
+    record_put(r, type);
 }
 
 void record_count(struct vcpu *v)

@@ -6,8 +6,8 @@
  *   FREE             not young, not dirty  lazily freed: PG_swapbacked and PG_dirty     pglazyfree
  *                                          clear, on the inactive file list
  *   COLD             not young             not referenced, on the inactive list         pgdeactivate
- *   PAGEOUT          not young             not referenced; reclaim is to take it:       quire_no_effect_pageout
- *                                          with reclaim
+ *   PAGEOUT          gone                  clean page of a file, lazily freed: dropped   pglazyfreed
+ *                    not young             anonymous: stays, there is no swap            quire_no_effect_pageout
  *   COLLAPSE                               one huge page instead: with huge pages       quire_no_effect_collapse
  *
  * A lazily freed page that is written to again is dirty in its entry, and reclaim keeps it; one that is not may be dropped
@@ -130,14 +130,65 @@ int madvise_cold_vma(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va
     return walk_ptes(cpu, vma, start, end, &ops);
 }
 
+/* A page that reclaim takes without swap: of a file on disk, or lazily freed. Its lock is held. */
+static void reclaim_page(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, struct folio *f)
+{
+    fmt_t fmt = pt_format_of(cpu->m);
+    struct pt_entry e = pt_find_entry(vma->vm_mm, addr, 1);
+
+    if (folio_mapcount(f) != 1 || !folio_test_lru(f) || folio_test_unevictable(f))
+        return;
+    if (folio_test_anon(f)) {
+        if (folio_test_swapbacked(f)) {
+            count_vm_event(cpu, Q_NO_EFFECT_PAGEOUT); /* to swap, which comes later */
+        } else if (!folio_test_dirty(f) && !pte_dirty(fmt, pt_read(fmt, e)) && folio_ref_count(f) == 2) {
+            zap_page_range(cpu, vma, addr, addr + PAGE_SIZE);
+            count_vm_event(cpu, PGLAZYFREED);
+        }
+    } else if (vma->vm_ops == VM_OPS_FILE && try_to_unmap(cpu, f) && !folio_test_dirty(f) && folio_ref_count(f) == 2) {
+        cpu->code->drop_folio(cpu, f); /* the cache's reference and ours: nobody else's */
+    }
+}
+
+/* Files that are not the caller's to judge stay. */
+static bool can_do_file_pageout(const struct vm_area_struct *vma)
+{
+    return vma_is_anonymous(vma) || (vma->vm_file && !(vma->vm_file->f_mode & FMODE_FOREIGN));
+}
+
+/* The caller's reference to the page is dropped. */
+static void try_reclaim_page(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, struct page *page)
+{
+    struct folio *f = page_folio(page);
+
+    if ((PageAnon(page) || can_do_file_pageout(vma)) && folio_trylock(f)) {
+        reclaim_page(cpu, vma, addr, f);
+        folio_unlock(cpu, f);
+    }
+    folio_put(cpu, f);
+}
+
 int madvise_pageout_vma(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end)
 {
     static const struct mm_walk_ops ops = {.entry = {[1] = cold_pte}};
+    fmt_t fmt = pt_format_of(cpu->m);
+    int err;
 
     if (!can_madv_lru_vma(vma))
         return -EINVAL;
-    count_vm_event(cpu, Q_NO_EFFECT_PAGEOUT);
-    return walk_ptes(cpu, vma, start, end, &ops);
+    if (!can_do_file_pageout(vma) && (vma->vm_flags & VM_MAYSHARE))
+        return 0;
+    err = walk_ptes(cpu, vma, start, end, &ops);
+    lru_add_drain(cpu);
+    while (start < end && !err) {
+        struct pt_entry e = pt_find_entry(vma->vm_mm, start, 1);
+        struct page *page = e.level == 1 ? follow_page(cpu, vma, start, FOLL_GET) : NULL;
+
+        if (page && !IS_ERR(page))
+            try_reclaim_page(cpu, vma, start, page);
+        start = pt_addr_end(fmt, e.level > 1 ? e.level : 1, start, end);
+    }
+    return err;
 }
 
 /* -- COLLAPSE ------------------------------------------------------------------------------------------------------ */

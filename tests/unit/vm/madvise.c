@@ -243,7 +243,7 @@ static void cold_deactivates(void **state)
     assert_false(pte_young(pt_format_of(v.m), pte_at(v.cpu, BASE)));
     assert_true(pte_dirty(pt_format_of(v.m), pte_at(v.cpu, BASE)));
     assert_int_equal(adv(&v, BASE, 2, MADV_PAGEOUT_), 0);
-    assert_event(v.cpu, &e, Q_NO_EFFECT_PAGEOUT, 1);
+    assert_event(v.cpu, &e, Q_NO_EFFECT_PAGEOUT, 2);
     assert_int_equal(rss(v.cpu, MM_ANONPAGES), 2);
     env_end(&v);
 }

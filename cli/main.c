@@ -14,6 +14,8 @@ static const char help_text[] =
     "       quire replay [OPTION]... TRACE\n"
     "       quire verify [--maps=all] [--show N] [--json] FILE\n"
     "       quire cat [OPTION]... SAVED [VIEW]...\n"
+    "       quire import FORMAT -o TRACE FILE\n"
+    "       quire export FORMAT [-o FILE] TRACE|SAVED\n"
     "       quire --help | --version\n"
     "\n"
     "Run PROGRAM, unmodified, on modelled Linux machines: each one's memory manager sees every access, page fault and "
@@ -395,12 +397,36 @@ static int cmd_cat(char **arg)
     return cat_views(&o);
 }
 
+/* -- import, export ------------------------------------------------------------------------------------------------ */
+
+static int cmd_convert(const char *verb, char **arg, int (*convert)(const char *, const char *, const char *))
+{
+    const char *out = NULL, *value, *operand[2];
+    u32 n = 0;
+
+    for (; *arg; arg++) {
+        if ((value = option_value("-o", &arg)))
+            out = value;
+        else if (n < 2 && (**arg != '-' || !(*arg)[1]))
+            operand[n++] = *arg;
+        else
+            usage_error("%s: %s: not understood; `quire --help` shows how", verb, *arg);
+    }
+    if (n != 2)
+        usage_error("%s: needs a format and a file; `quire --help` shows how", verb);
+    return convert(operand[0], out, operand[1]);
+}
+
 int main(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "verify") == 0)
         return cmd_verify(argv + 2);
     if (argc >= 2 && strcmp(argv[1], "cat") == 0)
         return cmd_cat(argv + 2);
+    if (argc >= 2 && strcmp(argv[1], "import") == 0)
+        return cmd_convert("import", argv + 2, import_trace);
+    if (argc >= 2 && strcmp(argv[1], "export") == 0)
+        return cmd_convert("export", argv + 2, export_trace);
     if (argc >= 2 && strcmp(argv[1], "replay") == 0)
         return cmd_replay(argv + 2);
     if (argc >= 2 && strcmp(argv[1], "record") == 0)

@@ -77,6 +77,10 @@ struct trace_reader *replay_open(const char *file, enum guest_arch *arch);
 /* The exit status: 2 if the trace is damaged, 3 if --check fails. Closes t. */
 int replay_recording(struct run_options *o, struct trace_reader *t, const char *file);
 
+/* import.c, export.c: the exit status */
+int import_trace(const char *format, const char *out, const char *in);
+int export_trace(const char *format, const char *out, const char *in);
+
 /* host.c */
 void host_config(struct machine_config *c, enum guest_arch arch); /* a machine like this host */
 void host_find_qemu(struct session *s);

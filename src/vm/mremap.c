@@ -308,6 +308,12 @@ static s64 mremap_to(struct cpu *cpu, struct mremap_state *s)
     return err ? err : move_vma(cpu, s);
 }
 
+/* A segment's mapping chooses its addresses itself: it is moved alone, never as one of several. */
+static bool moves_alone(const struct vm_area_struct *vma)
+{
+    return vma->vm_ops == VM_OPS_SHM;
+}
+
 /* MREMAP_FIXED with the size unchanged: all VMAs of the range, each to its place relative to the first. */
 static s64 move_range(struct cpu *cpu, const struct mremap_state *whole)
 {
@@ -321,6 +327,8 @@ static s64 move_range(struct cpu *cpu, const struct mremap_state *whole)
         if (!s.vma && at > whole->addr)
             break;
         if (!s.vma || (at == whole->addr && s.vma->vm_start > at))
+            return -EFAULT;
+        if (moves_alone(s.vma) && (at > whole->addr || end > s.vma->vm_end))
             return -EFAULT;
         s.addr = MAX(at, s.vma->vm_start);
         s.old_len = s.new_len = MIN(end, s.vma->vm_end) - s.addr;

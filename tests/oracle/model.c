@@ -119,9 +119,18 @@ static void copy_fds(struct model *v, struct file *const *from, u32 proc)
     }
 }
 
+/* Files on disk have mode 0600: to a process without privileges that did not make them, they are somebody else's. */
+static void mark_foreign(struct model *v, u32 foreign)
+{
+    for (int i = 0; i < NR_BASE_SLOTS; i++)
+        if (!native_file[i].shmem)
+            v->base[i]->f_mode = (v->base[i]->f_mode & ~FMODE_FOREIGN) | foreign;
+}
+
 void model_begin(struct model *v)
 {
     v->cpu->current = v->super;
+    mark_foreign(v, 0);
     for (int i = 0; i < NR_BASE_SLOTS; i++) {
         if (native_file[i].same_as != i)
             continue;
@@ -333,6 +342,7 @@ static void do_drop(struct model *v)
 
     if (sig->uid)
         return;
+    mark_foreign(v, FMODE_FOREIGN);
     sig->cap_effective = 0;
     sig->uid = sig->gid = 65534;
 }

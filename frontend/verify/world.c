@@ -266,6 +266,10 @@ int world_exec(struct verify *v, const struct native_exec *e, const struct parts
     s64 err;
 
     im.maps = parts_find(parts, NATIVE_MAPS_TEXT, 0, &im.maps_len);
+    if (e->h.tid != e->h.tgid) {
+        snprintf(why, why_size, "an execve by thread %d of process %d", e->h.tid, e->h.tgid);
+        return -1;
+    }
     if (!t)
         t = first_task(v, e);
     end_other_threads(v, e->h.tgid);
@@ -313,12 +317,18 @@ static bool is_memory_errno(s32 err)
 
 int world_clone(struct verify *v, const struct native_clone *e, char *why, size_t why_size)
 {
-    struct vtask *t = world_task(v, e->h.tid);
+    struct vtask *t = world_task(v, e->h.tid), *same = e->child ? world_task(v, e->child) : NULL;
     struct verify_tally *tally = &v->r.tally[VERIFY_FORK];
     struct task *child;
 
     if (!t)
         return 0;
+    if (same == t) {
+        snprintf(why, why_size, "thread %d is its own child", e->child);
+        return -1;
+    }
+    if (same)
+        task_remove(v, same); /* its end was not recorded */
     if (!is_memory_errno(e->err)) {
         tally->not_modelled++; /* limits on processes, bad flags */
         return 0;

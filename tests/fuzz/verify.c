@@ -45,8 +45,11 @@ static void give_damaged(struct input *in, struct verify *v)
 
     for (u32 n = take_u8(in) % 8; n && r.len; n--)
         r.bytes[take_u16(in) % r.len] = take_u8(in);
-    if (take_u8(in) % 2)
-        r.len -= MIN(r.len, take_u8(in));
+    if (take_u8(in) % 2) {
+        size_t cut = take_u8(in);
+
+        r.len -= MIN(r.len, cut);
+    }
     recording_give(&r, v, types[take_u8(in) % ARRAY_SIZE(types)]);
 }
 

@@ -119,6 +119,7 @@ int record_native(const struct record_native_options *o)
     struct native_result r = {0};
     char path[SESSION_PATH], why[512];
     const char *refused;
+    char *host, *info;
 
     if (!program_find(o->argv[0], path))
         usage_error("%s: program not found; give its path, or set PATH", o->argv[0]);
@@ -127,14 +128,22 @@ int record_native(const struct record_native_options *o)
     refused = native_refuses(path);
     if (refused)
         usage_error("%s: cannot be recorded: %s", o->argv[0], refused);
-    sink.w = trace_create(o->file, info_text(o->argv), why, sizeof(why));
+    info = info_text(o->argv);
+    sink.w = trace_create(o->file, info, why, sizeof(why));
+    free(info);
     if (!sink.w)
         usage_error("-o %s", why);
     n.path = path;
     n.sink = &sink.sink;
-    n.host = host_text();
-    if (native_record(&n, &r, why, sizeof(why)))
+    host = host_text();
+    n.host = host;
+    if (native_record(&n, &r, why, sizeof(why))) {
+        trace_close(sink.w, "");
+        unlink(o->file);
+        free(host);
         usage_error("%s: %s", o->argv[0], why);
+    }
     close_trace(&sink, &r, o->file);
+    free(host);
     return end_as(r.wait_status);
 }

@@ -616,7 +616,9 @@ int native_record(const struct native_options *o, struct native_result *r, char 
     own_signals(l.pid);
     emit_host(tr);
     err = launch_go(&l, why, why_size);
-    if (!err)
+    if (err)
+        thread_free(tr, t);
+    else
         loop(tr);
     free(tr->other.p);
     free(tr);

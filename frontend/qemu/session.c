@@ -47,6 +47,12 @@ struct session *session_create(void)
     return s;
 }
 
+void session_destroy(struct session *s)
+{
+    close(s->fd);
+    munmap(s, sizeof(*s));
+}
+
 struct session *session_attach(int launcher, int handle)
 {
     char path[64];

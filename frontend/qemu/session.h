@@ -148,6 +148,7 @@ extern const char *const guest_arch_name[NR_GUEST_ARCHS]; /* as qemu names them 
 
 /* Create it in the launcher; NULL and errno. */
 struct session *session_create(void);
+void session_destroy(struct session *s); /* in the launcher; the machines are not touched */
 /* Map the launcher's; NULL and errno. */
 struct session *session_attach(int launcher, int fd);
 void session_notice(struct session *s, const char *format, ...) __printf_like(2, 3);

@@ -161,6 +161,8 @@ struct trace_writer *trace_create(const char *path, const char *info, char *err,
 void trace_begin(struct trace_writer *w, enum trace_type type);
 void trace_put(struct trace_writer *w, enum trace_field field, u64 value);
 void trace_put_bytes(struct trace_writer *w, enum trace_field field, const void *p, u64 len);
+/* Bytes as they are: the body of an event that has no fields (ACCESS). */
+void trace_put_raw(struct trace_writer *w, const void *p, u64 len);
 void trace_put_text(struct trace_writer *w, enum trace_field field, const char *text);
 void trace_end(struct trace_writer *w);
 

@@ -82,6 +82,11 @@ void trace_put_bytes(struct trace_writer *w, enum trace_field field, const void 
     trace_buf_field_bytes(&w->event, field, p, len);
 }
 
+void trace_put_raw(struct trace_writer *w, const void *p, u64 len)
+{
+    trace_buf_add(&w->event, p, len);
+}
+
 void trace_put_text(struct trace_writer *w, enum trace_field field, const char *text)
 {
     trace_put_bytes(w, field, text, strlen(text));

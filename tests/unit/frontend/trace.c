@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "block.h"
+#include "words.h"
 
 static char path[] = "/tmp/quire-trace-XXXXXX";
 static u8 file[1 << 20];
@@ -293,6 +294,42 @@ static void test_full_disk(void **state)
     assert_null(trace_create("/nonexistent/x", "", err, sizeof(err)));
 }
 
+/* -- words --------------------------------------------------------------------------------------------------------- */
+
+#define D(slot_page) (access_slot(slot_page) << 4 | 3)
+#define W(slot_page, marks, kind) (access_slot(slot_page) << 4 | (marks) << 2 | (kind))
+
+static void test_words_leave_out_what_repeats(void **state)
+{
+    static struct access_words w;
+    static const struct {
+        u64 page;
+        enum access_word kind;
+    } told[] = {
+        {100, ACCESS_FETCH_WORD}, {100, ACCESS_FETCH_WORD}, {200, ACCESS_READ_WORD},  {200, ACCESS_READ_WORD},
+        {200, ACCESS_WRITE_WORD}, {200, ACCESS_READ_WORD},  {100, ACCESS_FETCH_WORD}, {200, ACCESS_WRITE_WORD},
+        {100, ACCESS_FETCH_WORD}, {101, ACCESS_FETCH_WORD}, {200, ACCESS_READ_WORD},  {199, ACCESS_READ_WORD},
+    };
+    const u16 expected[] = {
+        D(100),       200,      0, 0, W(100, 0, 2), /* the second block cannot matter: nothing came between */
+        D(200),       200,      0, 0, W(200, 0, 0), /* read again: left out */
+        W(200, 0, 1),                               /* a write after reads is a word */
+        D(101),       197,      0, 0, W(101, 2, 2), /* -99; after the write: a block, and then data */
+        D(199),       98u << 1, 0, 0, W(199, 1, 0), /* after the fetch: data of page 200 */
+    };
+
+    words_begin(&w);
+    for (size_t i = 0; i < ARRAY_SIZE(told); i++)
+        assert_true(words_add(&w, told[i].page, told[i].kind));
+    assert_int_equal(w.len, ARRAY_SIZE(expected));
+    for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
+        assert_int_equal(w.word[i], expected[i]);
+    assert_int_equal(w.nr, 5);
+    words_forget(&w);
+    assert_true(words_add(&w, 199, ACCESS_READ_WORD));
+    assert_int_equal(w.len, ARRAY_SIZE(expected) + 1);
+}
+
 static int setup(void **state)
 {
     int fd = mkstemp(path);
@@ -316,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_streams_in_the_order_of_tickets),
         cmocka_unit_test(test_pipe),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_words_leave_out_what_repeats),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -321,6 +321,9 @@ static vm_fault_t filemap_map_pages(struct cpu *cpu, struct vm_fault *vmf, pgoff
 
     if (start.nr >= size)
         return 0;
+    /* 6.18 gives the file's last page no new table here: what a huge page may not cross, no page brings in. */
+    if (vmf->new_table && start.nr == size - 1 && !mapping_is_shmem(mapping))
+        return 0;
     if (cpu->m->config.page_cache_warm && !mapping_is_shmem(mapping))
         filemap_readahead(cpu, vmf->vma->vm_file, start.nr, last - start.nr + 1); /* it would be there */
     first = (struct pt_entry){(char *)vmf->pte.slot - ((vmf->pgoff.nr - start.nr) << fmt->entry_shift), 1};

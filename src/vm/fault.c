@@ -110,11 +110,15 @@ static __cold vm_fault_t handle_special_pte(struct cpu *cpu, struct vm_fault *vm
 static vm_fault_t handle_pte_fault(struct cpu *cpu, struct vm_fault *vmf)
 {
     const struct pt_format *fmt = pt_format_of(cpu->m);
+    struct mm *mm = vmf->vma->vm_mm;
+    s64 tables = atomic_load_explicit(&mm->pgtables_bytes, memory_order_relaxed);
     u32 leaf_level = 0;
 
     vmf->pte = pt_alloc_entry(cpu, vmf->vma->vm_mm, vmf->address, 1, &leaf_level);
     if (unlikely(!vmf->pte.slot))
         return leaf_level ? 0 : VM_FAULT_OOM;
+    /* another thread's table is taken for ours: a page more or less mapped around */
+    vmf->new_table = atomic_load_explicit(&mm->pgtables_bytes, memory_order_relaxed) != tables;
     vmf->orig_pte = pt_read(fmt, vmf->pte);
     if (likely(pte_none(fmt, vmf->orig_pte)))
         return vma_is_anonymous(vmf->vma) ? do_anonymous_page(cpu, vmf) : do_fault(cpu, vmf);

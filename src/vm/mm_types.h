@@ -334,6 +334,7 @@ struct vm_fault {
     va_t real_address;     /* as accessed */
     pgoff_t pgoff;         /* of the page in the mapping */
     u32 flags;             /* FAULT_FLAG_* */
+    bool new_table;        /* the entry's table was made for this fault */
     struct pt_entry pmd;   /* level 2 entry that points to the table, once known */
     struct pt_entry pte;   /* level 1 entry, once its table exists */
     pte_t orig_pte;        /* value seen before the lock was taken */

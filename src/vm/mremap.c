@@ -319,6 +319,8 @@ static s64 move_range(struct cpu *cpu, const struct mremap_state *whole)
 {
     va_t at = whole->addr, end = whole->addr + whole->old_len;
 
+    if (end < at)
+        return -EFAULT;
     while (at < end) {
         struct mremap_state s = *whole;
         s64 result;

@@ -105,6 +105,8 @@ static bool is_atomic(const struct oracle_op *op)
         return true;
     if (op->kind != ORACLE_SYSCALL || !atomic_calls[op->nr])
         return false;
+    if (op->nr == ABI_mremap && (op->arg[3] & MREMAP_FIXED_))
+        return false; /* what lay at the new place is gone by then, as in the kernel */
     return op->nr != ABI_mmap || !(op->arg[3] & (MAP_POPULATE_ | MAP_LOCKED_));
 }
 

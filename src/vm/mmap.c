@@ -410,6 +410,8 @@ static int mmap_region(struct cpu *cpu, struct mmap_state *s)
 /* Whole huge pages; where they go matters to nobody, for there are none. */
 static s64 hugetlb_get_unmapped_area(struct cpu *cpu, const struct mmap_state *s)
 {
+    if (s->len > s->mm->task_size)
+        return -ENOMEM;
     if ((s->flags & MAP_FIXED_) && (s->addr & (s->huge_size - 1)))
         return -EINVAL;
     return get_unmapped_area(cpu, s->mm, NULL, s->addr, s->len, PGOFF(0), s->flags);

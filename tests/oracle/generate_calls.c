@@ -80,6 +80,9 @@ static bool make_mmap(struct generator *g, struct oracle_op *op)
         op->arg[3] |= PICK(g, extra);
     if (chance(g, 1))
         op->arg[3] |= 1ul << pick(g, 31);
+    /* docs/differences.md: needs no free huge page until it is touched */
+    if ((op->arg[3] & (MAP_HUGETLB_ | MAP_NORESERVE_)) == (MAP_HUGETLB_ | MAP_NORESERVE_))
+        op->arg[3] &= ~(u64)MAP_NORESERVE_;
     mmap_object(g, op);
     if (gen_mm(g)->def_flags & VM_LOCKED || (op->arg[3] & (MAP_LOCKED_ | MAP_POPULATE_)))
         op->arg[1] %= 256 * PAGE_SIZE;

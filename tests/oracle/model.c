@@ -10,7 +10,7 @@
 #include "tests/oracle/model.h"
 #include "cache/filemap.h"
 
-#define MODEL_BYTES (96ul << 20)
+#define MODEL_BYTES (320ul << 20) /* a stack without limit grows by 128 MiB: no reason to overcommit */
 #define PID_OF(proc) (100 + (s32)(proc))
 
 /* -- life ---------------------------------------------------------------------------------------------------------- */

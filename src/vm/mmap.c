@@ -257,6 +257,19 @@ static struct vm_area_struct *alloc_mapping(struct cpu *cpu, struct mmap_state *
     return vma;
 }
 
+/* A shared object whose whole size cannot be committed: known before it is made. */
+static bool object_too_large(struct cpu *cpu, const struct mmap_state *s)
+{
+    u64 pages = s->len >> PAGE_SHIFT;
+
+    if (s->file || s->vm_ops != VM_OPS_SHMEM || (s->vm_flags & VM_NORESERVE))
+        return false;
+    if (vm_enough_memory(cpu, s->mm, pages))
+        return true;
+    vm_unacct_memory(s->mm->m, pages);
+    return false;
+}
+
 /* The new VMA is needed in hand before anything is replaced;
  * a shared object is never merged; else merging is tried first. */
 static int mmap_prepare(struct cpu *cpu, struct mmap_state *s)
@@ -269,7 +282,11 @@ static int mmap_prepare(struct cpu *cpu, struct mmap_state *s)
         unmap_abandon(cpu, s->mm, &s->old);
         return -ENOMEM;
     }
+    if (!s->refusal && object_too_large(cpu, s))
+        s->refusal = -ENOMEM;
     if (!s->old.cuts.first && !(s->vm_ops == VM_OPS_SHMEM && !s->file))
+        return 0;
+    if (s->refusal)
         return 0;
     /* Cuts and the mapping together: as many nodes as all three insertions may need. */
     if (s->old.cuts.first && vma_index_prealloc(cpu, &s->mm->vmas, 3))

@@ -178,6 +178,7 @@ static bool make_mseal(struct generator *g, struct oracle_op *op)
 
 /* -- advice, locks ------------------------------------------------------------------------------------------------- */
 
+#define ADVICE_REMOVE 9
 #define ADVICE_PAGEOUT 21
 
 static int some_advice(struct generator *g)
@@ -191,6 +192,16 @@ static int some_advice(struct generator *g)
     if (chance(g, 3))
         return chance(g, 50) ? (int)pick(g, 128) - 2 : 100 + (int)pick(g, 2);
     return a;
+}
+
+static bool range_has_disk(struct generator *g, va_t addr, u64 len)
+{
+    struct vm_area_struct *vma;
+
+    for_each_vma (vma, gen_mm(g))
+        if (vma->vm_ops == VM_OPS_FILE && vma->vm_start < addr + len && vma->vm_end > addr)
+            return true;
+    return false;
 }
 
 /* MADV_PAGEOUT reclaims at once in the kernel, which the library does not yet: only where nothing is mapped. */
@@ -211,6 +222,9 @@ static bool make_madvise(struct generator *g, struct oracle_op *op)
 
     op->arg[2] = (u64)(s64)advice;
     if (!put_range(g, op) || !advice_allowed(g, advice))
+        return false;
+    /* A hole in a file on disk leaves one in the page cache, which here is always warm. */
+    if (advice == ADVICE_REMOVE && range_has_disk(g, op->arg[0], op->arg[1]))
         return false;
     return advice != ADVICE_PAGEOUT || (pageout_allowed(g, op->arg[0]) && op->arg[1] <= PAGE_SIZE);
 }
@@ -261,7 +275,7 @@ static bool make_process_madvise(struct generator *g, struct oracle_op *op)
     op->arg[2] = n;
     op->arg[3] = (u64)(s64)advice;
     op->arg[4] = chance(g, 96) ? 0 : 1;
-    return advice_allowed(g, advice) && advice != ADVICE_PAGEOUT;
+    return advice_allowed(g, advice) && advice != ADVICE_PAGEOUT && advice != ADVICE_REMOVE;
 }
 
 static bool small_range(struct generator *g, struct oracle_op *op)
@@ -470,6 +484,9 @@ static struct rlimit_pair some_limit(struct generator *g, u32 resource)
     struct mm *mm = gen_mm(g);
     struct rlimit_pair l = {RLIM_INFINITY_, RLIM_INFINITY_};
 
+    /* never so much that the two sides' memories, of different sizes, decide about a stack's growth */
+    if (resource == RLIMIT_STACK_)
+        l.cur = 8ul << 20;
     if (chance(g, 45))
         return l;
     switch (resource) {

@@ -61,7 +61,6 @@ static void open_slot(struct native *n, int slot)
         n->fd[slot] = mkstemp(path);
         if (n->fd[slot] >= 0)
             unlink(path);
-        fchmod(n->fd[slot], 0666); /* mincore(2) tells of the page cache only who may write */
     } else {
         snprintf(path, sizeof(path), "/proc/self/fd/%d", n->fd[f->same_as]);
         n->fd[slot] = open(path, f->open_flags);

@@ -126,8 +126,8 @@ static void table(const struct job *j, const struct verify_result *r)
     table_line("all", &total);
     printf("%llu processes, %llu threads, %llu programs; %llu lines of maps", (unsigned long long)r->processes,
            (unsigned long long)r->threads, (unsigned long long)r->execs, (unsigned long long)r->maps_lines);
-    if (r->maps_boundaries)
-        printf("; neighbours joined or apart otherwise %llu times", (unsigned long long)r->maps_boundaries);
+    if (r->kernel_cuts)
+        printf("; like neighbours apart in %llu maps of the kernel only", (unsigned long long)r->kernel_cuts);
     if (total.interrupted)
         printf("; %llu calls interrupted by a signal", (unsigned long long)total.interrupted);
     if (r->overlapped)
@@ -153,8 +153,8 @@ static void print_json(const struct job *j, const struct verify_result *r)
             json_object_set_new(calls, verify_name(i), tally_json(&r->tally[i]));
     all = json_pack("{s:s,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:b}", "file", j->o->file, "calls", calls, "total",
                     tally_json(&total), "processes", (json_int_t)r->processes, "threads", (json_int_t)r->threads,
-                    "programs", (json_int_t)r->execs, "maps_lines", (json_int_t)r->maps_lines, "maps_boundaries",
-                    (json_int_t)r->maps_boundaries, "overlapped", (json_int_t)r->overlapped, "seconds", j->seconds,
+                    "programs", (json_int_t)r->execs, "maps_lines", (json_int_t)r->maps_lines, "kernel_cuts",
+                    (json_int_t)r->kernel_cuts, "overlapped", (json_int_t)r->overlapped, "seconds", j->seconds,
                     "agrees", !total.disagreed);
     json_dumpf(all, stdout, JSON_INDENT(2));
     puts("");

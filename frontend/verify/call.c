@@ -334,8 +334,8 @@ static void learn(struct verify *v, const struct native_call *e, struct abi_call
         fput(v->cpu, c->new_file);
 }
 
-static const struct native_file *prepare(struct verify *v, struct abi_call *c, const struct native_call *e,
-                                         const struct parts *parts)
+static const struct native_file *prepare(struct verify *v, struct vtask *t, struct abi_call *c,
+                                         const struct native_call *e, const struct parts *parts)
 {
     const struct native_file *f = NULL;
     struct parts it = *parts;
@@ -345,9 +345,9 @@ static const struct native_file *prepare(struct verify *v, struct abi_call *c, c
     c->nr = (enum abi_nr)e->nr;
     memcpy(c->arg, e->arg, sizeof(c->arg));
     while (parts_next(&it, &p, &bytes)) {
-        if (p->kind == NATIVE_FILE && p->arg != 6 && p->len > sizeof(*f)) {
+        if (p->kind == NATIVE_FILE && p->arg < 6 && p->len > sizeof(*f)) {
             f = (const struct native_file *)(const void *)bytes;
-            c->file = file_of(v, f, (const char *)bytes + sizeof(*f));
+            c->file = space_file(v, t->space, (s32)e->arg[p->arg], f, (const char *)bytes + sizeof(*f));
             if (IS_ERR(c->file))
                 c->file = NULL;
         } else {
@@ -376,7 +376,7 @@ void call_verify(struct verify *v, struct vtask *t, const struct native_call *e,
         return;
     }
     world_run(v, t);
-    f = prepare(v, &c, e, parts);
+    f = prepare(v, t, &c, e, parts);
     before(v, t, &c, e, parts);
     if (is_beyond_model(e, f)) {
         tally->not_modelled++;

@@ -101,6 +101,34 @@ struct file *file_of(struct verify *v, const struct native_file *f, const char *
     return file;
 }
 
+void space_forget_file(struct verify *v, struct vspace *s)
+{
+    if (s->last.file)
+        fput(v->cpu, s->last.file);
+    s->last.file = NULL;
+}
+
+/* As file_of(); the same open file as last time where the descriptor and what it stands for are the same. */
+struct file *space_file(struct verify *v, struct vspace *s, s32 fd, const struct native_file *f, const char *name)
+{
+    struct vopen *l = &s->last;
+    struct file *file;
+
+    if (l->file && l->fd == fd && l->dev == f->dev && l->ino == f->ino && l->open_flags == f->open_flags) {
+        get_file(l->file);
+        if (READ_ONCE(l->file->f_inode->i_size) != f->size)
+            inode_set_size(v->cpu, l->file->f_inode, f->size);
+        return l->file;
+    }
+    file = file_of(v, f, name);
+    if (IS_ERR(file))
+        return file;
+    space_forget_file(v, s);
+    *l = (struct vopen){fd, f->open_flags, f->dev, f->ino, file};
+    get_file(file);
+    return file;
+}
+
 /* -- segments ------------------------------------------------------------------------------------------------------ */
 
 s32 segment_own(struct verify *v, s32 recorded)

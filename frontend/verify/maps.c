@@ -4,9 +4,9 @@
  *
  * Two things hang on accesses, which a native recording does not hold, and are not judged:
  *   - how far a stack has grown: it is grown to where the kernel's stands, if the machine lets it;
- *   - whether two mappings alike in everything that maps shows are one VMA or two (they stay apart if both were touched
- *     before they came to lie side by side). Such neighbours count as one on both sides; how often the kernel's lines and
- *     ours differ by that alone is counted as boundaries.
+ *   - whether two mappings alike in everything that maps shows are one VMA or two: they stay apart if both were touched
+ *     before they came to lie side by side. The machine, which sees few touches, joins whatever may be joined: where it
+ *     keeps neighbours apart that the kernel has joined it is wrong; the other way round is counted (kernel_cuts).
  * All else must be equal: ranges, rights, sharing, file and offset.
  */
 #include <stdlib.h>
@@ -127,11 +127,22 @@ static bool equal(const struct map_line *a, const struct map_line *b)
     return (a->type != 'f' && a->type != 'h') || a->pgoff == b->pgoff;
 }
 
+static void cuts_add(struct lines *s, u64 addr)
+{
+    if (s->nr_cuts == s->cut_room) {
+        s->cut_room = s->cut_room * 2 + 256;
+        s->cut = realloc(s->cut, s->cut_room * sizeof(*s->cut));
+        if (!s->cut)
+            abort();
+    }
+    s->cut[s->nr_cuts++] = addr;
+}
+
 static void lines_add(struct lines *s, const struct map_line *l)
 {
-    s->raw++;
     if (s->nr && is_next(&s->line[s->nr - 1], l)) {
         s->line[s->nr - 1].end = l->end;
+        cuts_add(s, l->start);
         return;
     }
     if (s->nr == s->room) {
@@ -148,7 +159,7 @@ static void lines_of_text(struct lines *s, const char *text, size_t len)
     const char *end = text + len;
     struct map_line l;
 
-    s->nr = s->raw = 0;
+    s->nr = s->nr_cuts = 0;
     while (map_line_parse(&text, end, &l))
         if (l.end <= 1ull << 63)
             lines_add(s, &l);
@@ -184,7 +195,7 @@ static void lines_of_mm(struct lines *s, const struct mm *mm)
 {
     const struct vm_area_struct *vma;
 
-    s->nr = s->raw = 0;
+    s->nr = s->nr_cuts = 0;
     for_each_vma (vma, mm) {
         struct map_line l = line_of_vma(vma);
 
@@ -243,7 +254,7 @@ static void resync(struct verify *v, struct vtask *t, const struct lines *record
             sys_munmap(v->cpu, own->line[i].start, own->line[i].end - own->line[i].start);
     for (u32 i = 0; i < recorded->nr; i++)
         if (!has(own, &recorded->line[i]))
-            map_line_force(v, &recorded->line[i], NULL);
+            map_line_force(v, t, &recorded->line[i], NULL);
 }
 
 /* -- comparing ----------------------------------------------------------------------------------------------------- */
@@ -289,6 +300,20 @@ static u64 first_difference(const struct lines *a, const struct lines *b)
     return i < a->nr ? a->line[i].start : i < b->nr ? b->line[i].start : ~0ull;
 }
 
+/* The first place where a is cut and b is not; ~0: none. */
+static u64 first_own_cut(const struct lines *a, const struct lines *b)
+{
+    u32 k = 0;
+
+    for (u32 i = 0; i < a->nr_cuts; i++) {
+        while (k < b->nr_cuts && b->cut[k] < a->cut[i])
+            k++;
+        if (k == b->nr_cuts || b->cut[k] != a->cut[i])
+            return a->cut[i];
+    }
+    return ~0ull;
+}
+
 static void compare(struct verify *v, struct vtask *t, const struct native_head *h)
 {
     struct verify_tally *tally = &v->r.tally[VERIFY_MAPS];
@@ -302,9 +327,11 @@ static void compare(struct verify *v, struct vtask *t, const struct native_head 
     lines_of_mm(&v->own, mm);
     v->r.maps_lines += v->recorded.nr;
     at = first_difference(&v->recorded, &v->own);
+    if (at == ~0ull)
+        at = first_own_cut(&v->own, &v->recorded);
     if (at == ~0ull) {
         tally->agreed++;
-        v->r.maps_boundaries += v->recorded.raw != v->own.raw;
+        v->r.kernel_cuts += first_own_cut(&v->recorded, &v->own) != ~0ull;
         s->absorb = false;
         return;
     }

@@ -16,6 +16,14 @@
 
 #define HASH 4096
 
+/* The file that a descriptor stood for last: calls with the same one mean the same open file, and can merge. */
+struct vopen {
+    s32 fd; /* -1: mapped by execve */
+    u32 open_flags;
+    u64 dev, ino;
+    struct file *file; /* a reference; NULL: none */
+};
+
 /* An address space: its recorded maps as they stood last. */
 struct vspace {
     u32 users;
@@ -24,6 +32,7 @@ struct vspace {
     char *text;  /* recorded */
     size_t len, room;
     u64 text_seq;
+    struct vopen last;
 };
 
 struct vtask {
@@ -60,7 +69,8 @@ struct map_line {
 struct lines {
     struct map_line *line; /* neighbours that are alike joined */
     u32 nr, room;
-    u32 raw; /* before joining */
+    u64 *cut; /* where neighbours were joined */
+    u32 nr_cuts, cut_room;
 };
 
 struct verify {
@@ -95,7 +105,9 @@ void world_end(struct verify *v); /* who is left exits */
 
 /* files.c */
 struct file *file_of(struct verify *v, const struct native_file *f, const char *name); /* a reference; ERR_PTR */
-void object_add(struct verify *v, const struct native_file *f, struct file *file);     /* takes the reference over */
+struct file *space_file(struct verify *v, struct vspace *s, s32 fd, const struct native_file *f, const char *name);
+void space_forget_file(struct verify *v, struct vspace *s);
+void object_add(struct verify *v, const struct native_file *f, struct file *file); /* takes the reference over */
 void objects_end(struct verify *v);
 s32 segment_own(struct verify *v, s32 recorded); /* -1: unknown */
 void segment_add(struct verify *v, s32 recorded, s32 own);

@@ -244,7 +244,9 @@ void verify_destroy(struct verify *v)
 {
     world_end(v);
     free(v->recorded.line);
+    free(v->recorded.cut);
     free(v->own.line);
+    free(v->own.cut);
     free(v->out);
     machine_destroy(v->m);
     free(v);

@@ -32,9 +32,9 @@ enum verify_extra { VERIFY_FORK = NATIVE_EXTRA_END, VERIFY_SIGNAL, VERIFY_MAPS, 
 struct verify_result {
     struct verify_tally tally[NR_VERIFY];
     u64 events, calls, execs, processes, threads;
-    u64 maps_lines;      /* compared */
-    u64 maps_boundaries; /* VMAs that the kernel keeps apart or joins by what was touched: not seen, not judged */
-    u64 overlapped;      /* calls that ran at the same time as another of their address space */
+    u64 maps_lines; /* compared */
+    u64 kernel_cuts; /* maps that differ only in like neighbours that the kernel keeps apart: both were touched, unseen */
+    u64 overlapped; /* calls that ran at the same time as another of their address space */
 };
 
 struct verify_options {

@@ -51,10 +51,11 @@ static void *must(void *p)
     return p;
 }
 
-static void space_put(struct vspace *s)
+static void space_put(struct verify *v, struct vspace *s)
 {
     if (--s->users)
         return;
+    space_forget_file(v, s);
     free(s->text);
     free(s);
 }
@@ -84,7 +85,7 @@ static void task_remove(struct verify *v, struct vtask *t)
     task_exit(v->cpu, t->task);
     v->cpu->current = NULL;
     switch_mm(v->cpu, NULL);
-    space_put(t->space);
+    space_put(v, t->space);
     list_del(&t->hash);
     free(t);
 }
@@ -132,7 +133,7 @@ static const struct native_file *next_file(struct parts *it)
     return NULL;
 }
 
-static s64 map_file_line(struct verify *v, const struct map_line *l, const struct native_file *known)
+static s64 map_file_line(struct verify *v, struct vtask *t, const struct map_line *l, const struct native_file *known)
 {
     struct native_file f = {.dev = l->dev, .ino = l->ino, .size = (l->pgoff << PAGE_SHIFT) + (l->end - l->start)};
     char name[128];
@@ -143,7 +144,7 @@ static s64 map_file_line(struct verify *v, const struct map_line *l, const struc
         f = *known;
     f.open_flags = l->shared && l->prot & PROT_WRITE_ ? 2 : 0;
     snprintf(name, sizeof(name), "%.*s", (int)MIN(l->name_len, 127u), l->name);
-    file = file_of(v, &f, name);
+    file = space_file(v, t->space, -1, &f, name);
     if (IS_ERR(file))
         return PTR_ERR(file);
     ret = sys_mmap(v->cpu, l->start, l->end - l->start, l->prot, MAP_FIXED_ | (l->shared ? MAP_SHARED_ : MAP_PRIVATE_),
@@ -165,19 +166,19 @@ static s64 map_special_line(struct verify *v, const struct map_line *l) NO_LOCK_
 }
 
 /* One line of recorded maps, put in place. */
-s64 map_line_force(struct verify *v, const struct map_line *l, const struct native_file *known)
+s64 map_line_force(struct verify *v, struct vtask *t, const struct map_line *l, const struct native_file *known)
 {
     if (l->type == 's')
         return map_special_line(v, l);
     if (l->ino && l->type == 'f')
-        return map_file_line(v, l, known);
+        return map_file_line(v, t, l, known);
     return sys_mmap(v->cpu, l->start, l->end - l->start, l->prot,
                     MAP_FIXED_ | MAP_ANONYMOUS_ | (l->shared ? MAP_SHARED_ : MAP_PRIVATE_) |
                         (l->type == 'g' ? MAP_GROWSDOWN_ : 0),
                     NULL, 0);
 }
 
-static s64 map_image(struct verify *v, struct image *im)
+static s64 map_image(struct verify *v, struct vtask *t, struct image *im)
 {
     const char *at = (const char *)im->maps, *end = at + im->maps_len;
     struct map_line l;
@@ -188,7 +189,7 @@ static s64 map_image(struct verify *v, struct image *im)
 
         if (l.start >= 1ull << 63 || is_named(&l, "[stack]"))
             continue;
-        ret = map_line_force(v, &l, f);
+        ret = map_line_force(v, t, &l, f);
     }
     return ret < 0 ? ret : 0;
 }
@@ -234,7 +235,7 @@ static s64 build(struct verify *v, struct vtask *t, struct image *im)
     if (err)
         return err;
     switch_mm(v->cpu, t->task->mm);
-    err = map_image(v, im);
+    err = map_image(v, t, im);
     set_layout(t->task->mm, im->e);
     return err;
 }
@@ -273,7 +274,7 @@ int world_exec(struct verify *v, const struct native_exec *e, const struct parts
     if (!t)
         t = first_task(v, e);
     end_other_threads(v, e->h.tgid);
-    space_put(t->space);
+    space_put(v, t->space);
     t->space = space_new();
     t->sp_low = ~0ull;
     v->r.execs++;
@@ -306,6 +307,9 @@ static struct vspace *space_of_child(struct vtask *parent, u64 flags)
     s = space_new();
     s->known = parent->space->known;
     s->absorb = parent->space->absorb;
+    s->last = parent->space->last;
+    if (s->last.file)
+        get_file(s->last.file);
     maps_take(s, parent->space->text, parent->space->len, parent->space->text_seq);
     return s;
 }

@@ -6,6 +6,6 @@
 #include "priv.h"
 
 /* Map the line at its place, whatever lies there: 0 or an address, or -errno. `known`: its file; NULL: from the line. */
-s64 map_line_force(struct verify *v, const struct map_line *l, const struct native_file *known);
+s64 map_line_force(struct verify *v, struct vtask *t, const struct map_line *l, const struct native_file *known);
 
 #endif

@@ -107,10 +107,12 @@ static int shmem_allocate_range(struct cpu *cpu, struct address_space *mapping, 
 
     for (i = first; i < end; i++) {
         f = filemap_get_folio(cpu, mapping, PGOFF(i));
-        if (!f)
+        if (!f) {
             f = filemap_grab_folio(cpu, mapping, PGOFF(i), 0);
-        else
+        } else {
             folio_lock(cpu, f);
+            shmem_clear_folio(cpu, f); /* made by an earlier fallocate(2): it gets its bytes when it is met again */
+        }
         if (IS_ERR(f)) {
             truncate_fresh_pages(cpu, mapping, first, i);
             return PTR_ERR(f);

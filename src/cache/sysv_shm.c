@@ -228,17 +228,11 @@ static vm_fault_t shm_fault(struct cpu *cpu, struct vm_fault *vmf)
     return shmem_vm_ops.fault(cpu, vmf);
 }
 
-static vm_fault_t shm_map_pages(struct cpu *cpu, struct vm_fault *vmf, pgoff_t start, pgoff_t end)
-{
-    return shmem_vm_ops.map_pages(cpu, vmf, start, end);
-}
-
 const struct vm_operations_struct sysv_shm_vm_ops = {
     .mmap = shm_mmap,
     .open = shm_open,
     .close = shm_close,
-    .fault = shm_fault,
-    .map_pages = shm_map_pages,
+    .fault = shm_fault, /* and no .map_pages: a segment's pages are mapped one by one */
 };
 
 /* -- books --------------------------------------------------------------------------------------------------------- */

@@ -204,7 +204,7 @@ static int check_hugetlb(struct mmap_state *s)
         return -EINVAL;
     if (type == MAP_SHARED_VALIDATE_ && (s->flags & ~known_flags(s)))
         return -EOPNOTSUPP;
-    s->vm_flags |= VM_HUGETLB;
+    s->vm_flags |= VM_HUGETLB | (type != MAP_PRIVATE_ ? VM_SHARED | VM_MAYSHARE : 0);
     s->refusal = -ENOMEM;
     return 0;
 }

@@ -11,6 +11,7 @@
 
 #define TAKE_IN_BLOCK_S 2        /* longer: the owner may wait for us to leave the block (qemu's exclusive sections) */
 #define WAIT_CPU_NS 100000000ull /* the owner may have died */
+#define TICKET_ROOM 64u          /* more than a TICKET event takes */
 #define YIELD_NS 2000000ull      /* nobody took it: go on */
 
 struct recorder *recorders[MAX_VCPUS];
@@ -132,6 +133,8 @@ void record_ticket(struct vcpu *v)
 
     if (!r || r->st->last_ticket == atomic_load(&t->ticket))
         return; /* nobody was in between */
+    if (atomic_load(&r->st->at) + TICKET_ROOM > STREAM_ROOM)
+        write_block(r->st);
     if (!r->st->first_ticket)
         return; /* the block will begin with one */
     r->event.len = 0;

@@ -6,7 +6,7 @@
  *
  * The next segment is the one with the ticket that follows the last one's. While no lane has it, another block is read:
  * so a pipe can be read, and no more is held than the recorder was late in writing. A ticket that never comes (its block was
- * lost) is passed over at the end of the file.
+ * lost) is passed over at the end of a whole file; in one that is cut short it is the end of what can be used.
  *
  * Invariants
  *   R1  heap[0 .. nr_heap) are the lanes that have something, the one with the lowest next ticket first;
@@ -436,8 +436,8 @@ static bool choose(struct trace_reader *r)
 
     while (!r->over && (!r->nr_heap || r->heap[0]->key > r->expected))
         read_block(r);
-    if (!r->nr_heap)
-        return false;
+    if (!r->nr_heap || (r->heap[0]->key > r->expected && r->at_end != TRACE_END))
+        return false; /* what follows a gap cannot be understood if the trace is not whole */
     l = heap_take(r);
     r->current = l;
     r->expected = l->key + 1;

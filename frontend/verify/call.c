@@ -60,8 +60,21 @@ static u8 *out_room(struct verify *v, size_t len)
 
 /* -- preparing ----------------------------------------------------------------------------------------------------- */
 
+/* It asks for a process that was not recorded. */
+static bool has_stranger(struct verify *v, const struct parts *parts)
+{
+    u32 len;
+    const u8 *bytes = parts_find(parts, NATIVE_TARGET, 0, &len);
+    s32 pid = 0;
+
+    if (bytes)
+        memcpy(&pid, bytes, sizeof(pid));
+    return pid > 0 && !world_task(v, pid);
+}
+
 /* What the call needs that the machine does not have: it is not judged. */
-static bool is_beyond_model(const struct native_call *e, const struct native_file *f)
+static bool is_beyond_model(struct verify *v, const struct native_call *e, const struct native_file *f,
+                            const struct parts *parts)
 {
     u32 flags = (u32)e->arg[3];
 
@@ -70,6 +83,11 @@ static bool is_beyond_model(const struct native_call *e, const struct native_fil
         if (flags & MAP_HUGETLB_ || (f && f->fs_magic == HUGETLBFS_MAGIC_))
             return true;
         return f && !S_ISREG(f->mode);
+    case ABI_process_madvise:
+    case ABI_process_vm_readv:
+    case ABI_process_vm_writev:
+    case ABI_prlimit64:
+        return e->ret != -ESRCH && has_stranger(v, parts);
     case ABI_ftruncate:
     case ABI_fallocate: /* how full the disk is, and what its file system can do, is not recorded */
         return f && (f->fs_magic == SECRETMEM_MAGIC_ || f->fs_magic == HUGETLBFS_MAGIC_ || !S_ISREG(f->mode) ||
@@ -264,7 +282,7 @@ static void report(struct verify *v, struct vtask *t, const struct native_call *
     fputs(", machine: ", out);
     print_result(out, own);
     if (agrees(e, own))
-        fprintf(out, "; what they wrote differs%s", e->flags & NATIVE_OVERLAPPED ? " (overlapping calls)" : "");
+        fputs("; what they wrote differs", out);
     fputs("\n", out);
     maps_print_around(v, t, at);
 }
@@ -278,6 +296,19 @@ static u64 address_of(const struct native_call *e, s64 own)
         return is_error(own) ? e->arg[0] : (u64)own;
     }
     return e->arg[0];
+}
+
+/* Calls that ran at the same time as others: which came first is not known. */
+static void differs(struct verify *v, struct vtask *t, const struct native_call *e, s64 own, u64 at)
+{
+    struct verify_tally *tally = &v->r.tally[e->nr];
+
+    if (e->flags & NATIVE_OVERLAPPED) {
+        tally->not_modelled++;
+        return;
+    }
+    tally->disagreed++;
+    report(v, t, e, own, at ? at : address_of(e, own));
 }
 
 /* -- the whole ----------------------------------------------------------------------------------------------------- */
@@ -378,7 +409,7 @@ void call_verify(struct verify *v, struct vtask *t, const struct native_call *e,
     world_run(v, t);
     f = prepare(v, t, &c, e, parts);
     before(v, t, &c, e, parts);
-    if (is_beyond_model(e, f)) {
+    if (is_beyond_model(v, e, f, parts)) {
         tally->not_modelled++;
         force(v, t, e, &c, -ENOSYS);
     } else {
@@ -389,8 +420,7 @@ void call_verify(struct verify *v, struct vtask *t, const struct native_call *e,
             if (e->nr == ABI_mmap && own != e->ret)
                 force(v, t, e, &c, own);
         } else {
-            tally->disagreed++;
-            report(v, t, e, own, at ? at : address_of(e, own));
+            differs(v, t, e, own, at);
             if (!agrees(e, own))
                 force(v, t, e, &c, own);
         }

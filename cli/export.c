@@ -2,7 +2,11 @@
 /* `quire export`: a trace or a saved run as other tools read it. */
 #include "quire.h"
 
-int export_trace(const char *format, const char *out, const char *in)
+void export_help(void)
 {
-    usage_error("export: %s: %s: cannot be written yet", out, format);
+}
+
+int export_trace(const struct convert_options *o)
+{
+    usage_error("export: %s: cannot be written yet", o->format);
 }

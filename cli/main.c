@@ -14,8 +14,8 @@ static const char help_text[] =
     "       quire replay [OPTION]... TRACE\n"
     "       quire verify [--maps=all] [--show N] [--json] FILE\n"
     "       quire cat [OPTION]... SAVED [VIEW]...\n"
-    "       quire import FORMAT -o TRACE FILE\n"
-    "       quire export FORMAT [-o FILE] TRACE|SAVED\n"
+    "       quire import FORMAT [-o TRACE] FILE\n"
+    "       quire export FORMAT [-o FILE] [-m MACHINE] [-p PROCESS] TRACE|SAVED\n"
     "       quire --help | --version\n"
     "\n"
     "Run PROGRAM, unmodified, on modelled Linux machines: each one's memory manager sees every access, page fault and "
@@ -399,22 +399,37 @@ static int cmd_cat(char **arg)
 
 /* -- import, export ------------------------------------------------------------------------------------------------ */
 
-static int cmd_convert(const char *verb, char **arg, int (*convert)(const char *, const char *, const char *))
+struct conversion {
+    const char *verb;
+    int (*convert)(const struct convert_options *);
+    void (*help)(void);
+};
+
+static int cmd_convert(const struct conversion *c, char **arg)
 {
-    const char *out = NULL, *value, *operand[2];
+    struct convert_options o = {0};
+    const char **operand[] = {&o.format, &o.in}, *value;
     u32 n = 0;
 
     for (; *arg; arg++) {
-        if ((value = option_value("-o", &arg)))
-            out = value;
-        else if (n < 2 && (**arg != '-' || !(*arg)[1]))
-            operand[n++] = *arg;
-        else
-            usage_error("%s: %s: not understood; `quire --help` shows how", verb, *arg);
+        if ((value = option_value("-o", &arg))) {
+            o.out = value;
+        } else if (c->convert == export_trace && (value = option_value("-m", &arg))) {
+            o.machine = value;
+        } else if (c->convert == export_trace && (value = option_value("-p", &arg))) {
+            o.process = value;
+        } else if (strcmp(*arg, "--help") == 0) {
+            c->help();
+            return 0;
+        } else if (n < 2 && (**arg != '-' || !(*arg)[1])) {
+            *operand[n++] = *arg;
+        } else {
+            usage_error("%s: %s: not understood; `quire %s --help` shows how", c->verb, *arg, c->verb);
+        }
     }
     if (n != 2)
-        usage_error("%s: needs a format and a file; `quire --help` shows how", verb);
-    return convert(operand[0], out, operand[1]);
+        usage_error("%s: needs a format and a file; `quire %s --help` shows how", c->verb, c->verb);
+    return c->convert(&o);
 }
 
 int main(int argc, char **argv)
@@ -424,9 +439,9 @@ int main(int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], "cat") == 0)
         return cmd_cat(argv + 2);
     if (argc >= 2 && strcmp(argv[1], "import") == 0)
-        return cmd_convert("import", argv + 2, import_trace);
+        return cmd_convert(&(struct conversion){"import", import_trace, import_help}, argv + 2);
     if (argc >= 2 && strcmp(argv[1], "export") == 0)
-        return cmd_convert("export", argv + 2, export_trace);
+        return cmd_convert(&(struct conversion){"export", export_trace, export_help}, argv + 2);
     if (argc >= 2 && strcmp(argv[1], "replay") == 0)
         return cmd_replay(argv + 2);
     if (argc >= 2 && strcmp(argv[1], "record") == 0)

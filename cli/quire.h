@@ -77,9 +77,16 @@ struct trace_reader *replay_open(const char *file, enum guest_arch *arch);
 /* The exit status: 2 if the trace is damaged, 3 if --check fails. Closes t. */
 int replay_recording(struct run_options *o, struct trace_reader *t, const char *file);
 
-/* import.c, export.c: the exit status */
-int import_trace(const char *format, const char *out, const char *in);
-int export_trace(const char *format, const char *out, const char *in);
+/* import.c, export.c: the exit status. out: NULL: the default */
+struct convert_options {
+    const char *format, *out, *in;
+    const char *machine; /* export: NULL: the only one */
+    const char *process; /* export: NULL: the first */
+};
+int import_trace(const struct convert_options *o);
+void import_help(void);
+int export_trace(const struct convert_options *o);
+void export_help(void);
 
 /* host.c */
 void host_config(struct machine_config *c, enum guest_arch arch); /* a machine like this host */

@@ -79,7 +79,7 @@ struct trace_reader *replay_open(const char *file, enum guest_arch *arch)
     if (!r)
         usage_error("%s", err);
     kind = trace_info(r, "kind");
-    if (!kind || strcmp(kind, "qemu") != 0)
+    if (!kind || (strcmp(kind, "qemu") != 0 && strcmp(kind, "import") != 0))
         usage_error("%s: a %s recording holds no accesses; %s", file, kind ? kind : "nameless",
                     kind && strcmp(kind, "native") == 0 ? "`quire verify` reads it" : "record it with `quire record`");
     *arch = arch_of(r);

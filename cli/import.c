@@ -67,10 +67,8 @@ static void show_progress(void)
 /* Gives up if the maker has failed. */
 static void finish(int fd, const char *name, const char *format, struct made *made)
 {
-    char err[256];
-
-    if (maker_finish(now.maker, fd, name, format, made, err, sizeof(err)))
-        give_up("%s: %s", now.im.name, err);
+    if (maker_finish(now.maker, fd, name, format, made))
+        give_up("%s: %s", now.im.name, made->err);
     if (fd != STDOUT_FILENO && ftruncate(fd, (off_t)made->bytes) < 0 && errno != EINVAL)
         give_up("-o %s: %s", now.out, strerror(errno));
     if (close(fd) < 0)
@@ -80,11 +78,13 @@ static void finish(int fd, const char *name, const char *format, struct made *ma
 
 static void on_access(void *arg, u32 tid, u64 addr, u32 size, enum import_kind kind)
 {
+    struct made none;
+
     maker_access(arg, tid, addr, size, kind);
     if (now.im.accesses % LOOK_EVERY)
         return;
     if (maker_failed(arg))
-        finish(-1, "", "", NULL);
+        finish(-1, "", "", &none);
     show_progress();
 }
 

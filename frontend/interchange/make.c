@@ -432,8 +432,7 @@ static void write_end(struct maker *mk, int fd)
     write_packed(mk, fd, &b, text, strlen(text));
 }
 
-int maker_finish(struct maker *mk, int fd, const char *name, const char *format, struct made *made, char *err,
-                 size_t err_size)
+int maker_finish(struct maker *mk, int fd, const char *name, const char *format, struct made *made)
 {
     u32 pid = mk->first ? mk->first->tid : 0;
 
@@ -454,11 +453,11 @@ int maker_finish(struct maker *mk, int fd, const char *name, const char *format,
     mk->made.pages = mk->regions.pages;
     mk->made.regions = mk->regions.nr;
     mk->made.bytes = mk->bytes;
+    *made = mk->made;
     if (mk->err && mk->err != -EINVAL && mk->err != -E2BIG)
-        snprintf(err, err_size, "%s%s%s", mk->what ? mk->what : "", mk->what ? ": " : "", strerror(-mk->err));
+        snprintf(made->err, sizeof(made->err), "%s%s%s", mk->what ? mk->what : "", mk->what ? ": " : "",
+                 strerror(-mk->err));
     else if (mk->err)
-        snprintf(err, err_size, "%s", mk->what);
-    else
-        *made = mk->made;
+        snprintf(made->err, sizeof(made->err), "%s", mk->what);
     return mk->err;
 }

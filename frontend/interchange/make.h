@@ -37,7 +37,8 @@ struct made {
     u64 words;            /* recorded */
     u64 pages;            /* touched */
     u32 threads, regions;
-    u64 bytes; /* of the trace */
+    u64 bytes;     /* of the trace */
+    char err[200]; /* what could not be done */
 };
 
 /* `body`: an empty file to read and write, closed by maker_free(). NULL: no memory. */
@@ -49,10 +50,7 @@ void maker_access(void *arg, u32 tid, u64 addr, u32 size, enum import_kind kind)
 void maker_thread_exit(void *arg, u32 tid);
 bool maker_failed(const struct maker *mk);
 
-/*
- * The whole trace to `fd`. `name`: of the input; `format`: of it. 0, or -errno and err[200] says what could not be done.
- */
-int maker_finish(struct maker *mk, int fd, const char *name, const char *format, struct made *made, char *err,
-                 size_t err_size);
+/* The whole trace to `fd`. `name`: of the input; `format`: of it. 0 and *made, or -errno and made->err. */
+int maker_finish(struct maker *mk, int fd, const char *name, const char *format, struct made *made);
 
 #endif

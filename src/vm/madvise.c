@@ -147,7 +147,7 @@ static int advise_remove(struct cpu *cpu, struct vm_area_struct **vma, va_t star
 /* Could same-page merging look at it? */
 static bool vma_ksm_compatible(const struct vm_area_struct *vma)
 {
-    return !(vma->vm_flags & (VM_SHARED | VM_MAYSHARE | VM_SPECIAL | VM_HUGETLB));
+    return !(vma->vm_flags & (VM_SHARED | VM_MAYSHARE | VM_SPECIAL | VM_HUGETLB | VM_DROPPABLE));
 }
 
 static int advise_vma(struct cpu *cpu, const struct advice *a, struct vm_area_struct **vma, va_t start, va_t end)

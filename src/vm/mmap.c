@@ -411,12 +411,14 @@ static int mmap_region(struct cpu *cpu, struct mmap_state *s)
         }
         vma = s->vma;
     }
+    if (vma->vm_flags & VM_DROPPABLE) /* its pages come, but may go */
+        vma->vm_flags &= ~VM_LOCKED_MASK;
     if (vma->vm_flags & VM_SPECIAL) { /* nothing in it could be locked */
         vma->vm_flags &= ~VM_LOCKED_MASK;
         s->vm_flags &= ~VM_LOCKED_MASK;
     }
     vm_stat_account(s->mm, s->vm_flags, (s64)(s->len >> PAGE_SHIFT));
-    if (s->vm_flags & VM_LOCKED)
+    if (vma->vm_flags & VM_LOCKED)
         s->mm->locked_vm += s->len >> PAGE_SHIFT;
     vma_index_trim(cpu, &s->mm->vmas);
     return 0;

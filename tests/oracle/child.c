@@ -252,7 +252,8 @@ static u64 see_line_pages(u64 h, const struct line *l)
         u64 v = pagemap[i], at = l->start + i * ORACLE_PAGE;
 
         if (!oracle_own(at, at + ORACLE_PAGE, shared->image_end))
-            h = oracle_mix_page(h, at, (u32)(v >> 63) | (u32)(v >> 61 & 1) << 1 | (u32)(v >> 56 & 1) << 2);
+            h = oracle_mix_page(
+                h, at, oracle_page((u32)(v >> 63) | (u32)(v >> 61 & 1) << 1 | (u32)(v >> 56 & 1) << 2, object_of(l)));
     }
     return h;
 }

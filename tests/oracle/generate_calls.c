@@ -84,7 +84,7 @@ static bool make_mmap(struct generator *g, struct oracle_op *op)
     if ((op->arg[3] & (MAP_HUGETLB_ | MAP_NORESERVE_)) == (MAP_HUGETLB_ | MAP_NORESERVE_))
         op->arg[3] &= ~(u64)MAP_NORESERVE_;
     mmap_object(g, op);
-    if (gen_mm(g)->def_flags & VM_LOCKED || (op->arg[3] & (MAP_LOCKED_ | MAP_POPULATE_)))
+    if ((gen_mm(g)->def_flags & VM_LOCKED) || (op->arg[3] & (MAP_LOCKED_ | MAP_POPULATE_)))
         op->arg[1] %= 256 * PAGE_SIZE;
     if (!op->arg[0])
         return !(op->arg[3] & MAP_FIXED_) || chance(g, 2);
@@ -226,6 +226,8 @@ static bool make_madvise(struct generator *g, struct oracle_op *op)
     /* A hole in a file on disk leaves one in the page cache, which here is always warm. */
     if (advice == ADVICE_REMOVE && range_has_disk(g, op->arg[0], op->arg[1]))
         return false;
+    if ((advice == 22 || advice == 23) && op->arg[1] > 256 * PAGE_SIZE)
+        return false; /* MADV_POPULATE_READ, _WRITE */
     return advice != ADVICE_PAGEOUT || (pageout_allowed(g, op->arg[0]) && op->arg[1] <= PAGE_SIZE);
 }
 
@@ -292,7 +294,8 @@ static bool make_mlock2(struct generator *g, struct oracle_op *op)
 static bool make_mlockall(struct generator *g, struct oracle_op *op)
 {
     op->arg[0] = chance(g, 90) ? 1 + pick(g, 7) : pick(g, 32);
-    return chance(g, 40);
+    /* not with terabytes mapped: all of it would be brought in */
+    return chance(g, 40) && gen_mm(g)->total_vm < 8192;
 }
 
 static bool make_nothing(struct generator *g, struct oracle_op *op)

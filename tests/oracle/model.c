@@ -191,12 +191,12 @@ u32 model_check(struct model *v, FILE *out)
 
 /* -- ops ----------------------------------------------------------------------------------------------------------- */
 
-/* Pages that others than processes write back: their faults depend on when. */
+/* Files on disk: what is mapped around a fault depends on how their pages came into the page cache, and on write-back. */
 static bool faults_vary(struct model *v, va_t at)
 {
     struct vm_area_struct *vma = vma_lookup(v->cpu, v->cpu->current->mm, at);
 
-    return vma && vma->vm_ops == VM_OPS_FILE && (vma->vm_flags & VM_SHARED);
+    return vma && vma->vm_ops == VM_OPS_FILE;
 }
 
 static void fault_result(struct oracle_result *r, const struct fault_info *fi)

@@ -153,6 +153,12 @@ static inline uint64_t oracle_flag(char a, char b)
 }
 
 /* bits: present 1, of a file or shared 2, mapped once 4 */
+static inline uint32_t oracle_page(uint32_t bits, uint32_t object)
+{
+    /* a file's pages on disk: which are mapped around a fault is no promise; private copies are */
+    return object >= 2 && (bits & 2) ? 0 : bits;
+}
+
 static inline uint64_t oracle_mix_page(uint64_t h, uint64_t addr, uint32_t bits)
 {
     return bits ? oracle_mix(h, addr | bits) : h;

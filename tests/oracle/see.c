@@ -73,7 +73,7 @@ static u64 see_pages(struct model *v, u64 h, const struct vm_area_struct *vma)
         return h;
     for (va_t at = vma->vm_start; at < end; at += PAGE_SIZE)
         if (!model_own(v, at, at + PAGE_SIZE))
-            h = oracle_mix_page(h, at, page_bits(v, vma, at));
+            h = oracle_mix_page(h, at, oracle_page(page_bits(v, vma, at), see_object(v, vma)));
     return h;
 }
 

@@ -13,6 +13,8 @@
 
 #include "priv.h"
 
+#define LIMIT_VALUE_AT 26 /* column of /proc/PID/limits where the values begin */
+
 /* -- buffers ------------------------------------------------------------------------------------------------------- */
 
 void buffer_reset(struct buffer *b)
@@ -160,6 +162,30 @@ u64 cap_effective(s32 tid)
     return v[0];
 }
 
+/* prlimit(2) asks for rights that a recorder may lack; /proc/PID/limits has one line a limit, in the order of numbers. */
+static void read_limits(s32 pid, struct native_exec *e)
+{
+    char *text = NULL, *p = NULL;
+    size_t room = 0;
+
+    if (tracee_text(pid, "limits", &text, &room) > 0)
+        p = strchr(text, '\n'); /* the heading */
+    for (u32 i = 0; i < 16; i++) {
+        e->limit[i][0] = e->limit[i][1] = ~0ull;
+        if (!p || strlen(p + 1) < LIMIT_VALUE_AT)
+            continue;
+        p += 1 + LIMIT_VALUE_AT;
+        for (u32 k = 0; k < 2; k++) { /* a number, or "unlimited" */
+            p += strspn(p, " ");
+            if (*p != 'u')
+                e->limit[i][k] = strtoull(p, NULL, 10);
+            p += strcspn(p, " \n");
+        }
+        p = strchr(p, '\n');
+    }
+    free(text);
+}
+
 static void read_identity(s32 pid, struct native_exec *e)
 {
     u64 v[2] = {0, 0};
@@ -178,13 +204,7 @@ static void read_identity(s32 pid, struct native_exec *e)
         memcpy(e->comm, text, strnlen(text, 15));
     }
     free(text);
-    for (u32 i = 0; i < 16; i++) {
-        struct rlimit64 l = {0, 0};
-
-        prlimit64(pid, (enum __rlimit_resource)i, NULL, &l);
-        e->limit[i][0] = l.rlim_cur;
-        e->limit[i][1] = l.rlim_max;
-    }
+    read_limits(pid, e);
 }
 
 /* One native_file for each line of the maps, and the text itself. */

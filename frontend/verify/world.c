@@ -8,7 +8,7 @@
  *     … [heap] …                     vvar vdso  ld.so │ mmap_base      stack │
  *                                                     └ the first thing that the kernel maps top-down ends there: the
  * loader, or in a static program what is mapped first of vvar and vdso. So mmap_base is the end of the highest mapping
- * below the stack. brk starts where /proc/PID/stat says and ends there, too: the program has not called yet.
+ * below the stack; in the legacy layout, which maps upwards, the start of the mappings around it. brk starts where /proc/PID/stat says and ends there, too: the program has not called yet.
  *
  * fork is judged by its result; the copy's maps are compared like any.
  * Follows execve(2), proc_pid_maps(5), proc_pid_stat(5).
@@ -21,6 +21,7 @@
 #include "world.h"
 
 #define HOST_TID 1
+#define FAR (1ull << 30) /* program, heap and loader are farther from each other than what is mapped together */
 #define STACK_EXPAND (128ul << 10)
 #define SPECIAL_FLAGS (VM_READ | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | VM_DONTEXPAND)
 
@@ -99,7 +100,8 @@ struct image {
     u32 maps_len;
     struct parts files; /* from the first NATIVE_MAPPED on */
     struct map_line stack;
-    u64 mmap_base;
+    u64 mmap_base;   /* end of the highest mapping below the stack */
+    u64 legacy_base; /* start of the mappings around it */
 };
 
 static bool is_named(const struct map_line *l, const char *name)
@@ -116,8 +118,11 @@ static bool find_layout(struct image *im)
     while (map_line_parse(&at, end, &l)) {
         if (is_named(&l, "[stack]"))
             im->stack = l;
-        else if (!im->stack.end && l.end < 1ull << 63)
+        else if (!im->stack.end && l.end < 1ull << 63) {
+            if (l.start - im->mmap_base > FAR)
+                im->legacy_base = l.start;
             im->mmap_base = l.end;
+        }
     }
     return im->stack.end != 0;
 }
@@ -235,6 +240,8 @@ static s64 build(struct verify *v, struct vtask *t, struct image *im)
     if (err)
         return err;
     switch_mm(v->cpu, t->task->mm);
+    if (!t->task->mm->topdown)
+        t->task->mm->mmap_base = t->task->mm->mmap_legacy_base = im->legacy_base;
     err = map_image(v, t, im);
     set_layout(t->task->mm, im->e);
     return err;

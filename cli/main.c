@@ -35,6 +35,18 @@ static const char help_text[] =
     "  --save-at MOMENT  exit (the default); usr1: at SIGUSR1 to quire; calls=N: every N system calls\n"
     "  --help-keys       list the keys of machine files\n"
     "\n"
+    "quire record -o TRACE [OPTION]... [--] PROGRAM\n"
+    "  Run PROGRAM and write all that machines would be told to TRACE: accesses, fetches, calls, files, forks. With "
+    "--machine\n"
+    "  they are modelled at the same time, without only recorded. Threads and processes take turns, so the trace has "
+    "one\n"
+    "  order. --native: at full speed, memory calls and signals only, for `quire verify`.\n"
+    "\n"
+    "quire replay [OPTION]... TRACE\n"
+    "  Machines follow TRACE ('-': standard input) as they would follow the program; the same machine counts the same. "
+    "A\n"
+    "  damaged trace is replayed as far as it is whole; exit status 2.\n"
+    "\n"
     "quire cat [-m MACHINE] [--json] [--raw] SAVED [VIEW]...\n"
     "  Print files of /proc as a saved machine would show them: meminfo, vmstat, 1234/smaps, self/maps, "
     "python3/status;\n"
@@ -158,7 +170,7 @@ static void parse_run(char **arg, struct run_options *o, struct settings *sets)
 {
     const char *value;
 
-    for (; *arg && **arg == '-'; arg++) {
+    for (; *arg && **arg == '-' && (*arg)[1]; arg++) {
         if (strcmp(*arg, "--") == 0) {
             arg++;
             break;

@@ -5,8 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 static int open_of_launcher(const struct session *s, s32 handle, int flags)
@@ -64,6 +66,22 @@ static void trace_failed(struct session *s, int err)
         session_notice(s, "the trace cannot be written (%s): it is not whole", strerror(err));
 }
 
+/* The program's limit on file sizes (RLIMIT_FSIZE) is ours, too: its signal is not for the program. */
+static int append(int fd, const void *p, size_t len)
+{
+    sigset_t set, old;
+    int err;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGXFSZ);
+    pthread_sigmask(SIG_BLOCK, &set, &old);
+    err = trace_write_all(fd, p, len);
+    if (err == -EFBIG && !sigismember(&old, SIGXFSZ))
+        sigtimedwait(&set, NULL, &(struct timespec){0});
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return err;
+}
+
 void stream_write(struct session *s, struct stream *st, struct trace_packer *p)
 {
     struct trace_block b = {.type = TRACE_BLOCK_EVENTS, .stream = st->stream, .number = st->number};
@@ -81,7 +99,7 @@ void stream_write(struct session *s, struct stream *st, struct trace_packer *p)
     if (fd < 0)
         trace_failed(s, n ? errno : ENOMEM);
     if (fd >= 0) {
-        err = trace_write_all(fd, p->out, n);
+        err = append(fd, p->out, n);
         if (err)
             trace_failed(s, -err);
         close(fd);

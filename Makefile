@@ -3,7 +3,8 @@
 BUILD ?= build
 CHECK_BUILDS := build-asan build-tsan build-clang
 
-ORACLE_SECONDS ?= 600
+SECONDS ?= 600
+ORACLE_SECONDS ?= $(SECONDS)
 
 .PHONY: all run test test-all oracle bench check-all gates fuzz clean
 all: $(BUILD)/build.ninja

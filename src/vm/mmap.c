@@ -12,7 +12,7 @@
  * Failure. A mapping that fails leaves what it would have replaced untouched, but for the refusals by the file's object
  * (mmap_state.refusal): the kernel asks it after it has unmapped what lay there, and so is this. They are MAP_SYNC on a
  * disk's file (-EOPNOTSUPP) and MAP_HUGETLB without free huge pages (-ENOMEM).
- * Order of the checks and errno values: those of 6.18, compared by tests/oracle/mmap_oracle.c; mmap(2).
+ * Order of the checks and errno values: those of 6.18, compared by tests/oracle; mmap(2).
  */
 #include "vm/vma_priv.h"
 
@@ -205,7 +205,7 @@ static int check_hugetlb(struct mmap_state *s)
     if (type == MAP_SHARED_VALIDATE_ && (s->flags & ~known_flags(s)))
         return -EOPNOTSUPP;
     s->vm_flags |= VM_HUGETLB | (type != MAP_PRIVATE_ ? VM_SHARED | VM_MAYSHARE : 0);
-    s->refusal = -ENOMEM;
+    s->refusal = s->pgoff.nr & ((s->huge_size >> PAGE_SHIFT) - 1) ? -EINVAL : -ENOMEM;
     return 0;
 }
 

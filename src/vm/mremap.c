@@ -22,7 +22,7 @@
  *
  * Accounting: a moved mapping takes its commitment along; only growth, or what DONTUNMAP leaves
  * behind, is committed anew.
- * Order of checks and errno values: those of 6.18, compared by tests/oracle/mmap_oracle.c.
+ * Order of checks and errno values: those of 6.18, compared by tests/oracle.
  */
 #include "vm/vma_priv.h"
 

@@ -113,6 +113,8 @@ static bool make_mremap(struct generator *g, struct oracle_op *op)
         op->arg[1] = 0;
     if (chance(g, 1))
         op->arg[3] |= 8;
+    if (op->arg[1] > (1ul << 40) && op->arg[1] < (1ul << 48))
+        return false; /* what a shrinking move charges depends on the size of memory */
     if (gen_mm(g)->locked_vm && op->arg[2] > (1ul << 20))
         return false;
     return range_allowed(g, op->arg[0], op->arg[2]) && range_allowed(g, op->arg[4], op->arg[2]);
@@ -390,6 +392,8 @@ static bool make_shmctl(struct generator *g, struct oracle_op *op)
 
     put_slot(op, 0, ORACLE_SHMID, pick(g, ORACLE_SHMS));
     op->arg[1] = PICK(g, commands);
+    if (op->arg[1] == 11 && !task_capable(g->v->proc[g->proc], CAP_IPC_LOCK_))
+        return false; /* SHM_LOCK: what a user has locked in all is not counted (docs/differences.md) */
     return op->arg[1] || chance(g, 30);
 }
 

@@ -19,7 +19,7 @@ struct options {
     u32 steps, seeds, keep;
     u64 seconds;
     const char *replay, *child, *out, *only, *without;
-    bool no_shrink, verbose;
+    bool no_shrink, any_kernel;
 };
 
 #define HANG_S 60 /* for one sequence: the model does not come back */
@@ -41,7 +41,8 @@ static const char usage[] =
     "  --no-shrink    report a failing sequence as it is\n"
     "  --replay FILE  run the operations of a replay file\n"
     "  --out DIR      where reproducers go (default: the working directory)\n"
-    "  --child FILE   the child's program\n";
+    "  --child FILE   the child's program\n"
+    "  --any-kernel   also on kernels older than those whose answers the library gives (6.18)\n";
 
 static u64 number_of(const char *text, const char *what)
 {
@@ -55,13 +56,22 @@ static u64 number_of(const char *text, const char *what)
 
 static void parse_options(struct options *p, int argc, char **argv)
 {
-    enum { SEED, SEEDS, STEPS, SECONDS, CALLS, WITHOUT, KEEP, CHECK, NO_SHRINK, REPLAY, OUT, CHILD, HELP };
-    static const struct option list[] = {
-        {"seed", 1, NULL, SEED},       {"seeds", 1, NULL, SEEDS}, {"steps", 1, NULL, STEPS},
-        {"seconds", 1, NULL, SECONDS}, {"calls", 1, NULL, CALLS}, {"without", 1, NULL, WITHOUT},
-        {"keep", 1, NULL, KEEP},       {"check", 1, NULL, CHECK}, {"no-shrink", 0, NULL, NO_SHRINK},
-        {"replay", 1, NULL, REPLAY},   {"out", 1, NULL, OUT},     {"child", 1, NULL, CHILD},
-        {"help", 0, NULL, HELP},       {NULL, 0, NULL, 0}};
+    enum { SEED, SEEDS, STEPS, SECONDS, CALLS, WITHOUT, KEEP, CHECK, NO_SHRINK, REPLAY, OUT, CHILD, ANY_KERNEL, HELP };
+    static const struct option list[] = {{"seed", 1, NULL, SEED},
+                                         {"seeds", 1, NULL, SEEDS},
+                                         {"steps", 1, NULL, STEPS},
+                                         {"seconds", 1, NULL, SECONDS},
+                                         {"calls", 1, NULL, CALLS},
+                                         {"without", 1, NULL, WITHOUT},
+                                         {"keep", 1, NULL, KEEP},
+                                         {"check", 1, NULL, CHECK},
+                                         {"no-shrink", 0, NULL, NO_SHRINK},
+                                         {"replay", 1, NULL, REPLAY},
+                                         {"out", 1, NULL, OUT},
+                                         {"child", 1, NULL, CHILD},
+                                         {"any-kernel", 0, NULL, ANY_KERNEL},
+                                         {"help", 0, NULL, HELP},
+                                         {NULL, 0, NULL, 0}};
     u64 number[KEEP + 2] = {0};
     const char *text[HELP + 1] = {0};
     int o;
@@ -102,6 +112,7 @@ static void parse_options(struct options *p, int argc, char **argv)
     p->no_shrink = text[NO_SHRINK];
     p->replay = text[REPLAY];
     p->out = text[OUT] ? text[OUT] : ".";
+    p->any_kernel = text[ANY_KERNEL];
     p->child = text[CHILD] ? text[CHILD] : ORACLE_CHILD;
 }
 
@@ -263,6 +274,11 @@ int main(int argc, char **argv)
     signal(SIGILL, on_crash);
     signal(SIGALRM, on_crash);
     ask_host(&oracle.host);
+    if (!p.any_kernel && (oracle.host.major < 6 || (oracle.host.major == 6 && oracle.host.minor < 18))) {
+        printf("oracle: skipped: the library answers as Linux 6.18, this is %u.%u (--any-kernel)\n", oracle.host.major,
+               oracle.host.minor);
+        return 77;
+    }
     choose_calls(&oracle.gen, &p);
     native_start(&oracle.native, p.child);
     model_boot(&oracle.model, &oracle.native, &oracle.host);

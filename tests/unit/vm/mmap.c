@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mmap, munmap, mprotect, mremap, brk, madvise and stack growth on a machine with all floors: split and merge as
- * pictures, every allocation failing once, limits, layout. tests/oracle/mmap_oracle.c compares with the kernel at
+ * pictures, every allocation failing once, limits, layout. tests/oracle compares with the kernel at
  * random; here is what it cannot reach.
  *
  * Pictures: one character per page of an arena. '.' hole · n PROT_NONE · r read · w read and write ·

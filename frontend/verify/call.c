@@ -10,6 +10,8 @@
  * Not modelled, beside the calls that the machine does not know: devices and huge pages behind mmap, secret memory, full
  * disks.
  */
+#define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -82,7 +84,7 @@ static bool is_beyond_model(struct verify *v, const struct native_call *e, const
     case ABI_mmap:
         if (flags & MAP_HUGETLB_ || (f && f->fs_magic == HUGETLBFS_MAGIC_))
             return true;
-        return f && !S_ISREG(f->mode);
+        return f && !file_is_modelled(f);
     case ABI_process_madvise:
     case ABI_process_vm_readv:
     case ABI_process_vm_writev:
@@ -378,6 +380,8 @@ static const struct native_file *prepare(struct verify *v, struct vtask *t, stru
     while (parts_next(&it, &p, &bytes)) {
         if (p->kind == NATIVE_FILE && p->arg < 6 && p->len > sizeof(*f)) {
             f = (const struct native_file *)(const void *)bytes;
+            if (f->open_flags & O_PATH)
+                return NULL; /* as good as not open: EBADF */
             c->file = space_file(v, t->space, (s32)e->arg[p->arg], f, (const char *)bytes + sizeof(*f));
             if (IS_ERR(c->file))
                 c->file = NULL;

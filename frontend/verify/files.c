@@ -7,8 +7,14 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
+#include "cache/device.h"
 #include "priv.h"
+
+#define MEM_MAJOR 1 /* devices.txt */
+#define NULL_MINOR 3
+#define ZERO_MINOR 5
 
 static struct list_head *object_bucket(struct verify *v, u64 dev, u64 ino)
 {
@@ -77,11 +83,28 @@ static struct file *object_open(struct verify *v, const struct vobject *o, u32 m
     return o->file;
 }
 
+/* What cannot be mapped is all alike; of devices /dev/zero is known. */
+static struct file *open_special(struct verify *v, const struct native_file *f, u32 mode)
+{
+    bool zero = S_ISCHR(f->mode) && f->rdev == makedev(MEM_MAJOR, ZERO_MINOR);
+
+    return device_open(v->cpu, zero ? DEVICE_ZERO : DEVICE_NULL, mode, PFN(0), 0);
+}
+
+bool file_is_modelled(const struct native_file *f)
+{
+    if (S_ISCHR(f->mode))
+        return f->rdev == makedev(MEM_MAJOR, ZERO_MINOR) || f->rdev == makedev(MEM_MAJOR, NULL_MINOR);
+    return S_ISREG(f->mode) || S_ISDIR(f->mode) || S_ISFIFO(f->mode);
+}
+
 /* Files on tmpfs go with their last mapping: that they were closed or unlinked is not recorded. */
 static struct file *open_by_identity(struct verify *v, const struct native_file *f, u32 mode, const char *name)
 {
     struct file *file;
 
+    if (f->mode && !S_ISREG(f->mode))
+        return open_special(v, f, mode);
     if (f->fs_magic != TMPFS_MAGIC)
         return file_open(v->cpu, f->dev, f->ino, f->size, mode, name);
     file = tmpfs_open(v->cpu, f->dev, f->ino, f->size, mode, name);
@@ -96,7 +119,7 @@ struct file *file_of(struct verify *v, const struct native_file *f, const char *
     u32 mode = mode_of(f->open_flags);
     struct file *file = o ? object_open(v, o, mode) : open_by_identity(v, f, mode, name);
 
-    if (!IS_ERR(file) && READ_ONCE(file->f_inode->i_size) != f->size)
+    if (!IS_ERR(file) && S_ISREG(f->mode) && READ_ONCE(file->f_inode->i_size) != f->size)
         inode_set_size(v->cpu, file->f_inode, f->size);
     return file;
 }
@@ -116,7 +139,7 @@ struct file *space_file(struct verify *v, struct vspace *s, s32 fd, const struct
 
     if (l->file && l->fd == fd && l->dev == f->dev && l->ino == f->ino && l->open_flags == f->open_flags) {
         get_file(l->file);
-        if (READ_ONCE(l->file->f_inode->i_size) != f->size)
+        if (S_ISREG(f->mode) && READ_ONCE(l->file->f_inode->i_size) != f->size)
             inode_set_size(v->cpu, l->file->f_inode, f->size);
         return l->file;
     }

@@ -65,6 +65,8 @@ static char type_of(const struct map_line *l)
         return 'g';
     if (starts(l, "/dev/zero (deleted)") || starts(l, "/SYSV") || starts(l, "/memfd:"))
         return 'h';
+    if (starts(l, "/dev/zero"))
+        return 'd';
     return l->ino ? 'f' : 'a';
 }
 
@@ -124,7 +126,7 @@ static bool equal(const struct map_line *a, const struct map_line *b)
 {
     if (a->start != b->start || a->end != b->end || a->prot != b->prot || a->shared != b->shared || !same_object(a, b))
         return false;
-    return (a->type != 'f' && a->type != 'h') || a->pgoff == b->pgoff;
+    return a->type == 'a' || a->type == 'g' || a->type == 's' || a->pgoff == b->pgoff;
 }
 
 static void cuts_add(struct lines *s, u64 addr)
@@ -186,7 +188,7 @@ static struct map_line line_of_vma(const struct vm_area_struct *vma)
         l.ino = inode->ino;
         l.name = inode->name;
         l.name_len = (u32)strnlen(inode->name, sizeof(inode->name));
-        l.type = inode->i_data.a_ops == A_OPS_SHMEM ? 'h' : 'f';
+        l.type = inode->i_flags & INODE_DEVICE ? 'd' : inode->i_data.a_ops == A_OPS_SHMEM ? 'h' : 'f';
     }
     return l;
 }

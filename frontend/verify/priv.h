@@ -61,7 +61,7 @@ struct map_line {
     u64 start, end, pgoff, dev, ino;
     u32 prot; /* PROT_* */
     bool shared;
-    char type; /* 'a' anonymous, 'f' file, 'h' shared memory, 's' special, 'g' grows down */
+    char type; /* 'a' anonymous, 'f' file, 'h' shared memory, 'd' device, 's' special, 'g' grows down */
     const char *name;
     u32 name_len;
 };
@@ -105,6 +105,7 @@ void world_end(struct verify *v); /* who is left exits */
 
 /* files.c */
 struct file *file_of(struct verify *v, const struct native_file *f, const char *name); /* a reference; ERR_PTR */
+bool file_is_modelled(const struct native_file *f); /* as something that is mapped, or refuses to be */
 struct file *space_file(struct verify *v, struct vspace *s, s32 fd, const struct native_file *f, const char *name);
 void space_forget_file(struct verify *v, struct vspace *s);
 void object_add(struct verify *v, const struct native_file *f, struct file *file); /* takes the reference over */

@@ -17,6 +17,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "world.h"
 
@@ -145,6 +146,7 @@ static s64 map_file_line(struct verify *v, struct vtask *t, const struct map_lin
     struct file *file;
     s64 ret;
 
+    f.mode = S_IFREG;
     if (known && known->ino)
         f = *known;
     f.open_flags = l->shared && l->prot & PROT_WRITE_ ? 2 : 0;

@@ -155,6 +155,7 @@ int replay_recording(struct run_options *o, struct trace_reader *t, const char *
 {
     struct session *s = boot(o);
     struct progress p = {.start = now()};
+    struct replay_watch watch = {.idle = show_progress, .arg = &p};
     struct replay_result result;
     struct run_result r = {0};
     const char *end;
@@ -162,7 +163,7 @@ int replay_recording(struct run_options *o, struct trace_reader *t, const char *
 
     o->argv = program_of(t);
     snprintf(s->proc[0].comm, sizeof(s->proc[0].comm), "%.15s", o->argv[0] ? o->argv[0] : "");
-    replay_trace(s, t, &result, show_progress, &p);
+    replay_trace(s, t, &result, &watch);
     r.wall_s = now() - p.start;
     if (p.shown)
         fprintf(stderr, "\r\033[K");

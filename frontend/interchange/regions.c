@@ -89,6 +89,7 @@ struct building {
     struct regions *out;
     u32 group;             /* neighbourhoods in one */
     enum page_class class; /* of the region under way */
+    u64 last;              /* page that was added */
 };
 
 static bool add_region(struct building *b, u64 start, u64 end)
@@ -114,11 +115,12 @@ static bool add_page(struct building *b, u64 addr, u32 kinds)
 {
     enum page_class class = class_of(kinds, b->group);
     struct region *r = &b->out->r[b->out->nr - 1];
-    u64 end = r->end;
+    u64 start = addr & ~(((u64)b->group << HOOD_SHIFT) - 1), end = r->end;
 
     if (class != ANY && b->class != ANY && class != b->class) {
-        r->end = addr;
-        if (!add_region(b, addr, end))
+        start = b->last < start ? start : addr;
+        r->end = start;
+        if (!add_region(b, start, end))
             return false;
         r = &b->out->r[b->out->nr - 1];
     }
@@ -126,6 +128,7 @@ static bool add_page(struct building *b, u64 addr, u32 kinds)
         b->class = class;
     r->text = b->class == TEXT;
     r->kinds |= kinds;
+    b->last = addr;
     b->out->pages++;
     return true;
 }

@@ -18,6 +18,7 @@
 struct replay {
     struct session *s;
     struct replay_result *result;
+    const struct replay_watch *watch; /* NULL: nobody does */
     struct replay_thread *thread[HASH];
     struct replay_thread *current;
     struct replay_process *process; /* the one that `process` shows */
@@ -597,6 +598,17 @@ static void on_file_size(const struct trace_event *e, struct replay_thread *t)
 
 /* -- the end of threads and processes ------------------------------------------------------------------------------ */
 
+/* Nobody of it runs any more. */
+static void tell_end(const struct session_proc *slot)
+{
+    static struct vcpu nobody;
+
+    if (!replay->watch || !replay->watch->process_end)
+        return;
+    rob(&nobody);
+    replay->watch->process_end(replay->s, slot, replay->watch->arg);
+}
+
 static void on_thread_exit(struct replay_thread *t)
 {
     struct session_thread *thread = t->v->thread;
@@ -614,6 +626,7 @@ static void on_process_exit(struct replay_thread *t)
     vcpu_release(t->v);
     end_others(t);
     rob(t->v);
+    tell_end(slot);
     session_drop_threads(replay->s, slot, NULL, DROP_WAIT);
     atomic_store(&slot->state, PROC_EXITED);
     end_thread(t);
@@ -641,6 +654,8 @@ static void on_launcher(const struct trace_event *e)
         return;
     }
     end_threads_of(slot);
+    if (atomic_load(&slot->state) != PROC_EXITED)
+        tell_end(slot);
     if (!session_drop_threads(replay->s, slot, NULL, DROP_TRY)) {
         rob(&nobody);
         session_drop_threads(replay->s, slot, NULL, DROP_TRY);
@@ -777,6 +792,14 @@ static void free_all(void)
     free(replay->file);
 }
 
+/* The trace ends before them. */
+static void tell_ends_of_all(void)
+{
+    for (u32 i = 0; i < atomic_load(&replay->s->proc_top); i++)
+        if (atomic_load(&replay->s->proc[i].state) == PROC_LIVE)
+            tell_end(&replay->s->proc[i]);
+}
+
 static void attach(struct session *s)
 {
     memset(vcpus, 0, sizeof(vcpus));
@@ -790,9 +813,9 @@ static void attach(struct session *s)
 }
 
 void replay_trace(struct session *s, struct trace_reader *r, struct replay_result *result,
-                  void (*idle)(const struct replay_result *, void *), void *arg)
+                  const struct replay_watch *watch)
 {
-    struct replay state = {.s = s, .result = result};
+    struct replay state = {.s = s, .result = result, .watch = watch};
     struct trace_event e;
 
     *result = (struct replay_result){0};
@@ -801,13 +824,14 @@ void replay_trace(struct session *s, struct trace_reader *r, struct replay_resul
     session_proc_new(s, s->launcher);
     while (!state.bad && (result->status = trace_next(r, &e)) == TRACE_EVENT) {
         on_event(&e);
-        if (++result->events % IDLE_EVERY == 0 && idle)
-            idle(result, arg);
+        if (++result->events % IDLE_EVERY == 0 && watch && watch->idle)
+            watch->idle(result, watch->arg);
     }
     if (state.bad)
         result->status = TRACE_BAD;
     else if (result->status != TRACE_END)
         snprintf(result->text, sizeof(result->text), "%s", trace_error(r));
+    tell_ends_of_all();
     free_all();
     replay = NULL;
 }

@@ -26,10 +26,18 @@ struct replay_result {
     u64 events, words;        /* of the trace; words: accesses and fetches */
 };
 
-/*
- * s: its machines are booted, and it has no process yet. `idle`, if not NULL, is called now and then with the counts so far.
- */
+struct replay_watch {
+    void (*idle)(const struct replay_result *, void *); /* now and then, with the counts so far; may be NULL */
+    /*
+     * A process ends, or the trace does before it: its tasks are on the machines for the last time, and each machine
+     * has a free CPU. May be NULL.
+     */
+    void (*process_end)(struct session *, const struct session_proc *, void *);
+    void *arg;
+};
+
+/* s: its machines are booted, and it has no process yet. `watch` may be NULL. */
 void replay_trace(struct session *s, struct trace_reader *r, struct replay_result *result,
-                  void (*idle)(const struct replay_result *, void *), void *arg);
+                  const struct replay_watch *watch);
 
 #endif

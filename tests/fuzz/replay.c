@@ -213,7 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     make_trace(&m);
     r = trace_open_bytes(m.out.p, m.out.len, "T", (char[160]){0}, 160);
     REQUIRE(r);
-    replay_trace(s, r, &result, NULL, NULL);
+    replay_trace(s, r, &result, NULL);
     REQUIRE(result.status == TRACE_END || result.text[0]);
     machine_check((struct machine *)(uintptr_t)s->machine[0].addr, report);
     require_clean(report);

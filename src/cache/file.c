@@ -265,6 +265,10 @@ struct file *shmem_file_setup(struct cpu *cpu, const char *name, u64 size, u64 v
 
     if (!file)
         return ERR_PTR(-ENOMEM);
+    if (size > (u64)INT64_MAX) {
+        kmem_cache_free(cpu, c->filp_cachep, file);
+        return ERR_PTR(-EINVAL);
+    }
     inode = shmem_new_inode(cpu, name, size, vm_flags);
     if (!inode) {
         kmem_cache_free(cpu, c->filp_cachep, file);

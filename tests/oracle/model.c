@@ -60,6 +60,8 @@ static struct file *open_base(struct model *v, struct native *n, int slot)
         return file_reopen(v->cpu, v->base[f->same_as], mode_of(slot));
     if (f->shmem)
         return memfd_create_file(v->cpu, "memfd:oracle", MEMFD_EXEC, 0);
+    if (n->on_tmpfs)
+        return tmpfs_open(v->cpu, id->dev, id->ino, f->size, mode_of(slot), f->name);
     return file_open(v->cpu, id->dev, id->ino, f->size, mode_of(slot), f->name);
 }
 

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -75,11 +77,13 @@ static void open_files(struct native *n)
     for (uint32_t i = 0; i < ORACLE_SLOTS; i++)
         n->shared->file[i] = (struct oracle_file_id){~0ull, ~0ull};
     for (int i = 0; i < NR_BASE_SLOTS; i++) {
+        struct statfs fs;
         struct stat st;
 
         open_slot(n, i);
-        if (fstat(n->fd[i], &st))
+        if (fstat(n->fd[i], &st) || fstatfs(n->fd[i], &fs))
             die("fstat: %s", strerror(errno));
+        n->on_tmpfs |= !native_file[i].shmem && fs.f_type == TMPFS_MAGIC;
         /* as /proc/PID/maps prints it */
         if (!native_file[i].shmem)
             n->shared->file[native_file[i].same_as] =

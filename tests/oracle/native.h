@@ -27,6 +27,7 @@ struct native {
     int fd[NR_BASE_SLOTS];
     struct oracle_file_id image; /* of the child's program */
     uint64_t image_size;
+    int on_tmpfs; /* the files "on disk" are not on one */
     char child_path[4096];
 };
 

@@ -27,7 +27,7 @@ u32 see_object(const struct model *v, const struct vm_area_struct *vma)
 
     if (!inode)
         return ORACLE_OBJ_ANON;
-    if (inode->i_data.a_ops == A_OPS_SHMEM)
+    if (inode->i_data.a_ops == A_OPS_SHMEM && inode->dev == 1)
         return ORACLE_OBJ_SHMEM;
     for (u32 i = 0; i < ORACLE_SLOTS; i++)
         if (v->base[i] && v->base[i]->f_inode == inode)

@@ -80,6 +80,8 @@ static bool make_mmap(struct generator *g, struct oracle_op *op)
         op->arg[3] |= PICK(g, extra);
     if (chance(g, 1))
         op->arg[3] |= 1ul << pick(g, 31);
+    if (!g->host->droppable && (op->arg[3] & 8))
+        return false;
     /* docs/differences.md: needs no free huge page until it is touched */
     if ((op->arg[3] & (MAP_HUGETLB_ | MAP_NORESERVE_)) == (MAP_HUGETLB_ | MAP_NORESERVE_))
         op->arg[3] &= ~(u64)MAP_NORESERVE_;
@@ -94,6 +96,14 @@ static bool make_mmap(struct generator *g, struct oracle_op *op)
 static bool make_range(struct generator *g, struct oracle_op *op)
 {
     return put_range(g, op);
+}
+
+/* Is it more, or less, than a part of one mapping? */
+static bool range_of_many(struct generator *g, va_t addr, u64 len)
+{
+    struct vm_area_struct *vma = vma_lookup(g->v->cpu, gen_mm(g), addr & PAGE_MASK);
+
+    return vma && len > vma->vm_end - (addr & PAGE_MASK);
 }
 
 static bool make_mremap(struct generator *g, struct oracle_op *op)
@@ -113,6 +123,8 @@ static bool make_mremap(struct generator *g, struct oracle_op *op)
         op->arg[1] = 0;
     if (chance(g, 1))
         op->arg[3] |= 8;
+    if (!g->host->moves_many && range_of_many(g, op->arg[0], op->arg[1]))
+        return false;
     if (op->arg[1] > (1ul << 40) && op->arg[1] < (1ul << 48))
         return false; /* what a shrinking move charges depends on the size of memory */
     if (gen_mm(g)->locked_vm && op->arg[2] > (1ul << 20))
@@ -191,7 +203,7 @@ static int some_advice(struct generator *g)
 
     if (g->host->guard && chance(g, 12))
         return chance(g, 60) ? 102 : 103;
-    if (chance(g, 3))
+    if (chance(g, 3) && g->host->guard)
         return chance(g, 50) ? (int)pick(g, 128) - 2 : 100 + (int)pick(g, 2);
     return a;
 }

@@ -147,6 +147,25 @@ static void choose_calls(struct generator *g, const struct options *p)
     g->wanted[ABI_mmap] = 1;
 }
 
+static bool since(const struct host *h, u32 minor)
+{
+    return h->major > 6 || (h->major == 6 && h->minor >= minor);
+}
+
+/* The kernel shows la57 only if it uses five levels. */
+static bool cpu_has(const char *flag)
+{
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    char line[8192];
+    bool found = false;
+
+    while (f && !found && fgets(line, sizeof(line), f))
+        found = !strncmp(line, "flags", 5) && strstr(line, flag);
+    if (f)
+        fclose(f);
+    return found;
+}
+
 static void ask_host(struct host *h)
 {
     struct utsname u;
@@ -154,8 +173,11 @@ static void ask_host(struct host *h)
     uname(&u);
     if (strcmp(u.sysname, "Linux") || sscanf(u.release, "%u.%u", &h->major, &h->minor) != 2)
         die("needs Linux");
-    h->mseal = h->major > 6 || (h->major == 6 && h->minor >= 10);
-    h->guard = h->major > 6 || (h->major == 6 && h->minor >= 13);
+    h->mseal = since(h, 10);
+    h->guard = since(h, 13);
+    h->droppable = since(h, 11);
+    h->moves_many = since(h, 17);
+    h->la57 = cpu_has(" la57");
     h->anon_names = !prctl(0x53564d41, 0, 0, 0, 0);
     h->pkeys = syscall(SYS_pkey_alloc, 0, 0) > 0;
     h->poison = getenv("QUIRE_ORACLE_POISON") != NULL;
@@ -274,7 +296,7 @@ int main(int argc, char **argv)
     signal(SIGILL, on_crash);
     signal(SIGALRM, on_crash);
     ask_host(&oracle.host);
-    if (!p.any_kernel && (oracle.host.major < 6 || (oracle.host.major == 6 && oracle.host.minor < 18))) {
+    if (!p.any_kernel && !since(&oracle.host, 18)) {
         printf("oracle: skipped: the library answers as Linux 6.18, this is %u.%u (--any-kernel)\n", oracle.host.major,
                oracle.host.minor);
         return 77;

@@ -36,6 +36,7 @@ static void configure(struct machine_config *c, const struct host *host)
     c->content = CONTENT_FULL;
     c->randomize_va_space = 0;
     c->page_cache_warm = true;
+    c->pt_format = host->la57 ? PT_X86_64_5L : PT_X86_64_4L;
     c->pkeys = host->pkeys;
     c->anon_vma_name = host->anon_names;
     c->overcommit_memory = host_number("/proc/sys/vm/overcommit_memory", 0);

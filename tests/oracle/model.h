@@ -10,8 +10,10 @@
 
 /* What the host's kernel has; what it lacks is not asked for. */
 struct host {
-    bool pkeys, anon_names, mseal, guard;
-    bool poison; /* a virtual machine of our own: pages may be poisoned */
+    bool pkeys, anon_names, la57;
+    bool mseal, guard, droppable; /* by version: 6.10, 6.13, 6.11 */
+    bool moves_many;              /* mremap of several mappings at once: 6.17 */
+    bool poison;                  /* a virtual machine of our own: pages may be poisoned */
     u32 major, minor;
 };
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -13,6 +14,11 @@
 #include "native.h"
 #include "quire.h"
 #include "trace.h"
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
 
 struct trace_sink {
     struct native_sink sink;
@@ -69,7 +75,46 @@ static int close_trace(struct trace_sink *sink, const struct native_result *r, c
     return err;
 }
 
-/* This host's settings, as a machine file. */
+static bool cpu_has(const char *flag)
+{
+    char line[8192], *at;
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    bool found = false;
+
+    while (f && !found && fgets(line, sizeof(line), f)) {
+        at = strncmp(line, "flags", 5) ? NULL : strstr(line, flag);
+        found = at && at[-1] == ' ' && strchr(" \n", at[strlen(flag)]);
+    }
+    if (f)
+        fclose(f);
+    return found;
+}
+
+/* The kernel's own value of a key that is a sysctl: false, if there is none or a machine does not take it. */
+static bool sysctl_value(struct machine_config *scratch, const char *key, char *value, size_t size)
+{
+    char path[128], err[256];
+    FILE *f;
+    bool ok;
+
+    snprintf(path, sizeof(path), "/proc/sys/%s", key);
+    for (char *p = path + strlen("/proc/sys/"); *p; p++)
+        if (*p == '.')
+            *p = '/';
+    f = fopen(path, "re");
+    ok = f && fgets(value, (int)size, f);
+    if (f)
+        fclose(f);
+    if (!ok)
+        return false;
+    value[strcspn(value, "\n")] = 0;
+    for (char *p = value; *p; p++)
+        if (*p == '\t')
+            *p = ' ';
+    return machine_config_set(scratch, key, value, err, sizeof(err)) == 0;
+}
+
+/* This host, as a machine file. */
 static char *host_text(void)
 {
     static struct machine_config c;
@@ -80,15 +125,15 @@ static char *host_text(void)
     if (!f)
         usage_error("no memory");
     host_config(&c, GUEST_X86_64);
-    fprintf(f, "arch = x86_64\nmem = %lluM\ncpus = %u\n", (unsigned long long)(c.mem_bytes >> 20), c.nr_cpus);
+    fprintf(f, "arch = %s\nmem = %lluM\ncpus = %u\n", cpu_has("la57") ? "x86_64-5level" : "x86_64",
+            (unsigned long long)(c.mem_bytes >> 20), c.nr_cpus);
+    fprintf(f, "pkeys = %d\nanon_vma_name = %d\nmemory_failure = %d\n", cpu_has("ospke"),
+            !prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, 0, 0, 0), !access("/proc/sys/vm/memory_failure_recovery", F_OK));
     for (u32 i = 0; i < machine_config_nr_keys(); i++) {
-        const struct config_key *k = machine_config_key(i);
-        struct text t = text_in(value, sizeof(value));
+        const char *key = machine_config_key(i)->name;
 
-        bool setting = !strncmp(k->name, "vm.", 3) || !strncmp(k->name, "kernel.", 7);
-
-        if (setting && machine_config_get(&c, k, &t) && value[0])
-            fprintf(f, "%s = %s\n", k->name, value);
+        if ((!strncmp(key, "vm.", 3) || !strncmp(key, "kernel.", 7)) && sysctl_value(&c, key, value, sizeof(value)))
+            fprintf(f, "%s = %s\n", key, value);
     }
     fclose(f);
     return text;

@@ -309,6 +309,28 @@ static struct folio *folio_get_for_around(struct cpu *cpu, struct address_space 
     return NULL;
 }
 
+/*
+ * A table for the pages [first, last] of the file's size, if one of them is there. 6.18 makes none for the file's last
+ * page alone: what no huge page may cross brings in no table either; shared memory knows no such end.
+ */
+static vm_fault_t around_alloc_table(struct cpu *cpu, struct vm_fault *vmf, u64 first, u64 last)
+{
+    struct address_space *mapping = vmf->vma->vm_file->f_mapping;
+    u64 size = mapping_nr_pages(mapping), index;
+    void *entry;
+
+    xa_for_each_range (&mapping->i_pages, index, entry, first, last) {
+        struct folio *f = filemap_get_folio(cpu, mapping, PGOFF(index));
+        bool there = f && folio_test_uptodate(f);
+
+        if (f)
+            folio_put(cpu, f);
+        if (there)
+            return index + 1 == size && !mapping_is_shmem(mapping) ? 0 : vmf_alloc_table(cpu, vmf);
+    }
+    return 0;
+}
+
 static vm_fault_t filemap_map_pages(struct cpu *cpu, struct vm_fault *vmf, pgoff_t start, pgoff_t end) NO_LOCK_ANALYSIS
 {
     const struct pt_format *fmt = pt_format_of(cpu->m);
@@ -321,11 +343,13 @@ static vm_fault_t filemap_map_pages(struct cpu *cpu, struct vm_fault *vmf, pgoff
 
     if (start.nr >= size)
         return 0;
-    /* 6.18 gives the file's last page no new table here: what a huge page may not cross, no page brings in. */
-    if (vmf->new_table && start.nr == size - 1 && !mapping_is_shmem(mapping))
-        return 0;
     if (cpu->m->config.page_cache_warm && !mapping_is_shmem(mapping))
         filemap_readahead(cpu, vmf->vma->vm_file, start.nr, last - start.nr + 1); /* it would be there */
+    if (!vmf->pte.slot) {
+        ret = around_alloc_table(cpu, vmf, start.nr, last);
+        if (ret || !vmf->pte.slot)
+            return ret;
+    }
     first = (struct pt_entry){(char *)vmf->pte.slot - ((vmf->pgoff.nr - start.nr) << fmt->entry_shift), 1};
     vmf_lock_pte(cpu, vmf);
     xa_for_each_range (&mapping->i_pages, index, entry, start.nr, last) {

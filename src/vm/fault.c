@@ -107,21 +107,44 @@ static __cold vm_fault_t handle_special_pte(struct cpu *cpu, struct vm_fault *vm
     return VM_FAULT_HWPOISON;
 }
 
-static vm_fault_t handle_pte_fault(struct cpu *cpu, struct vm_fault *vmf)
+/* The table of the fault's entry, where there is none. 0: the entry may be used. */
+vm_fault_t vmf_alloc_table(struct cpu *cpu, struct vm_fault *vmf)
 {
-    const struct pt_format *fmt = pt_format_of(cpu->m);
-    struct mm *mm = vmf->vma->vm_mm;
-    s64 tables = atomic_load_explicit(&mm->pgtables_bytes, memory_order_relaxed);
     u32 leaf_level = 0;
 
     vmf->pte = pt_alloc_entry(cpu, vmf->vma->vm_mm, vmf->address, 1, &leaf_level);
-    if (unlikely(!vmf->pte.slot))
-        return leaf_level ? 0 : VM_FAULT_OOM;
-    /* another thread's table is taken for ours: a page more or less mapped around */
-    vmf->new_table = atomic_load_explicit(&mm->pgtables_bytes, memory_order_relaxed) != tables;
+    if (likely(vmf->pte.slot))
+        return 0;
+    return leaf_level ? VM_FAULT_NOPAGE : VM_FAULT_OOM;
+}
+
+/* A fault on an object that has no page there, or no right to show one, leaves no table behind. */
+static bool needs_no_table_yet(struct vm_fault *vmf)
+{
+    struct mm *mm = vmf->vma->vm_mm;
+
+    vmf->pte = pt_find_entry(mm, vmf->address, 1);
+    return vmf->pte.level > 1 && pte_none(pt_format_of(mm->m), pt_read(pt_format_of(mm->m), vmf->pte));
+}
+
+static vm_fault_t handle_pte_fault(struct cpu *cpu, struct vm_fault *vmf)
+{
+    const struct pt_format *fmt = pt_format_of(cpu->m);
+    bool anonymous = vma_is_anonymous(vmf->vma);
+    vm_fault_t ret;
+
+    if (!anonymous && needs_no_table_yet(vmf)) {
+        vmf->pte.slot = NULL;
+        return do_fault(cpu, vmf);
+    }
+    if (anonymous || vmf->pte.level > 1) {
+        ret = vmf_alloc_table(cpu, vmf);
+        if (unlikely(ret))
+            return ret & VM_FAULT_OOM;
+    }
     vmf->orig_pte = pt_read(fmt, vmf->pte);
     if (likely(pte_none(fmt, vmf->orig_pte)))
-        return vma_is_anonymous(vmf->vma) ? do_anonymous_page(cpu, vmf) : do_fault(cpu, vmf);
+        return anonymous ? do_anonymous_page(cpu, vmf) : do_fault(cpu, vmf);
     if (unlikely(!pte_present(fmt, vmf->orig_pte)))
         return handle_special_pte(cpu, vmf);
     return handle_present_pte(cpu, vmf);

@@ -18,6 +18,9 @@ vm_fault_t do_page_mkwrite(struct cpu *cpu, struct vm_fault *vmf, struct folio *
 /* The shared page was made writable: dirty, unlocked. */
 void fault_dirty_shared_page(struct cpu *cpu, struct vm_fault *vmf, struct folio *f);
 
+/* The fault's entry, with the tables above it: 0, VM_FAULT_OOM, or VM_FAULT_NOPAGE where a huge page was faster. */
+vm_fault_t vmf_alloc_table(struct cpu *cpu, struct vm_fault *vmf);
+
 static inline void vmf_lock_pte(struct cpu *cpu, struct vm_fault *vmf) NO_LOCK_ANALYSIS
 {
     vmf->ptl = pt_lockptr(vmf->vma->vm_mm, vmf->pte);

@@ -55,21 +55,24 @@ void set_pte_around(struct cpu *cpu, struct vm_fault *vmf, struct pt_entry e, st
 }
 
 /*
- * Map vmf->page, or vmf->cow_page, if the entry is still empty. True: mapped, and the mapping holds a reference of its
- * own to vmf->page (the caller's own to cow_page).
+ * Map vmf->page, or vmf->cow_page, if the entry is still empty. 0: mapped, and the mapping holds a reference of its
+ * own to vmf->page (the caller's own to cow_page). VM_FAULT_NOPAGE: somebody else was faster.
  */
-static bool finish_fault(struct cpu *cpu, struct vm_fault *vmf)
+static vm_fault_t finish_fault(struct cpu *cpu, struct vm_fault *vmf)
 {
     const struct pt_format *fmt = pt_format_of(cpu->m);
     struct vm_area_struct *vma = vmf->vma;
     bool write = vmf->flags & FAULT_FLAG_WRITE;
     struct page *page = vmf->cow_page ? vmf->cow_page : vmf->page;
     struct folio *f = page_folio(page);
+    vm_fault_t ret = vmf->pte.slot ? 0 : vmf_alloc_table(cpu, vmf);
 
+    if (unlikely(ret))
+        return ret;
     vmf_lock_pte(cpu, vmf);
     if (unlikely(!pte_none(fmt, pt_read(fmt, vmf->pte)))) {
         vmf_unlock_pte(cpu, vmf);
-        return false;
+        return VM_FAULT_NOPAGE;
     }
     if (vmf->cow_page) {
         add_mm_counter(vma->vm_mm, MM_ANONPAGES, 1);
@@ -82,7 +85,7 @@ static bool finish_fault(struct cpu *cpu, struct vm_fault *vmf)
     }
     set_pte_at(fmt, vmf->pte, vma_mk_pte(fmt, vma, page_to_pfn(cpu->m, page), write));
     vmf_unlock_pte(cpu, vmf);
-    return true;
+    return 0;
 }
 
 /* -- read ---------------------------------------------------------------------------------------------------------- */
@@ -105,7 +108,7 @@ static vm_fault_t do_fault_around(struct cpu *cpu, struct vm_fault *vmf)
 
 static vm_fault_t do_read_fault(struct cpu *cpu, struct vm_fault *vmf)
 {
-    vm_fault_t ret;
+    vm_fault_t ret, mapped;
 
     charge(cpu, COST_FAULT_FILE);
     if (should_fault_around(cpu, vmf)) {
@@ -118,19 +121,19 @@ static vm_fault_t do_read_fault(struct cpu *cpu, struct vm_fault *vmf)
     ret = fault_get_page(cpu, vmf);
     if (unlikely(ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)))
         return ret;
-    if (finish_fault(cpu, vmf))
+    mapped = finish_fault(cpu, vmf);
+    if (!mapped)
         count_vm_event(cpu, Q_FAULT_FILE_READ);
     fault_put_page(cpu, vmf);
-    return ret;
+    return ret | (mapped & VM_FAULT_OOM);
 }
 
 /* -- write --------------------------------------------------------------------------------------------------------- */
 
 static vm_fault_t do_cow_fault(struct cpu *cpu, struct vm_fault *vmf)
 {
+    vm_fault_t ret, mapped;
     struct folio *copy;
-    vm_fault_t ret;
-    bool mapped;
 
     if (!vma_anon_vma(vmf->vma) && anon_vma_prepare(cpu, vmf->vma))
         return VM_FAULT_OOM;
@@ -148,11 +151,11 @@ static vm_fault_t do_cow_fault(struct cpu *cpu, struct vm_fault *vmf)
     vmf->cow_page = &copy->page;
     mapped = finish_fault(cpu, vmf);
     fault_put_page(cpu, vmf);
-    if (mapped)
+    if (!mapped)
         count_vm_event(cpu, Q_FAULT_FILE_COW);
     else
         folio_put(cpu, copy);
-    return ret;
+    return ret | (mapped & VM_FAULT_OOM);
 }
 
 vm_fault_t do_page_mkwrite(struct cpu *cpu, struct vm_fault *vmf, struct folio *f)
@@ -185,7 +188,7 @@ void fault_dirty_shared_page(struct cpu *cpu, struct vm_fault *vmf, struct folio
 
 static vm_fault_t do_shared_fault(struct cpu *cpu, struct vm_fault *vmf)
 {
-    vm_fault_t ret, mkwrite;
+    vm_fault_t ret, mkwrite, mapped;
     struct folio *f;
 
     charge(cpu, COST_FAULT_FILE);
@@ -199,11 +202,12 @@ static vm_fault_t do_shared_fault(struct cpu *cpu, struct vm_fault *vmf)
         folio_put(cpu, f);
         return mkwrite;
     }
-    if (finish_fault(cpu, vmf))
+    mapped = finish_fault(cpu, vmf);
+    if (!mapped)
         count_vm_event(cpu, Q_FAULT_FILE_SHARED);
     fault_dirty_shared_page(cpu, vmf, f);
     folio_put(cpu, f);
-    return ret;
+    return ret | (mapped & VM_FAULT_OOM);
 }
 
 vm_fault_t do_fault(struct cpu *cpu, struct vm_fault *vmf)

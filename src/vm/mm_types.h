@@ -334,9 +334,8 @@ struct vm_fault {
     va_t real_address;     /* as accessed */
     pgoff_t pgoff;         /* of the page in the mapping */
     u32 flags;             /* FAULT_FLAG_* */
-    bool new_table;        /* the entry's table was made for this fault */
     struct pt_entry pmd;   /* level 2 entry that points to the table, once known */
-    struct pt_entry pte;   /* level 1 entry, once its table exists */
+    struct pt_entry pte;   /* level 1 entry; slot NULL: no table yet, and none where the fault maps nothing */
     pte_t orig_pte;        /* value seen before the lock was taken */
     spinlock_t *ptl;       /* of pte's table while held */
     struct page *page;     /* ->fault() puts the page here, with a reference, locked if VM_FAULT_LOCKED */

@@ -48,7 +48,7 @@ int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
     addr &= PAGE_MASK;
     if (!(vma->vm_flags & VM_GROWSDOWN))
         return -EFAULT;
-    if (addr < c->mmap_min_addr)
+    if (addr < mmap_min_addr(vma->vm_mm->m))
         return -EPERM;
     if (addr >= vma->vm_start)
         return 0;

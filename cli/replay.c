@@ -173,6 +173,8 @@ int replay_recording(struct run_options *o, struct trace_reader *t, const char *
     r.wait_status = end ? (int)strtoul(end, NULL, 10) : 0;
     balanced = check(o, s, &r);
     report(o, s, &r);
+    for (u32 i = 0; i < s->nr_machines; i++)
+        free(r.check[i]);
     trace_reader_close(t);
     if (result.status != TRACE_END)
         fprintf(stderr, "quire: %s%s%s; %s\n",

@@ -6,7 +6,7 @@ CHECK_BUILDS := build-asan build-tsan build-clang
 SECONDS ?= 600
 ORACLE_SECONDS ?= $(SECONDS)
 
-.PHONY: all run test test-all oracle bench check-all gates fuzz clean
+.PHONY: all run test test-all oracle oracle-vm bench check-all gates fuzz clean
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
 
@@ -30,6 +30,11 @@ test-all: test
 # Random operations by real processes and by modelled ones, for ORACLE_SECONDS (docs/oracle.md).
 oracle: all
 	$(BUILD)/tests/oracle/oracle --seconds $(ORACLE_SECONDS) --out $(BUILD)
+
+# The same inside Debian's kernel, in a virtual machine in software: protection keys, five-level tables, four nodes.
+VM_SECONDS ?= 60
+oracle-vm: all
+	scripts/oracle-vm $(BUILD) $(VM_SECONDS)
 
 bench: all
 	@scripts/bench $(BUILD)

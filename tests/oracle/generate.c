@@ -103,7 +103,7 @@ void generate_op(struct generator *g, u32 n, struct oracle_op *op)
         return;
     }
     choose_proc(g);
-    while (!try_op(g, op))
+    while (!try_op(g, op) || rule_against(g, op))
         ;
     if (op->kind == ORACLE_EXIT)
         return;

@@ -30,6 +30,9 @@ u64 some_len(struct generator *g);
 bool range_allowed(struct generator *g, va_t addr, u64 len);  /* nothing of the child's own */
 bool range_readable(struct generator *g, va_t addr, u64 len); /* nothing of the kernel's own: vdso, vvar */
 struct mm *gen_mm(struct generator *g);
+/* rules.c: the rule by which this kernel is not asked for the op; NULL: none. */
+const char *rule_against(struct generator *g, const struct oracle_op *op);
+void print_rules(const struct host *h, FILE *out);
 
 #define PICK(g, array) ((array)[pick(g, ARRAY_SIZE(array))])
 

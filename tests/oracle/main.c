@@ -301,6 +301,7 @@ int main(int argc, char **argv)
                oracle.host.minor);
         return 77;
     }
+    print_rules(&oracle.host, stdout);
     choose_calls(&oracle.gen, &p);
     native_start(&oracle.native, p.child);
     model_boot(&oracle.model, &oracle.native, &oracle.host);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Expectations are 6.18's. On another kernel, or on a machine with more than the library models, some ops are not asked:
+ * one named rule each, with its reason.
+ */
+#include "tests/oracle/generate.h"
+
+static bool is_call(const struct oracle_op *op, enum abi_nr nr)
+{
+    return op->kind == ORACLE_SYSCALL && op->nr == nr;
+}
+
+static bool any_process_madvise(struct generator *g, const struct oracle_op *op)
+{
+    return is_call(op, ABI_process_madvise);
+}
+
+static bool any_mremap(struct generator *g, const struct oracle_op *op)
+{
+    return is_call(op, ABI_mremap);
+}
+
+static bool registrations(struct generator *g, const struct oracle_op *op)
+{
+    return is_call(op, ABI_membarrier) && (op->arg[0] == 512 || !op->arg[0]);
+}
+
+static bool populate(struct generator *g, const struct oracle_op *op)
+{
+    return is_call(op, ABI_madvise) && (op->arg[2] == 22 || op->arg[2] == 23);
+}
+
+static bool noexec_seal(struct generator *g, const struct oracle_op *op)
+{
+    return is_call(op, ABI_memfd_create) && (op->arg[1] & 0x18);
+}
+
+static bool on_fault(struct generator *g, const struct oracle_op *op)
+{
+    return (is_call(op, ABI_mlock2) && op->arg[2]) || (is_call(op, ABI_mlockall) && (op->arg[0] & 4));
+}
+
+static bool stack_flag(struct generator *g, const struct oracle_op *op)
+{
+    return is_call(op, ABI_mmap) && (op->arg[3] & MAP_STACK_);
+}
+
+static bool over_special(struct generator *g, const struct oracle_op *op)
+{
+    return (is_call(op, ABI_mmap) || is_call(op, ABI_munmap) || is_call(op, ABI_shmat)) &&
+           !range_readable(g, op->arg[0], op->arg[1]);
+}
+
+static bool limits(struct generator *g, const struct oracle_op *op)
+{
+    return is_call(op, ABI_setrlimit) || is_call(op, ABI_prlimit64);
+}
+
+static bool refused_after_unmapping(struct generator *g, const struct oracle_op *op)
+{
+    return is_call(op, ABI_mmap) && (op->arg[3] & (MAP_SYNC_ | MAP_HUGETLB_));
+}
+
+static bool keys_decide(struct generator *g, const struct oracle_op *op)
+{
+    if (!g->host->pkeys)
+        return false;
+    if (is_call(op, ABI_pkey_mprotect))
+        return true;
+    return (is_call(op, ABI_mmap) || is_call(op, ABI_mprotect)) && (op->arg[2] & 7) == PROT_EXEC_;
+}
+
+static const struct rule {
+    const char *name;
+    u32 since; /* minor of the 6.x from which on it can be asked; 0: never */
+    bool (*applies)(struct generator *g, const struct oracle_op *op);
+    const char *reason;
+} rules[] = {
+    {"process_madvise", 13, any_process_madvise, "a process may give itself any advice since 6.13"},
+    {"mremap", 17, any_mremap, "arguments are checked in another order, and several mappings move at once, since 6.17"},
+    {"membarrier registrations", 3, registrations, "MEMBARRIER_CMD_GET_REGISTRATIONS is of 6.3"},
+    {"populating", 12, populate, "MADV_POPULATE_* had other errors"},
+    {"memfd flags", 3, noexec_seal, "MFD_EXEC and MFD_NOEXEC_SEAL are of 6.3"},
+    {"locked on fault", 12, on_fault, "smaps had no name for it (??)"},
+    {"MAP_STACK", 7, stack_flag, "stacks are without huge pages since 6.7"},
+    {"over special mappings", 12, over_special, "mapping over a part of the vdso was -ENOMEM before 6.12"},
+    {"limits", 12, limits, "a mapping refused for a limit had unmapped what lay there before 6.12"},
+    {"refused by the object", 12, refused_after_unmapping, "what a refused mapping leaves behind changed with 6.12"},
+    {"protection keys", 0, keys_decide, "PKRU decides about accesses (docs/differences.md)"},
+};
+
+const char *rule_against(struct generator *g, const struct oracle_op *op)
+{
+    const struct host *h = g->host;
+
+    for (u32 i = 0; i < ARRAY_SIZE(rules); i++)
+        if ((!rules[i].since || (h->major == 6 && h->minor < rules[i].since) || h->major < 6) &&
+            rules[i].applies(g, op))
+            return rules[i].name;
+    return NULL;
+}
+
+void print_rules(const struct host *h, FILE *out)
+{
+    for (u32 i = 0; i < ARRAY_SIZE(rules); i++)
+        if ((!rules[i].since && h->pkeys) || (rules[i].since && h->major == 6 && h->minor < rules[i].since))
+            fprintf(out, "oracle: not asked here: %s: %s\n", rules[i].name, rules[i].reason);
+}

@@ -7,9 +7,11 @@
 
 #include <unistd.h>
 
+#include "export.h"
 #include "frontend/trace/block.h"
 #include "machine/machine_api.h"
 #include "replay.h"
+#include "space.h"
 
 #define BASE 0x4000000000ull
 
@@ -202,22 +204,56 @@ static struct session *boot(void)
     return s;
 }
 
+/* What other tools read of it: references, and the address space of whoever ends. */
+static int any_ref(void *arg, const struct ref *ref)
+{
+    REQUIRE(ref->page >> 44 == 0 && ref->kind <= IMPORT_EXEC);
+    return ++*(u32 *)arg > 100000 ? -1 : 0;
+}
+
+static void require_refs(const struct making *m)
+{
+    u32 nr = 0;
+    struct refs rs = {any_ref, &nr, 0, 0, ""};
+    struct trace_reader *r = trace_open_bytes(m->out.p, m->out.len, "T", (char[160]){0}, 160);
+
+    REQUIRE(refs_read(r, &rs, NULL) == TRACE_END || rs.text[0]);
+    trace_reader_close(r);
+}
+
+static void export_space(struct session *s, const struct session_proc *p, void *arg)
+{
+    struct cpu *cpu;
+    char id[16];
+
+    if (session_machine_is_dead(s, 0))
+        return;
+    snprintf(id, sizeof(id), "%d", atomic_load(&((struct session_proc *)(uintptr_t)p)->pid));
+    cpu = cpu_acquire((struct machine *)(uintptr_t)s->machine[0].addr, NULL, 0x7ffffffd);
+    space_vma_json(cpu, id, arg);
+    space_v2p(cpu, id, arg);
+    cpu_release(cpu);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct making m = {.in = {data, data + size}};
     struct check_report *report = calloc(1, sizeof(*report));
     struct session *s = boot();
+    const struct replay_watch watch = {NULL, export_space, fopen("/dev/null", "w")};
     struct replay_result result;
     struct trace_reader *r;
 
     make_trace(&m);
     r = trace_open_bytes(m.out.p, m.out.len, "T", (char[160]){0}, 160);
     REQUIRE(r);
-    replay_trace(s, r, &result, NULL);
+    replay_trace(s, r, &result, &watch);
     REQUIRE(result.status == TRACE_END || result.text[0]);
     machine_check((struct machine *)(uintptr_t)s->machine[0].addr, report);
     require_clean(report);
     trace_reader_close(r);
+    fclose(watch.arg);
+    require_refs(&m);
     machine_destroy((struct machine *)(uintptr_t)s->machine[0].addr);
     session_destroy(s);
     trace_packer_free(&m.packer);

@@ -81,7 +81,7 @@ static const struct rule {
     {"membarrier registrations", 3, registrations, "MEMBARRIER_CMD_GET_REGISTRATIONS is of 6.3"},
     {"populating", 12, populate, "MADV_POPULATE_* had other errors"},
     {"memfd flags", 3, noexec_seal, "MFD_EXEC and MFD_NOEXEC_SEAL are of 6.3"},
-    {"locked on fault", 12, on_fault, "smaps had no name for it (??)"},
+    {"locked on fault", 12, on_fault, "smaps had no name for it (?\?)"},
     {"MAP_STACK", 7, stack_flag, "stacks are without huge pages since 6.7"},
     {"over special mappings", 12, over_special, "mapping over a part of the vdso was -ENOMEM before 6.12"},
     {"limits", 12, limits, "a mapping refused for a limit had unmapped what lay there before 6.12"},

@@ -324,6 +324,9 @@ static int cmd_record(char **arg)
         usage_error("record: usage: quire record [--native] -o FILE [OPTION]... [--] PROGRAM [ARGUMENT]...");
     if (!o.nr_machines && sets.nr)
         usage_error("record: --set: which machine? Name one with --machine; without any, nothing is modelled");
+    if (!o.nr_machines && o.save.path)
+        usage_error("record: --save: there is no machine to save; name one with --machine");
+    check_save(&o.save);
     apply_sets(&o, &sets);
     if (!o.nr_machines)
         o.quiet = true;

@@ -109,7 +109,8 @@ bool range_allowed(struct generator *g, va_t addr, u64 len)
 
     if (end < addr || end > ALIGN_DOWN((u64)-1, PAGE_SIZE))
         return true; /* no call takes that */
-    return !model_own(g->v, start, ALIGN_UP(end, PAGE_SIZE) + PAGE_SIZE);
+    end = MIN(ALIGN_UP(end, PAGE_SIZE), (u64)(-2 * PAGE_SIZE)) + PAGE_SIZE;
+    return !model_own(g->v, start, end);
 }
 
 bool range_readable(struct generator *g, va_t addr, u64 len)

@@ -230,12 +230,31 @@ static bool advice_allowed(struct generator *g, int advice)
     return g->host->poison || (advice != 100 && advice != 101) || !task_capable(g->v->proc[g->proc], CAP_SYS_ADMIN_);
 }
 
+#define ADVICE_POPULATE_READ 22
+#define ADVICE_POPULATE_WRITE 23
+#define ADVICE_GUARD_INSTALL 102
+#define FILLED_PAGES_MAX 4096ul
+
+/* Advice that fills all of a mapping with pages or tables: one of terabytes takes the host's memory and minutes. */
+static bool filling_allowed(struct generator *g, va_t addr, u64 len, int advice)
+{
+    struct vm_area_struct *vma;
+    u64 bytes = 0;
+
+    if (advice != ADVICE_POPULATE_READ && advice != ADVICE_POPULATE_WRITE && advice != ADVICE_GUARD_INSTALL)
+        return true;
+    for_each_vma (vma, gen_mm(g))
+        if (vma->vm_end > addr && (addr + len < addr || vma->vm_start < addr + len))
+            bytes += MIN(vma->vm_end, addr + len < addr ? ~0ull : addr + len) - MAX(vma->vm_start, addr);
+    return bytes <= FILLED_PAGES_MAX * PAGE_SIZE;
+}
+
 static bool make_madvise(struct generator *g, struct oracle_op *op)
 {
     int advice = some_advice(g);
 
     op->arg[2] = (u64)(s64)advice;
-    if (!put_range(g, op) || !advice_allowed(g, advice))
+    if (!put_range(g, op) || !advice_allowed(g, advice) || !filling_allowed(g, op->arg[0], op->arg[1], advice))
         return false;
     /* A hole in a file on disk leaves one in the page cache, which here is always warm. */
     if (advice == ADVICE_REMOVE && range_has_disk(g, op->arg[0], op->arg[1]))

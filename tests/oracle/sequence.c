@@ -79,15 +79,27 @@ static void check_books(struct oracle *o, struct sequence *s, FILE *out)
     s->at = s->nr ? s->nr - 1 : 0;
 }
 
+/* A new child has random bytes of its own on its stack: a new machine begins with those. */
+static void restart(struct oracle *o)
+{
+    u64 injected = o->model.injected;
+
+    native_restart(&o->native);
+    model_shutdown(&o->model);
+    model_boot(&o->model, &o->native, &o->host);
+    o->model.injected = injected;
+}
+
 static void end(struct oracle *o, struct sequence *s)
 {
-    if (native_end(&o->native)) {
-        native_restart(&o->native);
-        if (!s->differ)
-            s->differ = DIFFER_DIED;
-    }
+    bool dead = native_end(&o->native) != 0;
+
+    if (dead && !s->differ)
+        s->differ = DIFFER_DIED;
     model_end(&o->model);
     check_books(o, s, stderr);
+    if (dead)
+        restart(o);
 }
 
 /* -- no memory ----------------------------------------------------------------------------------------------------- */

@@ -30,6 +30,20 @@ static char *user_bytes(struct mmu *u, va_t va, enum mmu_access_kind kind)
     return m->ram + pa;
 }
 
+/*
+ * Byte by byte from the first on, as the processor's string instruction does it: process_vm_readv(2) may copy a page
+ * onto itself, and bytes that were just written are then read again.
+ */
+static void copy_bytes(char *to, const char *from, u64 len)
+{
+    if (likely(to <= from || to >= from + len)) {
+        memmove(to, from, len);
+        return;
+    }
+    while (len--)
+        *to++ = *from++;
+}
+
 /* Within one page. 0 or the signal. */
 static int copy_piece(struct cpu *cpu, va_t va, void *buf, u64 len, enum mmu_access_kind kind, struct fault_info *fi)
 {
@@ -47,9 +61,9 @@ static int copy_piece(struct cpu *cpu, va_t va, void *buf, u64 len, enum mmu_acc
         if (cpu->m->config.content != CONTENT_FULL)
             at = buf; /* the access was all */
         else if (at && kind == MMU_WRITE)
-            memcpy(at, buf, len);
+            copy_bytes(at, buf, len);
         else if (at)
-            memcpy(buf, at, len);
+            copy_bytes(buf, at, len);
         mmu_end_walk(u);
         if (at)
             return 0;

@@ -343,10 +343,13 @@ static int cmd_replay(char **arg)
     enum guest_arch arch;
 
     parse_run(arg, &o, &sets);
-    if (!o.argv[0] || o.argv[1] || o.trace_file || o.save.path)
+    if (!o.argv[0] || o.argv[1] || o.trace_file)
         usage_error(
             "replay: usage: quire replay [--machine FILE]... [--set KEY=VALUE]... [--json FILE] [--report FILE] "
-            "[--quiet] [--check] TRACE");
+            "[--quiet] [--check] [--save FILE] TRACE");
+    check_save(&o.save);
+    if (o.save.at_usr1 || o.save.every)
+        usage_error("replay: --save-at: only exit: machines are saved as processes end");
     trace = replay_open(o.argv[0], &arch);
     default_machine(&o, &sets, arch);
     apply_sets(&o, &sets);

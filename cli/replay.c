@@ -17,6 +17,7 @@
 struct progress {
     double start, last;
     bool shown;
+    struct save_state save;
 };
 
 static double now(void)
@@ -39,6 +40,13 @@ static void show_progress(const struct replay_result *r, void *arg)
     fprintf(stderr, "\r\033[Kquire: %.1f s, %.0f M accesses of the trace (%.0f M/s)", s, (double)r->words / 1e6,
             (double)r->words / 1e6 / s);
     fflush(stderr);
+}
+
+static void save_end(struct session *s, const struct session_proc *p, void *arg)
+{
+    struct progress *pr = arg;
+
+    save_at_end(&pr->save, s, p, session_proc_index(s, p) == 0);
 }
 
 static char **program_of(const struct trace_reader *r)
@@ -155,13 +163,14 @@ int replay_recording(struct run_options *o, struct trace_reader *t, const char *
 {
     struct session *s = boot(o);
     struct progress p = {.start = now()};
-    struct replay_watch watch = {.idle = show_progress, .arg = &p};
+    struct replay_watch watch = {show_progress, save_end, &p};
     struct replay_result result;
     struct run_result r = {0};
     const char *end;
     bool balanced;
 
     o->argv = program_of(t);
+    p.save = (struct save_state){.o = &o->save, .program = o->argv[0] ? o->argv[0] : ""};
     snprintf(s->proc[0].comm, sizeof(s->proc[0].comm), "%.15s", o->argv[0] ? o->argv[0] : "");
     replay_trace(s, t, &result, &watch);
     r.wall_s = now() - p.start;
@@ -171,6 +180,8 @@ int replay_recording(struct run_options *o, struct trace_reader *t, const char *
         compare_totals(t, s);
     end = trace_total(t, "exit");
     r.wait_status = end ? (int)strtoul(end, NULL, 10) : 0;
+    if (o->save.path && !p.save.saved && !p.save.failed)
+        session_notice(s, "--save %s: nothing was saved: no process ended", o->save.path);
     balanced = check(o, s, &r);
     report(o, s, &r);
     for (u32 i = 0; i < s->nr_machines; i++)

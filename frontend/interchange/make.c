@@ -183,6 +183,7 @@ static void put_count(struct maker *mk, struct maker_thread *t)
 static void put_clone(struct maker *mk, const struct maker_thread *child)
 {
     switch_to(mk, mk->first);
+    put_count(mk, mk->first); /* back on a CPU, if it was not: CALL_ENTER alone does not do that */
     field(mk, TF_RAW_NR, X86_64_CLONE);
     field(mk, TF_ARG0, CLONE_THREAD_FLAGS);
     field(mk, TF_CHILD_STREAM, child->stream);

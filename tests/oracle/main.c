@@ -199,6 +199,13 @@ static void on_crash(int signo)
     raise(signo);
 }
 
+/* Ended from outside: no process and no IPC segment stays behind. */
+static void on_end(int signo)
+{
+    native_stop(&oracle.native);
+    _exit(128 + signo);
+}
+
 static void report(const struct options *p)
 {
     struct sequence *s = &sequence;
@@ -303,6 +310,8 @@ int main(int argc, char **argv)
     }
     print_rules(&oracle.host, stdout);
     choose_calls(&oracle.gen, &p);
+    signal(SIGINT, on_end);
+    signal(SIGTERM, on_end);
     native_start(&oracle.native, p.child);
     model_boot(&oracle.model, &oracle.native, &oracle.host);
     failures = p.replay ? run_replay(&p) : run_seeds(&p);

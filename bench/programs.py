@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Whole-program figures: CPU time of five programs native, under plain qemu, under `quire run`, and under valgrind's cachegrind and
-lackey; what a second machine costs; how two guest threads scale. Runs are interleaved; figures are medians; ratios are the point:
-absolute times depend on the machine.
+lackey; what a second machine costs; how two guest threads scale; how much host memory machines take. Runs are interleaved; figures
+are medians; ratios are the point: absolute times depend on the machine.
 
 Usage: bench/programs.py [--quire PATH] [--rounds N] [--only NAME[,NAME]] [--valgrind] [--json FILE]
+NAME: one of the five programs, or memory.
 --valgrind: short inputs, one round, for every tool: lackey needs minutes for what takes a native program 0.1 s.
 """
 import argparse
@@ -79,6 +80,45 @@ def real_python():
     return os.path.realpath(sys.executable)
 
 
+def tree_memory(pid):
+    """KiB of a process and its descendants: anonymous memory added up, of shared memory and files the largest part."""
+    size = {}
+    for line in open(f"/proc/{pid}/status"):
+        if line.startswith(("RssAnon:", "RssShmem:", "RssFile:")):
+            size[line.split(":")[0]] = int(line.split()[1])
+    for task in os.listdir(f"/proc/{pid}/task"):
+        for child in open(f"/proc/{pid}/task/{task}/children").read().split():
+            for kind, kib in tree_memory(int(child)).items():
+                size[kind] = size[kind] + kib if kind == "RssAnon" else max(size[kind], kib)
+    return size
+
+
+def memory_when_ready(argv, cwd):
+    """Start argv, which prints a line when its memory is full and then waits: bytes at that point."""
+    with subprocess.Popen(argv, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        if process.stdout.readline() != b"ready\n":
+            sys.exit(f"bench: {' '.join(argv)} did not get ready")
+        size = 1024 * sum(tree_memory(process.pid).values())
+        process.stdin.close()
+        process.stdout.read()
+    return size
+
+
+def measure_memory(quire, folder, objects):
+    """Host memory of each machine for each page of the program: {machines: bytes}."""
+    argv = [real_python(), os.path.join(HERE, "programs", "strings.py"), str(objects)]
+    report = os.path.join(folder, "memory.json")
+    run = [quire, "run", "--report", "/dev/null", "--json", report]
+    second = ["--machine", "/dev/null", "--machine", "/dev/null"]
+    plain = memory_when_ready(["qemu-x86_64"] + argv, folder)
+    one = memory_when_ready(run + ["--"] + argv, folder)
+    two = memory_when_ready(run + second + ["--"] + argv, folder)
+    pages = json.load(open(report))["machines"][0]["mms"][0]["hiwater_rss"]
+    print(f"host memory beyond plain qemu's {plain >> 20} MB, for each of the program's {pages} pages:"
+          f" {(one - plain) / pages:.0f} bytes with one machine, {(two - plain) / pages / 2:.0f} for each of two")
+    return {"pages": pages, "plain": plain, "one": (one - plain) / pages, "two": (two - plain) / pages / 2}
+
+
 def geomean(values):
     return math.exp(statistics.fmean(math.log(v) for v in values))
 
@@ -97,7 +137,7 @@ def main():
         programs = prepare(folder, SHORT if args.valgrind else SIZES)
         rounds = 1 if args.valgrind else args.rounds
         programs["python"][0] = real_python()
-        chosen = [n for n in args.only.split(",") if n] or list(programs)
+        chosen = [n for n in args.only.split(",") if n in programs] if args.only else list(programs)
         report = os.path.join(folder, "report.json")
         table = os.path.join(folder, "table.txt")
         print(f"{'program':9} {'native':>8} {'qemu':>8} {'quire':>8} {'quire/qemu':>10} {'2 machines':>10} {'M acc/s':>8}"
@@ -140,6 +180,8 @@ def main():
             two = statistics.median(measure(base + [threads, "2", "300"], folder)[1] for _ in range(args.rounds))
             results["threads"] = {"one": one, "two": two, "scaling": 2 * one / two}
             print(f"two guest threads do {2 * one / two:.2f} times the work of one in the same wall time")
+        if not args.valgrind and (not args.only or "memory" in args.only.split(",")):
+            results["memory"] = measure_memory(quire, folder, 5_500_000)
     if args.json:
         with open(args.json, "w") as f:
             json.dump(results, f, indent=1)

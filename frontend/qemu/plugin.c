@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "insn.h"
 #include "port/posix/port_posix.h"
 #include "record.h"
 
@@ -172,7 +173,8 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
 
         last = qemu_plugin_insn_vaddr(insn) + qemu_plugin_insn_size(insn) - 1;
-        qemu_plugin_register_vcpu_mem_cb(insn, mem, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
+        if (!insn_without_memory(process.arch, qemu_plugin_insn_data(insn), qemu_plugin_insn_size(insn)))
+            qemu_plugin_register_vcpu_mem_cb(insn, mem, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
     }
     first = (first & PAGE_MASK) | ((last ^ first) & PAGE_MASK ? BLOCK_CROSSES : 0);
     qemu_plugin_register_vcpu_tb_exec_cb(tb, choose_block(), QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)first);

@@ -7,8 +7,9 @@
  *        progress line
  *
  * The launcher is a child subreaper, so that orphans are its own. It keeps out of the program's way: terminal signals
- * reach the program directly and are ignored here, SIGTERM and SIGHUP sent to the launcher alone are passed on; it
- * ends as the program ended.
+ * reach the program directly and are ignored here, signals sent to the launcher alone are passed on; it ends as the
+ * program ended. Somebody who sends SIGTERM or SIGINT means the whole run: if the program is there STOP_AFTER_S later,
+ * or at the second such signal, all followed processes are killed, and the report tells what there was until then.
  */
 #define _GNU_SOURCE
 #include "quire.h"
@@ -36,6 +37,7 @@ extern char **environ;
 #define PROGRESS_AFTER_S 2.0
 #define PROGRESS_EVERY_S 0.5
 #define ORPHAN_GRACE_S 0.5
+#define STOP_AFTER_S 5.0
 
 struct launcher {
     struct run_options *o;
@@ -50,6 +52,8 @@ struct launcher {
     struct save_state save;
     bool ended;
     double start, last_progress;
+    double kill_at; /* 0: nobody wants the run to stop */
+    bool killed;
     bool progress_shown;
 };
 
@@ -245,21 +249,6 @@ static void reap(struct launcher *l)
         }
 }
 
-static void take_signals(struct launcher *l)
-{
-    struct signalfd_siginfo si;
-
-    while (read(l->signals, &si, sizeof(si)) == sizeof(si)) {
-        bool from_terminal = si.ssi_code == SI_KERNEL; /* the program got it too */
-
-        if (si.ssi_signo == SIGUSR1 && l->o->save.at_usr1)
-            save_on_signal(&l->save, l->s);
-        else if (si.ssi_signo != SIGCHLD && !from_terminal)
-            kill(l->child, (int)si.ssi_signo);
-    }
-    reap(l);
-}
-
 static void open_pidfds(struct launcher *l)
 {
     for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++) {
@@ -275,6 +264,55 @@ static void open_pidfds(struct launcher *l)
                 note_death(l, i);
         }
     }
+}
+
+/* SIGTERM or SIGINT was sent to the launcher. */
+static void want_stop(struct launcher *l)
+{
+    l->kill_at = l->kill_at > 0 ? now() : now() + STOP_AFTER_S;
+}
+
+/* Followed processes only, and none while it changes a machine, if that can be had (session.h, "The gate"). */
+static void kill_followed(struct launcher *l)
+{
+    bool first = !l->killed;
+    u32 n = 0;
+
+    l->killed = true;
+    open_pidfds(l);
+    for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++) {
+        struct session_proc *p = &l->s->proc[i];
+
+        if (!l->pidfd[i] || atomic_load(&p->state) == PROC_FREE)
+            continue;
+        if (!gate_freeze(p, 0))
+            gate_thaw(p);
+        n += syscall(SYS_pidfd_send_signal, l->pidfd[i], SIGKILL, NULL, 0) == 0;
+    }
+    if (first)
+        session_notice(l->s, "the run was told to stop and the program did not end: %u process(es) were killed", n);
+}
+
+static void pass_on(struct launcher *l, int sig)
+{
+    kill(l->child, sig);
+    if (sig == SIGTERM || sig == SIGINT)
+        want_stop(l);
+}
+
+static void take_signals(struct launcher *l)
+{
+    struct signalfd_siginfo si;
+
+    while (read(l->signals, &si, sizeof(si)) == sizeof(si)) {
+        bool from_terminal = si.ssi_code == SI_KERNEL; /* the program got it too */
+
+        if (si.ssi_signo == SIGUSR1 && l->o->save.at_usr1)
+            save_on_signal(&l->save, l->s);
+        else if (si.ssi_signo != SIGCHLD && !from_terminal)
+            pass_on(l, (int)si.ssi_signo);
+    }
+    reap(l);
 }
 
 /* Wait for something to happen: a signal, a process that dies, or time. */
@@ -328,6 +366,17 @@ static void progress(struct launcher *l)
     fflush(l->err);
 }
 
+static void name_orphans(struct launcher *l)
+{
+    for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++) {
+        struct session_proc *p = &l->s->proc[i];
+
+        if (atomic_load(&p->state) != PROC_FREE)
+            session_notice(l->s, "process %d (%.15s) outlives the program: it goes on, without being followed",
+                           atomic_load(&p->pid), p->comm);
+    }
+}
+
 static void watch(struct launcher *l)
 {
     double deadline;
@@ -336,12 +385,18 @@ static void watch(struct launcher *l)
         watch_once(l, POLL_MS);
         save_poll(&l->save, l->s);
         progress(l);
+        if (l->kill_at > 0 && now() >= l->kill_at)
+            kill_followed(l);
     }
     l->result.wall_s = now() - l->start;
     deadline = now() + ORPHAN_GRACE_S;
-    while (nr_processes(l) && now() < deadline)
+    while (nr_processes(l) && now() < deadline) {
         watch_once(l, 1);
+        if (l->killed)
+            kill_followed(l); /* who was forked meanwhile */
+    }
     l->result.still_running = nr_processes(l);
+    name_orphans(l);
     if (l->progress_shown)
         fprintf(l->err, "\r\033[K");
 }

@@ -117,7 +117,7 @@
     S(fork, 57, NONE, FORK)                                                                                            \
     S(vfork, 58, NONE, FORK)                                                                                           \
     S(execve, 59, 221, EXEC)                                                                                           \
-    S(execveat, 322, 281, WAIT)                                                                                        \
+    S(execveat, 322, 281, EXEC)                                                                                        \
     S(exit, 60, 93, EXIT)                                                                                              \
     S(exit_group, 231, 94, EXIT)                                                                                       \
     S(kill, 62, 129, KILL)                                                                                             \

@@ -184,6 +184,7 @@ void thread_first_block(struct vcpu *v);
 void thread_exit(struct vcpu *v);
 void process_exit(struct vcpu *v);
 void exec_before(struct vcpu *v, u64 path, u64 argv, u64 envp); /* returns if qemu is to go on */
+void execat_before(struct vcpu *v, const u64 arg[6]);           /* likewise */
 void kill_before(struct vcpu *v, s64 target, int sig);
 void kill_after(struct vcpu *v, s64 target, int sig, s64 ret);
 void order_lock(struct vcpu *v);

@@ -20,11 +20,13 @@
 #include "follow.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -377,26 +379,75 @@ static void exec_qemu(struct vcpu *v, const struct program *p, char **argv, char
     command_free(&c);
 }
 
-void exec_before(struct vcpu *v, u64 path_addr, u64 argv_addr, u64 envp_addr)
+static void exec_resolved(struct vcpu *v, const char *path, char **argv, char **envp, struct program *p)
 {
-    char *path = guest_string(path_addr);
+    enum program_error err = program_resolve(exec_path(path), process.s->sysroot[process.arch], p);
+
+    if (may_follow(p, err) && !p->privileged)
+        exec_qemu(v, p, argv, envp);
+    else if (!err && p->privileged)
+        unfollowed(path, "is set-user-ID or set-group-ID");
+    else if (err == PROGRAM_FOREIGN || (!err && p->arch == GUEST_X86_64))
+        unfollowed(path, "is for an architecture without a qemu here");
+}
+
+/* Takes `path`. */
+static void exec_path_before(struct vcpu *v, char *path, u64 argv_addr, u64 envp_addr)
+{
     char **argv = guest_strings(argv_addr), **envp = guest_strings(envp_addr);
     struct program *p = malloc(sizeof(*p));
 
-    if (path && argv && envp && p && v->thread) {
-        enum program_error err = program_resolve(exec_path(path), process.s->sysroot[process.arch], p);
-
-        if (may_follow(p, err) && !p->privileged)
-            exec_qemu(v, p, argv, envp);
-        else if (!err && p->privileged)
-            unfollowed(path, "is set-user-ID or set-group-ID");
-        else if (err == PROGRAM_FOREIGN || (!err && p->arch == GUEST_X86_64))
-            unfollowed(path, "is for an architecture without a qemu here");
-    }
+    if (path && argv && envp && p && v->thread)
+        exec_resolved(v, path, argv, envp, p);
     free(path);
     free_strings(argv);
     free_strings(envp);
     free(p);
+}
+
+void exec_before(struct vcpu *v, u64 path_addr, u64 argv_addr, u64 envp_addr)
+{
+    exec_path_before(v, guest_string(path_addr), argv_addr, envp_addr);
+}
+
+/* The path that a descriptor and a path relative to it name; NULL: qemu is to answer. execveat(2). */
+static char *exec_path_at(int fd, const char *path, int flags)
+{
+    char name[SESSION_PATH], link[64];
+    struct stat st, opened;
+    char *full = NULL;
+    ssize_t n;
+
+    if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) || (!path[0] && !(flags & AT_EMPTY_PATH)))
+        return NULL;
+    if (path[0] == '/' || (fd == AT_FDCWD && path[0])) {
+        full = strdup(path);
+    } else if (fd >= 0) {
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        n = readlink(link, name, sizeof(name) - 1);
+        if (n < 0 || fstat(fd, &opened))
+            return NULL;
+        name[n] = 0;
+        if (stat(name, &st) || st.st_dev != opened.st_dev || st.st_ino != opened.st_ino)
+            snprintf(name, sizeof(name), "%s", link); /* removed, or never had a name */
+        if (asprintf(&full, "%s%s%s", name, path[0] ? "/" : "", path) < 0)
+            return NULL;
+    }
+    if (full && (flags & AT_SYMLINK_NOFOLLOW) && !lstat(full, &st) && S_ISLNK(st.st_mode)) {
+        free(full);
+        return NULL;
+    }
+    return full;
+}
+
+void execat_before(struct vcpu *v, const u64 arg[6])
+{
+    char *path = guest_string(arg[1]);
+    char *full = path ? exec_path_at((int)arg[0], path, (int)arg[4]) : NULL;
+
+    free(path);
+    if (full)
+        exec_path_before(v, full, arg[2], arg[3]);
 }
 
 /* -- kill ---------------------------------------------------------------------------------------------------------- */

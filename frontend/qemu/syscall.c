@@ -282,7 +282,7 @@ void syscall_before(struct vcpu *v, s64 nr, const u64 arg[6])
         baton_drop(v);
         break;
     case EXEC:
-        exec_before(v, arg[0], arg[1], arg[2]);
+        id == SYS_execve ? exec_before(v, arg[0], arg[1], arg[2]) : execat_before(v, arg);
         baton_drop(v);
         break;
     case EXIT:

@@ -390,6 +390,7 @@ static void write_memory(struct maker *mk, int fd, const char *name, u32 pid)
     field(mk, TF_PID, pid);
     field(mk, TF_FLAGS, 0);
     field_text(mk, TF_ARCH, "x86_64");
+    field_text(mk, TF_COMM, name);
     add_event(mk, &out, TRACE_TASK, &nr);
     field(mk, TF_ID, CODE_FILE);
     field(mk, TF_DEV, 0);

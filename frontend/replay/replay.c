@@ -378,6 +378,17 @@ static bool begin(struct replay_thread *t, enum task_kind kind)
     }
 }
 
+/* An imported trace has no execve that would tell. */
+static void name_first(const struct trace_event *e, struct replay_thread *t)
+{
+    if (!trace_has(e, TF_COMM) || !t->v->thread)
+        return;
+    trace_get_text(e, TF_COMM, t->p->slot->comm, sizeof(t->p->slot->comm));
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (t->v->thread->task[i])
+            memcpy(t->v->thread->task[i]->comm, t->p->slot->comm, sizeof(t->p->slot->comm));
+}
+
 static void on_task(const struct trace_event *e, struct replay_thread *t)
 {
     enum task_kind kind = (enum task_kind)trace_get(e, TF_FLAGS, 99);
@@ -399,10 +410,12 @@ static void on_task(const struct trace_event *e, struct replay_thread *t)
     show_process(t->p);
     v->state = VCPU_USER;
     v->tid = (u32)tid;
-    if (kind == TASK_FIRST)
+    if (kind == TASK_FIRST) {
         v->thread = tasks_first(v);
-    else if (kind != TASK_EXECED)
+        name_first(e, t);
+    } else if (kind != TASK_EXECED) {
         v->thread = t->to_be;
+    }
     t->to_be = NULL;
     if (!v->thread) {
         bad(e, "no memory for a thread");

@@ -88,8 +88,10 @@ static bool make_mmap(struct generator *g, struct oracle_op *op)
     mmap_object(g, op);
     if ((gen_mm(g)->def_flags & VM_LOCKED) || (op->arg[3] & (MAP_LOCKED_ | MAP_POPULATE_)))
         op->arg[1] %= 256 * PAGE_SIZE;
-    if (!op->arg[0])
-        return !(op->arg[3] & MAP_FIXED_) || chance(g, 2);
+    if (!op->arg[0] && !(op->arg[3] & MAP_FIXED_))
+        return true;
+    if (!op->arg[0] && !chance(g, 2))
+        return false;
     return range_allowed(g, op->arg[0], op->arg[1]);
 }
 

@@ -140,8 +140,9 @@ def main():
         chosen = [n for n in args.only.split(",") if n in programs] if args.only else list(programs)
         report = os.path.join(folder, "report.json")
         table = os.path.join(folder, "table.txt")
-        print(f"{'program':9} {'native':>8} {'qemu':>8} {'quire':>8} {'quire/qemu':>10} {'2 machines':>10} {'M acc/s':>8}"
-              + (f" {'cachegrind':>10} {'lackey':>8}" if args.valgrind else ""))
+        if chosen:
+            print(f"{'program':9} {'native':>8} {'qemu':>8} {'quire':>8} {'quire/qemu':>10} {'2 machines':>10} {'M acc/s':>8}"
+                  + (f" {'cachegrind':>10} {'lackey':>8}" if args.valgrind else ""))
         for name in chosen:
             argv = programs[name]
             tools = {

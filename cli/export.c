@@ -54,6 +54,27 @@ void export_help(void)
         "  -m MACHINE  of a saved run with several");
 }
 
+/* Text goes through a stream beside the descriptor. */
+static FILE *open_stream(void)
+{
+    int fd = fcntl(out.fd, F_DUPFD_CLOEXEC, 3);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+
+    if (!f)
+        convert_give_up(&out, "%s: %s", out.path, strerror(errno));
+    return f;
+}
+
+/* The output is whole. */
+static void close_stream(FILE *f)
+{
+    long bytes = fflush(f) || !out.regular ? 0 : ftell(f);
+
+    if (ferror(f) || fclose(f) || bytes < 0)
+        convert_give_up(&out, "%s: %s", out.path, strerror(errno));
+    convert_close(&out, (u64)bytes);
+}
+
 /* -- references ---------------------------------------------------------------------------------------------------- */
 
 static void show_refs(const struct refs *rs)
@@ -83,19 +104,14 @@ static bool read_refs(struct trace_reader *t, const char *in, struct refs *rs)
 
 static bool export_csv(struct trace_reader *t, const char *in)
 {
-    FILE *f = fdopen(out.fd, "w");
+    FILE *f = open_stream();
     struct refs rs = {csv_ref, f, 0, 0, ""};
     bool whole;
-    long bytes;
 
-    if (!f)
-        convert_give_up(&out, "%s", strerror(errno));
-    rs.err = csv_begin(f);
-    whole = read_refs(t, in, &rs);
-    if (fflush(f))
+    if (csv_begin(f))
         convert_give_up(&out, "%s: %s", out.path, strerror(errno));
-    bytes = out.regular ? ftell(f) : 0;
-    convert_close(&out, (u64)bytes);
+    whole = read_refs(t, in, &rs);
+    close_stream(f);
     return whole;
 }
 
@@ -131,8 +147,10 @@ static bool export_oracle(struct trace_reader *t, const char *in)
     err = oracle_finish(&o);
     if (err)
         convert_give_up(&out, "%s: %s", out.path, strerror(-err));
-    if (o.fd != out.fd)
+    if (o.fd != out.fd) {
         copy(o.fd, out.fd, o.nr * sizeof(struct oracle_record));
+        close(o.fd);
+    }
     convert_close(&out, o.nr * sizeof(struct oracle_record));
     return whole;
 }
@@ -141,14 +159,12 @@ static bool export_oracle(struct trace_reader *t, const char *in)
 
 static void write_space(struct cpu *cpu, const struct export_format *f, const char *process)
 {
-    FILE *file = fdopen(out.fd, "w");
-    int err = file ? f->space(cpu, process, file) : -errno;
+    FILE *file = open_stream();
+    int err = f->space(cpu, process, file);
 
-    if (!err && fflush(file))
-        err = -errno;
     if (err)
         convert_give_up(&out, "%s: %s", out.path, strerror(-err));
-    convert_close(&out, out.regular ? (u64)ftell(file) : 0);
+    close_stream(file);
 }
 
 static bool export_saved(const struct export_format *f, const struct convert_options *o)
@@ -177,6 +193,9 @@ static bool export_saved(const struct export_format *f, const struct convert_opt
     if (!proc_find_task(cpu, name, &rest))
         convert_give_up(&out, "-p %s: no such process; `quire cat --list %s` shows them", process, o->in);
     write_space(cpu, f, process);
+    cpu_release(cpu);
+    machine_destroy(m);
+    saved_close(&s);
     return true;
 }
 
@@ -230,15 +249,18 @@ static bool export_replayed(const struct export_format *f, const struct convert_
 {
     struct last_moment last = {f, o->process, false};
     const struct replay_watch watch = {NULL, on_end, &last};
+    struct session *s = boot(arch);
     struct replay_result result;
 
-    replay_trace(boot(arch), t, &result, &watch);
+    replay_trace(s, t, &result, &watch);
     if (!last.done)
         convert_give_up(&out, "%s: %s%s%s", o->in, o->process ? o->process : "its first process",
                         " does not end in this trace, or is not in it",
                         result.status == TRACE_END ? "" : "; the trace is damaged");
     if (result.status != TRACE_END)
         fprintf(stderr, "quire: %s: %s; what lies before it was replayed\n", o->in, result.text);
+    machine_destroy(session_machine(s, 0));
+    session_destroy(s);
     return result.status == TRACE_END;
 }
 
@@ -286,5 +308,7 @@ int export_trace(const struct convert_options *o)
         whole = export_csv(t, o->in);
     else
         whole = export_oracle(t, o->in);
+    if (t)
+        trace_reader_close(t);
     return whole ? 0 : EXIT_USAGE;
 }

@@ -41,6 +41,7 @@ static void finish(const char *name, const char *format, struct made *made)
         convert_give_up(&now.out, "%s: %s", now.im.name, made->err);
     convert_close(&now.out, made->bytes);
     maker_free(now.maker);
+    fclose(now.im.in);
 }
 
 static void on_access(void *arg, u32 tid, u64 addr, u32 size, enum import_kind kind)

@@ -43,7 +43,7 @@ void exit_mmap(struct cpu *cpu, struct mm *mm) NO_LOCK_ANALYSIS
     if (accounted)
         vm_unacct_memory(cpu->m, accounted);
     mm->map_count = 0;
-    mm->total_vm = mm->data_vm = mm->exec_vm = mm->stack_vm = mm->locked_vm = 0;
+    mm->total_vm = mm->data_vm = mm->exec_vm = mm->stack_vm = mm->locked_vm = mm->locked_left = 0;
     up_write(cpu, &mm->mmap_lock);
     for (int i = 0; i < NR_MM_COUNTERS; i++)
         ASSERT(atomic_load(&mm->rss_stat[i]) == 0);

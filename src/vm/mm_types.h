@@ -98,6 +98,7 @@ struct mm {
 
     /* pages */
     u64 total_vm, locked_vm, data_vm, exec_vm, stack_vm; /* m */
+    u64 locked_left; /* m pages in locked_vm that mremap(MREMAP_DONTUNMAP) unlocked: counted for good, as in Linux */
     _Atomic s64 pinned_vm;
     _Atomic s64 rss_stat[NR_MM_COUNTERS]; /* a */
     u64 hiwater_rss, hiwater_vm;          /* pages; update_hiwater_rss() */

@@ -200,13 +200,14 @@ static void unmap_source(struct cpu *cpu, struct mremap_state *s)
     s->mm->hiwater_vm = hiwater_vm; /* it never was twice as large to the program */
 }
 
-/* DONTUNMAP: the pages are gone, so the old VMA is like one that never had any; nothing of it is locked. */
+/* DONTUNMAP: the pages are gone, so the old VMA is like one that never had any; nothing of it is locked.
+ * Linux (6.18) goes on counting it as locked, and so do we: RLIMIT_MEMLOCK shows it. */
 static void leave_source(struct cpu *cpu, struct mremap_state *s)
 {
     struct vm_area_struct *vma = s->vma;
 
     if (vma->vm_flags & VM_LOCKED)
-        s->mm->locked_vm -= vma_pages(vma);
+        s->mm->locked_left += vma_pages(vma);
     vma->vm_flags &= ~VM_LOCKED_MASK;
     if (vma->anon_vma && vma->vm_start == s->addr && vma->vm_end == s->addr + s->old_len)
         unlink_anon_vmas(cpu, vma);

@@ -22,7 +22,7 @@
  *   V1  the index's own (vma_index.c); map_count is the number of VMAs.
  *   V2  vm_start < vm_end, both page aligned, vm_end <= task_size; vm_mm is the mm.
  *   V3  total_vm, data_vm, exec_vm, stack_vm are the sums over VMAs by vm_stat_account()'s rule;
- *       locked_vm those with VM_LOCKED.
+ *       locked_vm those with VM_LOCKED, and locked_left.
  *   V4  a VMA with a file is in its mapping's tree with its page range as the key, and no other node of it is there.
  *   V5  a VMA with an anon_vma has a chain entry to it; each entry's key is the VMA's page range.
  *   V6  a VMA whose vm_ops is VM_OPS_NONE has no file but /dev/zero.

@@ -206,8 +206,10 @@ static void leave_source(struct cpu *cpu, struct mremap_state *s)
 {
     struct vm_area_struct *vma = s->vma;
 
-    if (vma->vm_flags & VM_LOCKED)
+    if (vma->vm_flags & VM_LOCKED) {
         s->mm->locked_left += vma_pages(vma);
+        mlock_vma_pages_range(cpu, vma, vma->vm_start, vma->vm_end, vma->vm_flags & ~VM_LOCKED_MASK);
+    }
     vma->vm_flags &= ~VM_LOCKED_MASK;
     if (vma->anon_vma && vma->vm_start == s->addr && vma->vm_end == s->addr + s->old_len)
         unlink_anon_vmas(cpu, vma);

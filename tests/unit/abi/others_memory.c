@@ -335,6 +335,37 @@ static void process_vm_bytes_and_rights(void **state)
     env_end(&v);
 }
 
+/* Onto overlapping memory: byte by byte upwards, so one byte spreads. */
+static void process_vm_overlapping(void **state)
+{
+    static const struct {
+        enum abi_nr nr;
+        u64 local, remote;
+        bool spreads;
+    } rows[] = {
+        {ABI_process_vm_readv, 1, 0, true},
+        {ABI_process_vm_readv, 0, 1, false},
+        {ABI_process_vm_writev, 0, 1, true},
+        {ABI_process_vm_writev, 1, 0, false},
+    };
+    struct env v;
+
+    env_init(&v);
+    map_at(v.cpu, BASE, 2, RW, ANON_PRIVATE, NULL, 0);
+    for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+        const va_t from = BASE + PG - 6; /* over a page's end, too */
+        struct vm_row row = {{{from + rows[i].local, 20}}, {{from + rows[i].remote, 20}}, 1, 1, 0, 0};
+
+        for (u32 n = 0; n < 22; n++)
+            put_byte(v.cpu, from + n, (u8)(n + 1));
+        assert_int_equal(vm_call(&v, rows[i].nr, v.t, row), 20);
+        for (u32 n = 0; n < 21; n++)
+            assert_int_equal(get_byte(v.cpu, from + n), rows[i].spreads ? 1 : n < 20 ? n + 2 : 21);
+        assert_int_equal(get_byte(v.cpu, from + 21), 22);
+    }
+    env_end(&v);
+}
+
 static void process_vm_failing_allocations(void **state)
 {
     const struct vm_row big = {{{L, 32 * PG}}, {{BASE, 32 * PG}}, 1, 1, 0, 0};
@@ -459,6 +490,7 @@ int main(void)
         cmocka_unit_test(process_vm_failing_allocations),
         cmocka_unit_test(process_madvise_rows),
         cmocka_unit_test(process_madvise_of_another),
+        cmocka_unit_test(process_vm_overlapping),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -166,6 +166,32 @@ static s64 call(struct cpu *cpu, enum abi_nr nr, struct file *f, s64 a, s64 b, s
     return abi_syscall(cpu, &call);
 }
 
+/* A hole that ends inside page 0 of shared memory unmaps all pages from its start on (6.18); they stay in the cache. */
+static void test_hole_in_page_0(void **state)
+{
+    static const char *const mapped[] = {"0000", "1000"};
+    struct env v;
+
+    env_init(&v);
+    for (u32 i = 0; i < ARRAY_SIZE(mapped); i++) {
+        struct file *f = memfd_create_file(v.cpu, "memfd:x", 0, 0);
+
+        assert_int_equal(vfs_ftruncate(v.cpu, f, 4 * PG), 0);
+        map_at(v.cpu, BASE, 4, RW, MAP_SHARED_ | MAP_FIXED_, f, 0);
+        for (u32 n = 0; n < 4; n++)
+            put_byte(v.cpu, BASE + n * PG + 15, 7);
+        assert_int_equal(vfs_fallocate(v.cpu, f, FALLOC_FL_PUNCH_HOLE_ | FALLOC_FL_KEEP_SIZE_, i * 10, 20), 0);
+        for (u32 n = 0; n < 4; n++)
+            assert_int_equal('0' + !!page_at(v.cpu, BASE + n * PG), mapped[i][n]);
+        assert_int_equal(f->f_mapping->nrpages, 4);
+        assert_int_equal(get_byte(v.cpu, BASE + 15), 0);
+        assert_int_equal(get_byte(v.cpu, BASE + PG + 15), 7);
+        assert_books(vm_books, v.m);
+        fput(v.cpu, f);
+    }
+    env_end(&v);
+}
+
 /* Each allocation fails once. What a failed fallocate had made is gone again; the books balance. */
 static void test_no_memory(void **state)
 {
@@ -229,8 +255,9 @@ static void test_commit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),      cmocka_unit_test(test_mappings), cmocka_unit_test(test_truncate),
-        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_commit),   cmocka_unit_test(test_seal_pinned),
+        cmocka_unit_test(test_read),           cmocka_unit_test(test_mappings), cmocka_unit_test(test_truncate),
+        cmocka_unit_test(test_no_memory),      cmocka_unit_test(test_commit),   cmocka_unit_test(test_seal_pinned),
+        cmocka_unit_test(test_hole_in_page_0),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

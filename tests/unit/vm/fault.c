@@ -179,6 +179,27 @@ static void test_stack(void **state)
     env_end(&v);
 }
 
+/* A stack grows down to vm.mmap_min_addr, not below. */
+static void test_stack_min_addr(void **state)
+{
+    struct machine_config c;
+    struct fault_info fi;
+    struct env v;
+
+    test_config(&c);
+    c.mmap_min_addr = c.lsm_mmap_min_addr = 0x10000;
+    env_init(&v, &c);
+    map_at(v.cpu, 0x20000, 1, RW, ANON_PRIVATE | MAP_GROWSDOWN_, NULL, 0);
+    touch(v.cpu, 0x1f000, ACCESS_WRITE);
+    touch(v.cpu, 0x10000, ACCESS_WRITE);
+    fi = do_access(v.cpu, 0xffff, ACCESS_WRITE);
+    assert_int_equal(fi.signo, 11);
+    assert_int_equal(fi.si_code, 1);
+    assert_int_equal(vma_lookup(v.cpu, v.t->mm, 0x20000)->vm_start, 0x10000);
+    assert_int_equal(v.t->mm->stack_vm, 17);
+    env_end(&v);
+}
+
 /* -- files --------------------------------------------------------------------------------------------------------- */
 
 static struct file *open_file(struct env *v, u64 ino, u64 bytes)
@@ -373,6 +394,43 @@ static void test_sigbus(void **state)
     assert_int_equal(do_access(v.cpu, BASE + PG, ACCESS_READ).signo, 7);
     assert_int_equal(do_access(v.cpu, BASE + 17 * PG, ACCESS_WRITE).signo, 7);
     touch(v.cpu, BASE, ACCESS_READ);
+    fput(v.cpu, f);
+    env_end(&v);
+}
+
+/* A fault on an object makes the last table only to put something there: VmPTE, as 6.18 counts it. */
+static void test_object_tables(void **state)
+{
+    static const struct {
+        u32 flags;
+        enum fault_access access;
+        u32 around; /* tables that a fault beyond the end makes, as there are pages in the cache to map around it */
+    } rows[] = {
+        {MAP_SHARED_ | MAP_FIXED_, ACCESS_READ, 0}, /* nothing is in the cache yet */
+        {MAP_SHARED_ | MAP_FIXED_, ACCESS_WRITE, 0},
+        {MAP_PRIVATE_ | MAP_FIXED_, ACCESS_READ, 1},
+        {MAP_PRIVATE_ | MAP_FIXED_, ACCESS_WRITE, 0},
+    };
+    struct file *f;
+    struct env v;
+
+    env_init(&v, NULL);
+    f = memfd_create_file(v.cpu, "memfd:x", 0, 0);
+    assert_int_equal(vfs_ftruncate(v.cpu, f, 4 * PG), 0);
+    map_at(v.cpu, BASE, 1, RW, ANON_PRIVATE, NULL, 0);
+    touch(v.cpu, BASE, ACCESS_WRITE); /* the tables above */
+    for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+        va_t at = BASE + ((u64)i + 1) * (64ul << 20);
+        s64 before = atomic_load(&v.t->mm->pgtables_bytes);
+
+        map_at(v.cpu, at, 8192, RW, rows[i].flags, f, 0);
+        assert_int_equal(do_access(v.cpu, at + 600 * PG, rows[i].access).signo, 7);
+        assert_int_equal(atomic_load(&v.t->mm->pgtables_bytes), before);
+        assert_int_equal(do_access(v.cpu, at + 5 * PG, rows[i].access).signo, 7);
+        assert_int_equal(atomic_load(&v.t->mm->pgtables_bytes), before + rows[i].around * PG);
+        touch_range(v.cpu, at, 4, rows[i].access);
+        assert_int_equal(atomic_load(&v.t->mm->pgtables_bytes), before + (s64)PG);
+    }
     fput(v.cpu, f);
     env_end(&v);
 }
@@ -609,11 +667,15 @@ static void test_formats(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_anon),        cmocka_unit_test(test_anon_zeroed),  cmocka_unit_test(test_spurious),
-        cmocka_unit_test(test_signals),     cmocka_unit_test(test_stack),        cmocka_unit_test(test_file_private),
-        cmocka_unit_test(test_file_shared), cmocka_unit_test(test_fault_around), cmocka_unit_test(test_warm_cache),
-        cmocka_unit_test(test_sigbus),      cmocka_unit_test(test_shmem),        cmocka_unit_test(test_mprotect),
-        cmocka_unit_test(test_mremap),      cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_anon),           cmocka_unit_test(test_anon_zeroed),
+        cmocka_unit_test(test_spurious),       cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_stack),          cmocka_unit_test(test_file_private),
+        cmocka_unit_test(test_file_shared),    cmocka_unit_test(test_fault_around),
+        cmocka_unit_test(test_warm_cache),     cmocka_unit_test(test_sigbus),
+        cmocka_unit_test(test_shmem),          cmocka_unit_test(test_mprotect),
+        cmocka_unit_test(test_mremap),         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_formats),        cmocka_unit_test(test_object_tables),
+        cmocka_unit_test(test_stack_min_addr),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

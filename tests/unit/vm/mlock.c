@@ -275,6 +275,35 @@ static void two_locks_of_one_page(void **state)
     env_end(&v);
 }
 
+/* What MREMAP_DONTUNMAP leaves behind is not locked, but goes on counting as locked (6.18: VmLck 4, 8, 8, 4 pages). */
+static void dontunmap_goes_on_counting(void **state)
+{
+    struct env v;
+
+    env_init(&v);
+    map_at(v.cpu, BASE, 4, RW, ANON_PRIVATE, NULL, 0);
+    assert_int_equal(sys_mlock(v.cpu, BASE, 4 * PG), 0);
+    assert_int_equal(
+        sys_mremap(v.cpu, BASE, 4 * PG, 4 * PG, MREMAP_MAYMOVE_ | MREMAP_FIXED_ | MREMAP_DONTUNMAP_, BASE + 64 * PG),
+        BASE + 64 * PG);
+    assert_int_equal(v.t->mm->locked_vm, 8);
+    assert_int_equal(flags_at(&v, BASE), 0);
+    assert_int_equal(flags_at(&v, BASE + 64 * PG), VM_LOCKED);
+    assert_int_equal(nr_mlock(&v), 4); /* the pages have moved */
+    touch(v.cpu, BASE, ACCESS_WRITE);
+    assert_int_equal(nr_mlock(&v), 4);
+    assert_int_equal(sys_munmap(v.cpu, BASE, 4 * PG), 0);
+    assert_int_equal(v.t->mm->locked_vm, 8);
+    assert_int_equal(sys_munmap(v.cpu, BASE + 64 * PG, 4 * PG), 0);
+    assert_int_equal(v.t->mm->locked_vm, 4);
+    assert_int_equal(nr_mlock(&v), 0);
+    map_at(v.cpu, BASE, 4, RW, ANON_PRIVATE, NULL, 0);
+    drop_caps(&v, 6); /* RLIMIT_MEMLOCK sees it */
+    assert_int_equal(sys_mlock(v.cpu, BASE, 3 * PG), -ENOMEM);
+    assert_int_equal(sys_mlock(v.cpu, BASE, 2 * PG), 0);
+    env_end(&v);
+}
+
 /* -- failing allocations ------------------------------------------------------------------------------------------- */
 
 static void failing_allocations(void **state)
@@ -306,7 +335,7 @@ int main(void)
         cmocka_unit_test(holes_and_arguments), cmocka_unit_test(limits),
         cmocka_unit_test(all_and_future),      cmocka_unit_test(unmapping_unlocks),
         cmocka_unit_test(fork_and_cow),        cmocka_unit_test(two_locks_of_one_page),
-        cmocka_unit_test(failing_allocations),
+        cmocka_unit_test(failing_allocations), cmocka_unit_test(dontunmap_goes_on_counting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

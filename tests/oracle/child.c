@@ -240,22 +240,24 @@ static void parse_line(const char **p, struct line *l)
     l->ino = decimal(p);
 }
 
-static u64 see_line_pages(u64 h, const struct line *l)
+static void see_line_pages(struct oracle_result *r, const struct line *l)
 {
     u64 pages = (l->end - l->start) / ORACLE_PAGE;
 
     if (pages > ORACLE_PAGES_SEEN)
         pages = ORACLE_PAGES_SEEN;
-    if (CALL(pread64, pagemap_fd, pagemap, pages * 8, l->start / ORACLE_PAGE * 8) != (s64)(pages * 8))
-        return oracle_mix(h, 1);
+    if (CALL(pread64, pagemap_fd, pagemap, pages * 8, l->start / ORACLE_PAGE * 8) != (s64)(pages * 8)) {
+        r->pages = oracle_mix(r->pages, 1);
+        return;
+    }
     for (u64 i = 0; i < pages; i++) {
         u64 v = pagemap[i], at = l->start + i * ORACLE_PAGE;
+        u32 bits = (u32)(v >> 63) | (u32)(v >> 61 & 1) << 1 | (u32)(v >> 56 & 1) << 2;
+        u64 *h = oracle_on_disk(bits, object_of(l)) ? &r->disk : &r->pages;
 
         if (!oracle_own(at, at + ORACLE_PAGE, shared->image_end))
-            h = oracle_mix_page(
-                h, at, oracle_page((u32)(v >> 63) | (u32)(v >> 61 & 1) << 1 | (u32)(v >> 56 & 1) << 2, object_of(l)));
+            *h = oracle_mix_page(*h, at, bits);
     }
-    return h;
 }
 
 static void see_maps(struct oracle_result *r, u32 see)
@@ -278,7 +280,7 @@ static void see_maps(struct oracle_result *r, u32 see)
             continue;
         r->maps = oracle_mix_vma(r->maps, l.start, l.end, l.perms, l.offset, object_of(&l));
         if ((see & ORACLE_SEE_PAGES) && !special)
-            r->pages = see_line_pages(r->pages, &l);
+            see_line_pages(r, &l);
     }
     if (!(see & ORACLE_SEE_MAPS))
         r->maps = 0;

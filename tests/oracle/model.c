@@ -194,8 +194,8 @@ u32 model_check(struct model *v, FILE *out)
 
 /* -- ops ----------------------------------------------------------------------------------------------------------- */
 
-/* Files on disk: what is mapped around a fault depends on how their pages came into the page cache, and on write-back. */
-static bool faults_vary(struct model *v, va_t at)
+/* May the kernel's number of faults here vary? See DIFFER_DISK. */
+static bool is_on_disk(struct model *v, va_t at)
 {
     struct vm_area_struct *vma = vma_lookup(v->cpu, v->cpu->current->mm, at);
 
@@ -240,8 +240,7 @@ static void do_access(struct model *v, const struct oracle_op *op, struct oracle
     r->faults = (u32)(mm->min_flt + mm->maj_flt - before);
     if (signo)
         fault_result(r, &fi);
-    if (faults_vary(v, op->arg[0]))
-        r->faults = ~0u;
+    r->on_disk = is_on_disk(v, op->arg[0]);
 }
 
 static void do_sum(struct model *v, const struct oracle_op *op, struct oracle_result *r)

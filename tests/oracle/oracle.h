@@ -92,9 +92,9 @@ struct oracle_result {
     int64_t ret;
     int32_t signo, code;
     uint64_t addr;
-    uint32_t faults; /* page faults that a load or store took; ~0: not to be compared */
-    uint32_t pad;
-    uint64_t maps, pages, flags; /* hashes, if asked for */
+    uint32_t faults;                   /* page faults that a load or store took */
+    uint32_t on_disk;                  /* the model's: that was on the mapping of a file on disk */
+    uint64_t maps, pages, disk, flags; /* hashes, if asked for; disk: pages of files on disk */
     uint8_t out[ORACLE_OUT];
 };
 
@@ -152,11 +152,10 @@ static inline uint64_t oracle_flag(char a, char b)
     return oracle_mix(0x5151, (uint64_t)(uint8_t)a << 8 | (uint8_t)b);
 }
 
-/* bits: present 1, of a file or shared 2, mapped once 4 */
-static inline uint32_t oracle_page(uint32_t bits, uint32_t object)
+/* bits: present 1, of a file or shared 2, mapped once 4. Is it a page of a file on disk, not a private copy? */
+static inline int oracle_on_disk(uint32_t bits, uint32_t object)
 {
-    /* a file's pages on disk: which are mapped around a fault is no promise; private copies are */
-    return object >= 2 && (bits & 2) ? 0 : bits;
+    return object >= 2 && (bits & 2);
 }
 
 static inline uint64_t oracle_mix_page(uint64_t h, uint64_t addr, uint32_t bits)

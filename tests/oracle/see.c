@@ -65,16 +65,19 @@ static u32 page_bits(struct model *v, const struct vm_area_struct *vma, va_t add
     return 1 | (folio_test_anon(page_folio(page)) ? 0 : 2) | (folio_mapcount(page_folio(page)) == 1 ? 4 : 0);
 }
 
-static u64 see_pages(struct model *v, u64 h, const struct vm_area_struct *vma)
+static void see_pages(struct model *v, struct oracle_result *r, const struct vm_area_struct *vma)
 {
     va_t end = MIN(vma->vm_end, vma->vm_start + ORACLE_PAGES_SEEN * PAGE_SIZE);
 
     if (vma->vm_ops == VM_OPS_SPECIAL)
-        return h;
-    for (va_t at = vma->vm_start; at < end; at += PAGE_SIZE)
+        return;
+    for (va_t at = vma->vm_start; at < end; at += PAGE_SIZE) {
+        u32 bits = page_bits(v, vma, at);
+        u64 *h = oracle_on_disk(bits, see_object(v, vma)) ? &r->disk : &r->pages;
+
         if (!model_own(v, at, at + PAGE_SIZE))
-            h = oracle_mix_page(h, at, oracle_page(page_bits(v, vma, at), see_object(v, vma)));
-    return h;
+            *h = oracle_mix_page(*h, at, bits);
+    }
 }
 
 static u64 flags_sum(vm_flags_t flags)
@@ -99,7 +102,7 @@ void model_see(struct model *v, u32 proc, u32 see, struct oracle_result *r)
             r->maps =
                 oracle_mix_vma(r->maps, vma->vm_start, vma->vm_end, perms_of(vma), offset_of(vma), see_object(v, vma));
         if (see & ORACLE_SEE_PAGES)
-            r->pages = see_pages(v, r->pages, vma);
+            see_pages(v, r, vma);
         if (see & ORACLE_SEE_FLAGS)
             r->flags = oracle_mix(oracle_mix(r->flags, vma->vm_start), flags_sum(vma->vm_flags));
     }

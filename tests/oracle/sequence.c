@@ -26,7 +26,8 @@ const char *differ_name(u32 differ)
                                         "books",
                                         "child is dead",
                                         "model crashed",
-                                        "state after failure"};
+                                        "state after failure",
+                                        "pages of a file on disk"};
 
     for (u32 i = 0; i < ARRAY_SIZE(names); i++)
         if (differ & 1u << i)
@@ -42,12 +43,14 @@ u32 compare_results(const struct oracle_op *op, const struct oracle_result *nati
         differ |= DIFFER_RESULT;
     if (native->signo != model->signo || native->code != model->code || native->addr != model->addr)
         differ |= DIFFER_SIGNAL;
-    if (model->faults != ~0u && native->faults != model->faults)
-        differ |= DIFFER_FAULTS;
+    if (native->faults != model->faults)
+        differ |= model->on_disk ? DIFFER_DISK : DIFFER_FAULTS;
     if ((op->see & ORACLE_SEE_MAPS) && native->maps != model->maps)
         differ |= DIFFER_MAPS;
     if ((op->see & ORACLE_SEE_PAGES) && native->pages != model->pages)
         differ |= DIFFER_PAGES;
+    if ((op->see & ORACLE_SEE_PAGES) && native->disk != model->disk)
+        differ |= DIFFER_DISK;
     if ((op->see & ORACLE_SEE_FLAGS) && native->flags && native->flags != model->flags)
         differ |= DIFFER_FLAGS;
     if (memcmp(native->out, model->out, sizeof(native->out)))
@@ -147,7 +150,7 @@ static u64 state_of(struct model *v, u32 proc)
         kind = k;
         end = vma->vm_end;
     }
-    return oracle_mix(oracle_mix(r.maps, end), r.pages);
+    return oracle_mix(oracle_mix(oracle_mix(r.maps, end), r.pages), r.disk);
 }
 
 enum injection { INJECTED_NOTHING, INJECTED_FAILURE, INJECTED_ABSORBED };

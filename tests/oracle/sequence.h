@@ -13,10 +13,16 @@ enum {
     DIFFER_PAGES = 16,
     DIFFER_FLAGS = 32,
     DIFFER_OUT = 64,
-    DIFFER_BOOKS = 128, /* machine_check() */
-    DIFFER_DIED = 256,  /* the child died or hangs */
-    DIFFER_CRASH = 512, /* the model crashed: an assertion */
-    DIFFER_STATE = 1024 /* a call that failed for want of memory left something behind */
+    DIFFER_BOOKS = 128,  /* machine_check() */
+    DIFFER_DIED = 256,   /* the child died or hangs */
+    DIFFER_CRASH = 512,  /* the model crashed: an assertion */
+    DIFFER_STATE = 1024, /* a call that failed for want of memory left something behind */
+    /*
+     * Pages of files on disk that are mapped, faults on them. Write-back, in the background, holds a page's lock for a
+     * moment, and fault-around then leaves the page out; and it makes pages read-only, so that the next store faults.
+     * Only what differs each time the operations are run is a disagreement.
+     */
+    DIFFER_DISK = 2048
 };
 
 struct sequence {

@@ -223,7 +223,7 @@ s64 abi_shmat(struct cpu *cpu, struct abi_call *c)
     struct attach a = {.addr = c->arg[1], .flags = (u32)c->arg[2]};
     s32 id = (s32)c->arg[0];
     struct file *file;
-    u64 size;
+    u64 size = 0;
     s64 result;
 
     if (id < 0)
@@ -249,16 +249,16 @@ static bool is_attach(const struct vm_area_struct *vma, va_t addr)
 
 /*
  * What is left of the attach that began at addr: the first part tells which segment, parts behind it belong to the call
- * as far as the segment reaches. Parts that were moved elsewhere stay.
+ * as far as the segment reaches. Parts that were moved elsewhere stay, and sealed ones: as in Linux, the call does not
+ * tell of them.
  */
 static int detach_at(struct cpu *cpu, struct mm *mm, va_t addr)
 {
     struct vm_area_struct *vma = find_vma(cpu, mm, addr);
     struct file *file = NULL;
     u64 size = 0;
-    int err = 0;
 
-    while (vma && !err) {
+    while (vma) {
         va_t end = vma->vm_end;
 
         if (file && end - addr > size)
@@ -267,11 +267,11 @@ static int detach_at(struct cpu *cpu, struct mm *mm, va_t addr)
             if (!file)
                 size = ALIGN_UP(inode_size(vma->vm_file->f_inode), PAGE_SIZE);
             file = vma->vm_file; /* compared only */
-            err = do_munmap(cpu, mm, vma->vm_start, end - vma->vm_start);
+            do_munmap(cpu, mm, vma->vm_start, end - vma->vm_start);
         }
         vma = find_vma(cpu, mm, end);
     }
-    return file ? err : -EINVAL;
+    return file ? 0 : -EINVAL;
 }
 
 s64 abi_shmdt(struct cpu *cpu, struct abi_call *c) NO_LOCK_ANALYSIS

@@ -128,7 +128,7 @@ static bool within_limit(struct cpu *cpu, struct mm *mm, va_t start, u64 len)
 
     if (locked <= limit || !cpu->current || task_capable(cpu->current, CAP_IPC_LOCK_))
         return true;
-    return locked - count_mlocked(cpu, mm, start, start + len) <= limit;
+    return locked - count_mlocked(cpu, mm, start, start + len < start ? ~(va_t)0 : start + len) <= limit;
 }
 
 /* -- the calls ----------------------------------------------------------------------------------------------------- */

@@ -170,10 +170,12 @@ static void make_trace(struct making *m)
     struct trace_block info = {.type = TRACE_BLOCK_INFO}, end = {.type = TRACE_BLOCK_END};
     u8 head[TRACE_FILE_HEADER];
     u32 stream = 1;
+    size_t n;
 
     trace_file_header(head);
     trace_buf_add(&m->out, head, sizeof(head));
-    trace_buf_add(&m->out, m->packer.out, trace_pack(&m->packer, &info, "kind=qemu\n", 10));
+    n = trace_pack(&m->packer, &info, "kind=qemu\n", 10); /* sets packer.out */
+    trace_buf_add(&m->out, m->packer.out, n);
     begin_task(m, 1, 0);
     while (more(&m->in)) {
         u8 op = take_u8(&m->in);
@@ -185,7 +187,8 @@ static void make_trace(struct making *m)
         }
     }
     flush(m, stream);
-    trace_buf_add(&m->out, m->packer.out, trace_pack(&m->packer, &end, "", 0));
+    n = trace_pack(&m->packer, &end, "", 0);
+    trace_buf_add(&m->out, m->packer.out, n);
 }
 
 static struct session *boot(void)

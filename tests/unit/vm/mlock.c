@@ -164,6 +164,7 @@ static void limits(void **state)
     assert_int_equal(sys_mlock(v.cpu, BASE, 3 * PG), 0);
     assert_int_equal(sys_mlock(v.cpu, BASE, 4 * PG), 0); /* what is locked already does not count */
     assert_int_equal(sys_mlock(v.cpu, BASE + 4 * PG, PG), -ENOMEM);
+    assert_int_equal(sys_mlock(v.cpu, BASE + PG, ~(u64)0 << 12), -ENOMEM); /* wraps: too much before impossible */
     assert_int_equal(sys_mlockall(v.cpu, MCL_CURRENT_), -ENOMEM);
     drop_caps(&v, 8);
     assert_int_equal(sys_mlockall(v.cpu, MCL_CURRENT_), 0);

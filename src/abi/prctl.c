@@ -296,6 +296,15 @@ static s64 prctl_set_mdwe(struct mm *mm, const struct abi_call *c)
     return 0;
 }
 
+/* 6.18 asks for no capability. */
+static s64 prctl_set_memory_merge(struct cpu *cpu, struct mm *mm, const struct abi_call *c)
+{
+    if (c->arg[2] || c->arg[3] || c->arg[4])
+        return -EINVAL;
+    ksm_set_merge(cpu, mm, c->arg[1] ? KSM_MERGE_ANY : KSM_MERGE_NONE);
+    return 0;
+}
+
 s64 abi_prctl(struct cpu *cpu, struct abi_call *c)
 {
     struct mm *mm = cpu->current->mm;
@@ -317,6 +326,10 @@ s64 abi_prctl(struct cpu *cpu, struct abi_call *c)
         return prctl_set_dumpable(mm, c);
     case PR_SET_MDWE_:
         return prctl_set_mdwe(mm, c);
+    case PR_SET_MEMORY_MERGE_:
+        return prctl_set_memory_merge(cpu, mm, c);
+    case PR_GET_MEMORY_MERGE_:
+        return c->arg[1] || c->arg[2] || c->arg[3] || c->arg[4] ? -EINVAL : !!(mm_flags(mm) & MMF_VM_MERGE_ANY);
     case PR_GET_MDWE_:
         return c->arg[1] || c->arg[2] || c->arg[3] || c->arg[4] ? -EINVAL : get_mdwe(mm);
     default:

@@ -51,7 +51,7 @@ static int brk_link(struct cpu *cpu, struct mm *mm, va_t addr, u64 len, vm_flags
 static int do_brk_flags(struct cpu *cpu, struct mm *mm, va_t addr, u64 len)
 {
     vm_flags_t exec = cpu->current->personality & READ_IMPLIES_EXEC_ ? VM_EXEC : 0;
-    vm_flags_t flags = VM_BRK_FLAGS | exec | mm->def_flags;
+    vm_flags_t flags = ksm_vma_flags(mm, VM_BRK_FLAGS | exec | mm->def_flags);
     u64 pages = len >> PAGE_SHIFT;
 
     if (!may_expand_vm(cpu, mm, flags, pages) || mm->map_count > mm->m->config.max_map_count ||

@@ -144,12 +144,6 @@ static int advise_remove(struct cpu *cpu, struct vm_area_struct **vma, va_t star
     return (int)err;
 }
 
-/* Could same-page merging look at it? */
-static bool vma_ksm_compatible(const struct vm_area_struct *vma)
-{
-    return !(vma->vm_flags & (VM_SHARED | VM_MAYSHARE | VM_SPECIAL | VM_HUGETLB | VM_DROPPABLE));
-}
-
 static int advise_vma(struct cpu *cpu, const struct advice *a, struct vm_area_struct **vma, va_t start, va_t end)
 {
     if (a->discards && !can_discard_vma(*vma))
@@ -158,7 +152,7 @@ static int advise_vma(struct cpu *cpu, const struct advice *a, struct vm_area_st
         return -EINVAL;
     switch (a->action) {
     case ADVISE_MERGEABLE:
-        if (!vma_ksm_compatible(*vma))
+        if (!ksm_compatible((*vma)->vm_flags))
             return 0;
         return advise_flags(cpu, a, vma, start, end);
     case ADVISE_FLAGS:

@@ -122,7 +122,8 @@ struct mm {
 #define MMF_DUMPABLE_MASK 3u            /* PR_SET_DUMPABLE */
 #define MMF_DISABLE_THP (1u << 24)      /* PR_SET_THP_DISABLE */
 #define MMF_DISABLE_THP_EXCEPT_ADVISED (1u << 25)
-#define MMF_HAS_MDWE (1u << 28) /* PR_SET_MDWE: nothing becomes executable that is or was writable */
+#define MMF_VM_MERGE_ANY (1u << 30) /* PR_SET_MEMORY_MERGE: new mappings are VM_MERGEABLE */
+#define MMF_HAS_MDWE (1u << 28)     /* PR_SET_MDWE: nothing becomes executable that is or was writable */
 #define MMF_HAS_MDWE_NO_INHERIT (1u << 29)
 
 enum vm_ops_id {

@@ -347,6 +347,7 @@ static int mmap_object(struct cpu *cpu, struct mmap_state *s)
     if (!err) {
         if (vma->vm_flags & VM_SPECIAL) /* nothing there that could be locked */
             vma->vm_flags &= ~VM_LOCKED_MASK;
+        vma->vm_flags = ksm_vma_flags(s->mm, vma->vm_flags);
         s->vm_flags = vma->vm_flags & ~VM_SOFTDIRTY;
         return 0;
     }
@@ -470,6 +471,14 @@ static int mmap_address(struct cpu *cpu, struct mmap_state *s)
     return 0;
 }
 
+/* It may take its mapping for something special: the flags are not complete before it was asked. */
+static bool object_decides_flags(const struct cpu *cpu, const struct mmap_state *s)
+{
+    const struct vm_operations_struct *ops = cpu->code->vm_ops[s->vm_ops];
+
+    return ops && ops->mmap;
+}
+
 static bool can_do_mlock(const struct cpu *cpu)
 {
     return !cpu->current || task_capable(cpu->current, CAP_IPC_LOCK_) || rlimit(cpu->current, RLIMIT_MEMLOCK_);
@@ -497,6 +506,8 @@ static int do_mmap(struct cpu *cpu, struct mmap_state *s)
         return err;
     if ((s->flags & MAP_NORESERVE_) && s->mm->m->config.overcommit_memory != 2)
         s->vm_flags |= VM_NORESERVE;
+    if (!object_decides_flags(cpu, s))
+        s->vm_flags = ksm_vma_flags(s->mm, s->vm_flags);
     err = map_deny_write_exec(s->mm, s->vm_flags, s->vm_flags) ? -EACCES : mmap_region(cpu, s);
     if (s->writer)
         mapping_unmap_writable(s->writer);

@@ -86,6 +86,10 @@ s64 sys_msync(struct cpu *cpu, va_t start, u64 len, u32 flags);
 /* mincore(2) for up to nr pages: the bytes written to vec, at least 1, or -ENOMEM: addr is not mapped. */
 s64 mincore_pages(struct cpu *cpu, struct mm *mm, va_t addr, u64 nr, u8 *vec);
 
+/* PR_SET_MEMORY_MERGE: all VMAs that can be merged are VM_MERGEABLE, and those to come; or none is any more. ksm.c */
+enum ksm_merge { KSM_MERGE_NONE, KSM_MERGE_ANY };
+void ksm_set_merge(struct cpu *cpu, struct mm *mm, enum ksm_merge merge);
+
 /* -- prctl(2)'s parts ------------------------------------------------------------------------------------------------ */
 
 #define ANON_VMA_NAME_MAX_LEN 80 /* with the ending 0 */

@@ -80,6 +80,11 @@ void unmap_abandon(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan); /* 
 void folio_grab_for_gup(struct cpu *cpu, struct folio *f, u32 flags);
 /* A pin to read it must not be taken of a page that a write would replace. */
 bool gup_must_unshare(const struct vm_area_struct *vma, u32 flags, struct page *page);
+/* -- ksm.c --------------------------------------------------------------------------------------------------------- */
+bool ksm_compatible(vm_flags_t flags); /* could same-page merging look at such a VMA? */
+/* The flags of a new VMA: VM_MERGEABLE with them, where the address space asks for it and they allow it. */
+vm_flags_t ksm_vma_flags(const struct mm *mm, vm_flags_t flags);
+
 /* -- mseal.c, pkeys.c ---------------------------------------------------------------------------------------------- */
 bool mm_pkey_is_allocated(const struct mm *mm, int pkey);
 int override_mprotect_pkey(struct cpu *cpu, const struct vm_area_struct *vma, u64 prot, int pkey);

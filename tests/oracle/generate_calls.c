@@ -502,6 +502,12 @@ static bool make_prctl(struct generator *g, struct oracle_op *op)
         op->arg[1] = op->arg[0] == 41;
         return true;
     }
+    if (r < 70) {
+        op->arg[0] = chance(g, 60) ? 67 : 68; /* PR_SET_MEMORY_MERGE, PR_GET_MEMORY_MERGE */
+        op->arg[1] = op->arg[0] == 67 && chance(g, 60);
+        op->arg[2] = chance(g, 5);
+        return true;
+    }
     if (!g->host->anon_names)
         return false;
     op->arg[0] = 0x53564d41; /* PR_SET_VMA */

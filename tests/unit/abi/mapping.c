@@ -510,6 +510,46 @@ static void test_mm_flags(void **state)
     end(m, cpu, t, file);
 }
 
+#define HAS_MG(n) (!!(vma_lookup(cpu, cpu->current->mm, AT(n))->vm_flags & VM_MERGEABLE))
+
+static void test_memory_merge(void **state)
+{
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t, *child;
+    struct file *file;
+
+    m = begin(&cpu, &t, &file);
+    for (u32 i = 1; i <= 4; i++)
+        assert_int_equal(prctl(cpu, 68, i == 1, i == 2, i == 3, i == 4), -EINVAL);
+    for (u32 i = 2; i <= 4; i++)
+        assert_int_equal(prctl(cpu, 67, 1, i == 2, i == 3, i == 4), -EINVAL);
+    assert_int_equal(prctl(cpu, 68, 0, 0, 0, 0), 0);
+    assert_int_equal(sys_mmap(cpu, AT(0), 2 * P, 3, ANON | FIX, NULL, 0), AT(0));
+    assert_int_equal(sys_mmap(cpu, AT(2), P, 3, MAP_SHARED_ | MAP_ANONYMOUS_ | FIX, NULL, 0), AT(2));
+    assert_int_equal(sys_mmap(cpu, AT(3), P, 1, MAP_PRIVATE_ | FIX, file, 0), AT(3));
+    assert_int_equal(prctl(cpu, 67, 1ul << 32, 0, 0, 0), 0); /* no capability needed; any bit counts */
+    assert_int_equal(prctl(cpu, 68, 0, 0, 0, 0), 1);
+    assert_int_equal(HAS_MG(0) << 2 | HAS_MG(2) << 1 | HAS_MG(3), 5);
+    assert_int_equal(sys_madvise(cpu, AT(0), P, 13), 0); /* MADV_UNMERGEABLE */
+    assert_int_equal(prctl(cpu, 67, 1, 0, 0, 0), 0);
+    assert_int_equal(HAS_MG(0) << 1 | HAS_MG(1), 1);
+    assert_int_equal(sys_mmap(cpu, AT(4), P, 3, ANON | FIX, NULL, 0), AT(4));
+    assert_int_equal(sys_mmap(cpu, AT(5), P, 3, MAP_SHARED_ | MAP_ANONYMOUS_ | FIX, NULL, 0), AT(5));
+    assert_int_equal(sys_mmap(cpu, AT(6), P, 3, MAP_DROPPABLE_ | MAP_ANONYMOUS_ | FIX, NULL, 0), AT(6));
+    assert_int_equal(sys_mmap(cpu, AT(7), P, 3, MAP_PRIVATE_ | FIX, file, 0), AT(7));
+    assert_int_equal(HAS_MG(4) << 3 | HAS_MG(5) << 2 | HAS_MG(6) << 1 | HAS_MG(7), 9);
+    child = kernel_clone(cpu, 0, 2, 2);
+    cpu->current = child;
+    assert_int_equal(prctl(cpu, 68, 0, 0, 0, 0), 1);
+    assert_int_equal(prctl(cpu, 67, 0, 0, 0, 0), 0);
+    assert_int_equal(HAS_MG(1) << 1 | HAS_MG(4), 0);
+    task_exit(cpu, child);
+    cpu->current = t;
+    assert_int_equal(HAS_MG(1), 1);
+    end(m, cpu, t, file);
+}
+
 /* -- allocations that fail ----------------------------------------------------------------------------------------- */
 
 static s64 do_seal(struct cpu *cpu, struct file *file)
@@ -584,15 +624,11 @@ static void test_failing_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mseal),
-        cmocka_unit_test(test_remap_file_pages),
-        cmocka_unit_test(test_mmap_refusals),
-        cmocka_unit_test(test_placement),
-        cmocka_unit_test(test_pkeys),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_set_mm),
-        cmocka_unit_test(test_mm_flags),
-        cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_mseal),         cmocka_unit_test(test_remap_file_pages),
+        cmocka_unit_test(test_mmap_refusals), cmocka_unit_test(test_placement),
+        cmocka_unit_test(test_pkeys),         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_set_mm),        cmocka_unit_test(test_mm_flags),
+        cmocka_unit_test(test_memory_merge),  cmocka_unit_test(test_failing_allocations),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

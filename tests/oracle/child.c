@@ -262,11 +262,13 @@ static void see_line_pages(struct oracle_result *r, const struct line *l)
 
 static void see_maps(struct oracle_result *r, u32 see)
 {
+    struct oracle_line kept = {0}, none = {0};
     const char *p = text;
 
     if (!read_all(maps_fd))
         return;
     while (*p) {
+        struct oracle_line seen;
         struct line l;
         int special;
 
@@ -278,10 +280,12 @@ static void see_maps(struct oracle_result *r, u32 see)
             ;
         if (l.start >> 63)
             continue;
-        r->maps = oracle_mix_vma(r->maps, l.start, l.end, l.perms, l.offset, object_of(&l));
+        seen = (struct oracle_line){l.start, l.end, l.offset, l.perms, object_of(&l)};
+        r->maps = oracle_mix_line(r->maps, &kept, &seen, (int)shared->join);
         if ((see & ORACLE_SEE_PAGES) && !special)
             see_line_pages(r, &l);
     }
+    r->maps = oracle_mix_line(r->maps, &kept, &none, 0);
     if (!(see & ORACLE_SEE_MAPS))
         r->maps = 0;
 }
@@ -300,17 +304,21 @@ static u64 see_flag_line(const char *p)
 static void see_flags(struct oracle_result *r)
 {
     const char *p = text;
-    u64 start = 0;
+    struct oracle_line l = {0};
+    u64 last = 0, end = 0;
 
     if (!read_all(smaps_fd))
         return;
     while (*p) {
         u32 c = (u8)*p;
 
-        if (c - '0' < 10 || c - 'a' < 6)
-            start = hex(&p);
-        else if (p[0] == 'V' && p[1] == 'm' && p[2] == 'F' && !(start >> 63))
-            r->flags = oracle_mix(oracle_mix(r->flags, start), see_flag_line(p));
+        if (c - '0' < 10 || c - 'a' < 6) {
+            l.start = hex(&p);
+            p++;
+            l.end = hex(&p);
+        } else if (p[0] == 'V' && p[1] == 'm' && p[2] == 'F' && !(l.start >> 63)) {
+            r->flags = oracle_mix_flags(r->flags, &l, see_flag_line(p), &last, &end, (int)shared->join);
+        }
         while (*p && *p++ != '\n')
             ;
     }

@@ -178,6 +178,7 @@ static void ask_host(struct host *h)
     h->guard = since(h, 13);
     h->droppable = since(h, 11);
     h->moves_many = since(h, 17);
+    h->joins = since(h, 16);
     h->la57 = cpu_has(" la57");
     h->anon_names = !prctl(0x53564d41, 0, 0, 0, 0);
     h->pkeys = syscall(SYS_pkey_alloc, 0, 0) > 0;
@@ -331,6 +332,7 @@ int main(int argc, char **argv)
     signal(SIGINT, on_end);
     signal(SIGTERM, on_end);
     native_start(&oracle.native, p.child);
+    oracle.native.shared->join = !oracle.host.joins;
     model_boot(&oracle.model, &oracle.native, &oracle.host);
     failures = p.replay ? run_replay(&p) : run_seeds(&p);
     native_stop(&oracle.native);

@@ -14,6 +14,7 @@ struct host {
     bool mseal, guard, droppable; /* by version: 6.10, 6.13, 6.11 */
     bool moves_many;              /* mremap of several mappings at once: 6.17 */
     bool poison;                  /* a virtual machine of our own: pages may be poisoned */
+    bool joins;                   /* mappings with and without pages of their own become one: 6.16 */
     u32 major, minor;
 };
 
@@ -27,6 +28,7 @@ struct model {
     struct file *shared; /* the shared memory */
     s32 shmid[ORACLE_SHMS];
     u64 image_end;
+    bool join;    /* as in oracle_shared */
     u64 injected; /* allocation failures so far */
     u64 seed;     /* of the injection; 0: none */
     u32 sequences;

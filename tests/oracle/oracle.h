@@ -116,6 +116,7 @@ struct oracle_shared {
     int32_t pid[ORACLE_PROCS + 1];
     int32_t shmid[ORACLE_SHMS]; /* -1: none */
     uint32_t key_base;
+    uint32_t join;                            /* cuts between mappings that look alike are not seen (rules.c) */
     uint64_t image_end;                       /* the child's own: [its start, image_end), and the shared memory */
     struct oracle_file_id file[ORACLE_SLOTS]; /* files on disk by slot */
     struct oracle_op op[ORACLE_OPS];
@@ -137,13 +138,49 @@ static inline uint64_t oracle_mix(uint64_t h, uint64_t v)
 #define ORACLE_OBJ_SHMEM 1u
 #define ORACLE_OBJ_OTHER 255u
 
-/* perms: r 1, w 2, x 4, s 8 */
 static inline uint64_t oracle_mix_vma(uint64_t h, uint64_t start, uint64_t end, uint32_t perms, uint64_t offset,
                                       uint32_t object)
 {
     h = oracle_mix(h, start);
     h = oracle_mix(h, end);
     return oracle_mix(oracle_mix(h, perms | (uint64_t)object << 8), offset);
+}
+
+/* What a line of maps says. */
+struct oracle_line {
+    uint64_t start, end, offset;
+    uint32_t perms, object; /* r 1, w 2, x 4, s 8 */
+};
+
+/* Could they be one mapping? */
+static inline int oracle_alike(const struct oracle_line *a, const struct oracle_line *b)
+{
+    return a->end == b->start && a->perms == b->perms && a->object == b->object &&
+           (a->object == ORACLE_OBJ_ANON || a->offset + (a->end - a->start) == b->offset);
+}
+
+/* *kept: the line that is not in the hash yet; none if it is empty. */
+static inline uint64_t oracle_mix_line(uint64_t h, struct oracle_line *kept, const struct oracle_line *l, int join)
+{
+    if (join && oracle_alike(kept, l)) {
+        kept->end = l->end;
+        return h;
+    }
+    if (kept->end)
+        h = oracle_mix_vma(h, kept->start, kept->end, kept->perms, kept->offset, kept->object);
+    *kept = *l;
+    return h;
+}
+
+/* Flags of a mapping; *last and *end: those of the one before, and where it ended. */
+static inline uint64_t oracle_mix_flags(uint64_t h, const struct oracle_line *l, uint64_t sum, uint64_t *last,
+                                        uint64_t *end, int join)
+{
+    int same = join && *end == l->start && *last == sum;
+
+    *last = sum;
+    *end = l->end;
+    return same ? h : oracle_mix(oracle_mix(h, l->start), sum);
 }
 
 /* A flag's two letters: order does not matter. */

@@ -61,6 +61,31 @@ static bool refused_after_unmapping(struct generator *g, const struct oracle_op 
     return is_call(op, ABI_mmap) && (op->arg[3] & (MAP_SYNC_ | MAP_HUGETLB_));
 }
 
+static bool exec_seal(struct generator *g, const struct oracle_op *op)
+{
+    return is_call(op, ABI_fcntl) && op->arg[1] == 1033 && (op->arg[2] & 0x20);
+}
+
+/* Writing goes from a private mapping that is accounted and has no pages of its own. */
+static bool unaccounted(struct generator *g, const struct oracle_op *op)
+{
+    struct vm_area_struct *vma;
+
+    if ((!is_call(op, ABI_mprotect) && !is_call(op, ABI_pkey_mprotect)) || (op->arg[2] & PROT_WRITE_))
+        return false;
+    for_each_vma (vma, gen_mm(g))
+        if ((vma->vm_flags & VM_ACCOUNT) && !vma->anon_vma && vma->vm_end > op->arg[0] &&
+            vma->vm_start < op->arg[0] + op->arg[1])
+            return true;
+    return false;
+}
+
+/* PKRU would refuse the child its own memory. */
+static bool key_of_all(struct generator *g, const struct oracle_op *op)
+{
+    return g->host->pkeys && is_call(op, ABI_pkey_alloc) && op->arg[1] && !(gen_mm(g)->pkey_allocation_map & 1);
+}
+
 static bool keys_decide(struct generator *g, const struct oracle_op *op)
 {
     if (!g->host->pkeys)
@@ -86,6 +111,11 @@ static const struct rule {
     {"over special mappings", 12, over_special, "mapping over a part of the vdso was -ENOMEM before 6.12"},
     {"limits", 12, limits, "a mapping refused for a limit had unmapped what lay there before 6.12"},
     {"refused by the object", 12, refused_after_unmapping, "what a refused mapping leaves behind changed with 6.12"},
+    {"F_SEAL_EXEC", 3, exec_seal, "of 6.3"},
+    {"no longer accounted", 7, unaccounted,
+     "mprotect() stops accounting what has no pages and cannot be written since 6.7"},
+    {"rights of key 0", 0, key_of_all,
+     "free once, pkey_alloc() gives it again: all memory with no other key goes away"},
     {"protection keys", 0, keys_decide, "PKRU decides about accesses (docs/differences.md)"},
 };
 
@@ -102,6 +132,10 @@ const char *rule_against(struct generator *g, const struct oracle_op *op)
 
 void print_rules(const struct host *h, FILE *out)
 {
+    if (!h->joins)
+        fprintf(out,
+                "oracle: not seen here: cuts between mappings alike: one without pages of its own did not join one "
+                "with some before 6.16\n");
     for (u32 i = 0; i < ARRAY_SIZE(rules); i++)
         if ((!rules[i].since && h->pkeys) || (rules[i].since && h->major == 6 && h->minor < rules[i].since))
             fprintf(out, "oracle: not asked here: %s: %s\n", rules[i].name, rules[i].reason);

@@ -95,17 +95,21 @@ static u64 flags_sum(vm_flags_t flags)
 
 void model_see(struct model *v, u32 proc, u32 see, struct oracle_result *r)
 {
+    struct oracle_line kept = {0}, none = {0}, l;
     struct vm_area_struct *vma;
+    u64 last = 0, end = 0;
 
     for_each_vma (vma, v->proc[proc]->mm) {
+        l = (struct oracle_line){vma->vm_start, vma->vm_end, offset_of(vma), perms_of(vma), see_object(v, vma)};
         if (see & ORACLE_SEE_MAPS)
-            r->maps =
-                oracle_mix_vma(r->maps, vma->vm_start, vma->vm_end, perms_of(vma), offset_of(vma), see_object(v, vma));
+            r->maps = oracle_mix_line(r->maps, &kept, &l, v->join);
         if (see & ORACLE_SEE_PAGES)
             see_pages(v, r, vma);
         if (see & ORACLE_SEE_FLAGS)
-            r->flags = oracle_mix(oracle_mix(r->flags, vma->vm_start), flags_sum(vma->vm_flags));
+            r->flags = oracle_mix_flags(r->flags, &l, flags_sum(vma->vm_flags), &last, &end, v->join);
     }
+    if (see & ORACLE_SEE_MAPS)
+        r->maps = oracle_mix_line(r->maps, &kept, &none, false);
 }
 
 /* -- for people ---------------------------------------------------------------------------------------------------- */

@@ -332,7 +332,6 @@ int main(int argc, char **argv)
     signal(SIGINT, on_end);
     signal(SIGTERM, on_end);
     native_start(&oracle.native, p.child);
-    oracle.native.shared->join = !oracle.host.joins;
     model_boot(&oracle.model, &oracle.native, &oracle.host);
     failures = p.replay ? run_replay(&p) : run_seeds(&p);
     native_stop(&oracle.native);

@@ -71,6 +71,7 @@ void model_boot(struct model *v, struct native *n, const struct host *host)
     struct machine_config c;
 
     *v = (struct model){.image_end = n->shared->image_end, .join = !host->joins};
+    n->shared->join = v->join;
     configure(&c, host);
     v->m = machine_boot(&c, NULL);
     if (IS_ERR(v->m))

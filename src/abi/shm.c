@@ -402,8 +402,9 @@ static s64 ctl_lock(struct cpu *cpu, s32 id, s32 cmd)
             return -EPERM;
     }
     if (cmd == SHM_UNLOCK_) {
+        if (s->mode & SHM_LOCKED_)
+            shmem_unlock_mapping(cpu, s->file->f_mapping);
         s->mode &= ~SHM_LOCKED_;
-        s->file->f_mapping->flags &= ~AS_UNEVICTABLE;
         return 0;
     }
     if (s->mode & SHM_LOCKED_)
@@ -412,7 +413,7 @@ static s64 ctl_lock(struct cpu *cpu, s32 id, s32 cmd)
         return -ENOMEM;
     s->mode |= SHM_LOCKED_;
     s->mlock_uid = own->uid;
-    s->file->f_mapping->flags |= AS_UNEVICTABLE;
+    shmem_lock_mapping(s->file->f_mapping);
     return 0;
 }
 

@@ -21,8 +21,7 @@ struct cache {
     _Atomic u64 device_reads, device_read_pages;                  /* a: requests, and pages they brought */
 };
 
-/* address_space.flags */
-#define AS_UNEVICTABLE 2u   /* SHM_LOCK */
+/* address_space.flags, beside AS_UNEVICTABLE (phys/lru.h) */
 #define AS_SHMEM_ACCOUNT 1u /* the object's whole size is committed; else (size 0 at creation: memfd) page by page */
 
 /* Tags of address_space.i_pages. */
@@ -84,6 +83,9 @@ void shmem_clear_folio(struct cpu *cpu, struct folio *f); /* a locked folio that
 int shmem_fallocate(struct cpu *cpu, struct inode *inode, u32 mode, u64 offset, u64 end);
 /* shmem.c: pages that a shared-memory object has committed (Committed_AS). */
 u64 shmem_accounted_pages(const struct inode *inode);
+/* SHM_LOCK: pages that come into the object are unevictable; SHM_UNLOCK: all of it may be reclaimed again. */
+void shmem_lock_mapping(struct address_space *mapping);
+void shmem_unlock_mapping(struct cpu *cpu, struct address_space *mapping);
 int shmem_commit(struct cpu *cpu, u64 pages); /* 0 or -ENOMEM */
 void shmem_uncommit(struct cpu *cpu, u64 pages);
 static inline bool mapping_commits_by_page(const struct address_space *mapping)

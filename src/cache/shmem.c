@@ -24,6 +24,7 @@
 
 #include "base/errno.h"
 #include "kmem/slab.h"
+#include "phys/lru.h"
 #include "phys/page_alloc.h"
 #include "vm/fault.h"
 #include "vm/unmap.h"
@@ -49,6 +50,27 @@ void shmem_uncommit(struct cpu *cpu, u64 pages)
 {
     if (pages)
         vm_unacct_memory(cpu->m, pages);
+}
+
+void shmem_lock_mapping(struct address_space *mapping)
+{
+    __atomic_fetch_or(&mapping->flags, AS_UNEVICTABLE, __ATOMIC_RELAXED);
+}
+
+void shmem_unlock_mapping(struct cpu *cpu, struct address_space *mapping)
+{
+    void *entry;
+    u64 index;
+
+    __atomic_fetch_and(&mapping->flags, ~AS_UNEVICTABLE, __ATOMIC_RELAXED);
+    xa_for_each (&mapping->i_pages, index, entry) {
+        struct folio *f = filemap_get_folio(cpu, mapping, PGOFF(index));
+
+        if (!f)
+            continue;
+        check_move_unevictable_folio(cpu, f);
+        folio_put(cpu, f);
+    }
 }
 
 /* The locked folio's first use: zeroes. */

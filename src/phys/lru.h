@@ -26,6 +26,11 @@ void folio_putback_lru(struct cpu *cpu, struct folio *f);
 /* Drop one reference of each, freeing in one go those that were the last ones; folios[] is used as scratch space. */
 void folios_put(struct cpu *cpu, struct folio **folios, u32 nr);
 
+/* The first word of a struct address_space. */
+#define AS_UNEVICTABLE 2u /* SHM_LOCK: reclaim leaves its pages alone */
+/* f's object has lost AS_UNEVICTABLE: back on a list, unless it is locked; in lru_mlock.c. */
+void check_move_unevictable_folio(struct cpu *cpu, struct folio *f);
+
 /* -- lru_mlock.c: a folio is mapped by a VM_LOCKED VMA, or not any more -------------------------------------------- */
 void mlock_folio(struct cpu *cpu, struct folio *f);
 void mlock_new_folio(struct cpu *cpu, struct folio *f); /* instead of folio_add_lru() */

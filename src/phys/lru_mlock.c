@@ -10,6 +10,9 @@
  *                   ◀──────────────────────────────────────────                               ─┘ munlock_folio: n - 1
  *                            munlock_folio: n reaches 0
  *
+ * Pages of a shared-memory object with AS_UNEVICTABLE (SHM_LOCK) are unevictable without being locked: those that come
+ * in after it was set, for Linux leaves those that were there to reclaim to find; Unevictable counts them, Mlocked not.
+ *
  * PG_mlocked is set at once; everything else waits in a batch of the CPU, since most often many folios come together.
  * While a folio is off the lists (isolated, or in another CPU's add batch) it cannot be counted: then mlock_count is too
  * small, and a later munlock_folio() makes a folio evictable that another mapping still locks. Reclaim repairs that when
@@ -31,6 +34,20 @@ static void make_evictable(struct cpu *cpu, struct lruvec *v, struct folio *f)
     folio_clear_unevictable(f);
     lruvec_add_folio(cpu, v, f);
     count_vm_events(cpu, UNEVICTABLE_PGRESCUED, folio_nr_pages(f));
+}
+
+void check_move_unevictable_folio(struct cpu *cpu, struct folio *f) NO_LOCK_ANALYSIS
+{
+    struct lruvec *v;
+
+    count_vm_events(cpu, UNEVICTABLE_PGSCANNED, folio_nr_pages(f));
+    if (!folio_test_clear_lru(f))
+        return;
+    v = relock_lruvec(cpu, f, NULL);
+    if (folio_test_unevictable(f) && folio_evictable(f))
+        make_evictable(cpu, v, f);
+    folio_set_lru(f);
+    unlock_lruvec(cpu, v);
 }
 
 static void mark_unevictable(struct cpu *cpu, struct folio *f)

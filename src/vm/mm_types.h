@@ -203,6 +203,8 @@ enum a_ops_id { A_OPS_NONE, A_OPS_DISK, A_OPS_SHMEM, NR_A_OPS };
 
 /* The pages of one file or shared object: cache/filemap.c */
 struct address_space {
+    u32 flags; /* AS_*; first: what the floor of struct page asks of a page's object (phys/lru.h) */
+    u32 a_ops; /* c: enum a_ops_id */
     struct machine *m;
     struct inode *host;
     struct xarray i_pages;            /* i: folios by page offset; tags: dirty, writeback, towrite */
@@ -211,10 +213,9 @@ struct address_space {
     struct rw_semaphore invalidate_lock; /* held for reading to add a page within i_size, for writing to truncate */
     _Atomic s32 i_mmap_writable;         /* VM_SHARED | VM_MAYWRITE mappings; < 0: denied (F_SEAL_WRITE) */
     u64 nrpages;                         /* i */
-    u32 a_ops;                           /* c: enum a_ops_id */
     u32 gfp_mask;
-    u32 flags;
 };
+_Static_assert(offsetof(struct address_space, flags) == 0, "folio_evictable() reads it through page->mapping");
 
 /* A file as the memory manager knows it: identity and size, and with content=full its bytes. */
 struct inode {

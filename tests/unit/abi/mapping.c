@@ -10,6 +10,8 @@
 #include "abi/abi.h"
 #include "base/errno.h"
 #include "cache/filemap.h"
+#include "phys/lru.h"
+#include "phys/vmstat.h"
 #include "vm/vma.h"
 
 #define WINDOW 0x180000000000ul
@@ -550,6 +552,53 @@ static void test_memory_merge(void **state)
     end(m, cpu, t, file);
 }
 
+/* SHM_LOCK keeps what comes into the segment from then on from reclaim; SHM_UNLOCK looks at every page. Mlocked: no. */
+static void test_shm_lock(void **state)
+{
+    static const struct {
+        u32 cmd; /* 0: touch [first, end) */
+        u64 first, end;
+        s64 unevictable;
+        u64 culled, rescued, scanned;
+    } steps[] = {
+        {0, 0, 4, 0, 0, 0, 0},   {11, 0, 0, 0, 0, 0, 0},                           /* SHM_LOCK */
+        {0, 4, 10, 6, 6, 0, 0},  {11, 0, 0, 6, 6, 0, 0},  {12, 0, 0, 0, 6, 6, 10}, /* SHM_UNLOCK */
+        {12, 0, 0, 0, 6, 6, 10}, {11, 0, 0, 0, 6, 6, 10}, {0, 10, 12, 2, 8, 6, 10},
+    };
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t;
+    struct file *file;
+    struct abi_call get = {.nr = ABI_shmget, .arg = {0, 12 * P, 01600}};
+    s64 id;
+
+    m = begin(&cpu, &t, &file);
+    t->signal->cap_effective = CAP(14);
+    id = abi_syscall(cpu, &get);
+    assert_true(id >= 0);
+    struct abi_call at = {.nr = ABI_shmat, .arg = {(u64)id, AT(0), 0}};
+    assert_int_equal(abi_syscall(cpu, &at), AT(0));
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        struct abi_call ctl = {.nr = ABI_shmctl, .arg = {(u64)id, steps[i].cmd, 0}};
+
+        for (u64 n = steps[i].first; n < steps[i].end; n++)
+            assert_int_equal(do_user_addr_fault(cpu, AT(n), ACCESS_WRITE).signo, 0);
+        lru_add_drain(cpu);
+        assert_int_equal(steps[i].cmd ? abi_syscall(cpu, &ctl) : 0, 0);
+        assert_int_equal(global_node_page_state(m, NR_UNEVICTABLE), steps[i].unevictable);
+        assert_int_equal(global_zone_page_state(m, NR_MLOCK), 0);
+        assert_int_equal(sum_vm_events(m, UNEVICTABLE_PGCULLED), steps[i].culled);
+        assert_int_equal(sum_vm_events(m, UNEVICTABLE_PGRESCUED), steps[i].rescued);
+        assert_int_equal(sum_vm_events(m, UNEVICTABLE_PGSCANNED), steps[i].scanned);
+        assert_books(machine_check, m);
+    }
+    get = (struct abi_call){.nr = ABI_shmctl, .arg = {(u64)id, 0, 0}}; /* IPC_RMID */
+    at = (struct abi_call){.nr = ABI_shmdt, .arg = {AT(0)}};
+    assert_int_equal(abi_syscall(cpu, &get), 0);
+    assert_int_equal(abi_syscall(cpu, &at), 0);
+    end(m, cpu, t, file);
+}
+
 /* -- allocations that fail ----------------------------------------------------------------------------------------- */
 
 static s64 do_seal(struct cpu *cpu, struct file *file)
@@ -624,11 +673,17 @@ static void test_failing_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mseal),         cmocka_unit_test(test_remap_file_pages),
-        cmocka_unit_test(test_mmap_refusals), cmocka_unit_test(test_placement),
-        cmocka_unit_test(test_pkeys),         cmocka_unit_test(test_names),
-        cmocka_unit_test(test_set_mm),        cmocka_unit_test(test_mm_flags),
-        cmocka_unit_test(test_memory_merge),  cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_mseal),
+        cmocka_unit_test(test_remap_file_pages),
+        cmocka_unit_test(test_mmap_refusals),
+        cmocka_unit_test(test_placement),
+        cmocka_unit_test(test_pkeys),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_set_mm),
+        cmocka_unit_test(test_mm_flags),
+        cmocka_unit_test(test_memory_merge),
+        cmocka_unit_test(test_shm_lock),
+        cmocka_unit_test(test_failing_allocations),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

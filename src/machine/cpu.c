@@ -88,13 +88,14 @@ void switch_mm(struct cpu *cpu, struct mm *next)
     mmu_load(cpu_mmu(cpu), next);
 }
 
+/* The task's address space, under its PKRU. */
 static bool mm_is_loaded(const struct cpu *cpu)
 {
     const struct mmu *u = cpu_mmu(cpu);
     const struct mm *mm = cpu->current ? cpu->current->mm : NULL;
 
     return atomic_load_explicit(&((struct mmu *)(uintptr_t)u)->ctx_id, memory_order_relaxed) == (mm ? mm->ctx_id : 0) &&
-           u->mm == mm;
+           u->mm == mm && (!mm || u->pkru == cpu->current->pkru);
 }
 
 void cpu_enter_kernel(struct cpu *cpu)

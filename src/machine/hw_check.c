@@ -48,8 +48,8 @@ static void check_set(struct tlb_check *c, const struct tlb_array *t, u32 set)
 
 /* -- entries against tables ---------------------------------------------------------------------------------------- */
 
-/* What the tables grant at va, as TLB_R | TLB_X | TLB_W; *shift: size of the mapping. 0: nothing. */
-static u64 table_rights(const struct machine *m, struct mm *mm, va_t va, u32 *shift)
+/* What the tables grant at va under this PKRU, as TLB_R | TLB_X | TLB_W; *shift: size of the mapping. 0: nothing. */
+static u64 table_rights(const struct machine *m, struct mm *mm, u32 pkru, va_t va, u32 *shift)
 {
     const struct pt_format *f = pt_format_of(m);
     struct pt_table t = pt_root_for_roots(m, f, &mm->pt, va).table;
@@ -69,6 +69,8 @@ static u64 table_rights(const struct machine *m, struct mm *mm, va_t va, u32 *sh
         *shift = pt_shift(f, t.level);
         if (!(rights & PT_USER))
             return 0;
+        pkru = f->pkey_bits ? pkru >> 2 * pte_pkey(f, p) & 3 : 0;
+        rights &= pkru & 1 ? PT_EXEC : pkru ? PT_READ | PT_EXEC : ~0u;
         p = pte_mkyoung(f, p); /* may be cleared without a flush */
         if (!pte_same(p, pte_hw_used(f, p, PT_HW_WRITE)))
             rights &= ~(u32)PT_WRITE;
@@ -78,8 +80,8 @@ static u64 table_rights(const struct machine *m, struct mm *mm, va_t va, u32 *sh
 
 static void check_entry(struct tlb_check *c, struct mm *mm, u64 e, u64 granted, u32 shift)
 {
-    u32 mapped = 0;
-    u64 allowed = table_rights(c->m, mm, e & PAGE_MASK, &mapped);
+    u32 mapped = 0, pkru = c->u->slot[(e & TLB_ASID_MASK) >> TLB_ASID_SHIFT].pkru;
+    u64 allowed = table_rights(c->m, mm, pkru, e & PAGE_MASK, &mapped);
 
     if (granted & ~allowed)
         check_fail(c->r, "M1: cpu %u %s: entry %llx grants %llx, the tables allow %llx", c->u->cpu->id, c->array,

@@ -14,7 +14,7 @@
  *
  * Invariants (hw_check())
  *   M1  an entry of a live address space grants no more than its page tables do, unless flushes of that address space
- *       are not taken yet (its slot's tlb_gen is behind mm->tlb_gen);
+ *       are not taken yet (its slot's tlb_gen is behind mm->tlb_gen), and no more than its slot's PKRU;
  *   M2  in a set no two entries have the same tag, and no empty entry stands before a full one;
  *   M3  an entry stands in the set of its address, with an ASID of 1 ... nr_asids;
  *   M4  accesses = hits + misses at each level: l1d_miss + l1i_miss = l2_hit_4k + l2_hit_2m + l2_hit_1g + l2_miss.
@@ -23,6 +23,9 @@
  * (tlb_gen). Loading an address space looks for its slot; behind: its entries are dropped; none: the slot unused for
  * longest is taken and its entries are dropped. That is Linux's scheme for PCID (Documentation/arch/x86/pti.rst,
  * "Process Context Identifiers").
+ *
+ * Protection keys (x86). A processor compares PKRU at each access; here the walker does, and what PKRU forbids is not in
+ * the entry it makes. So entries belong to a PKRU: loading a task whose PKRU is another one than its slot's drops them.
  *
  * Time of use of tables. mmu_begin_walk() makes walk_seq odd before it looks for requests; a shoot-down queues its
  * request before it looks at walk_seq. So either the walker sees the request, or the shoot-down sees the walk and
@@ -166,6 +169,7 @@ void mmu_load(struct mmu *u, struct mm *mm)
     u64 gen;
 
     u->mm = mm;
+    u->pkru = cpu->current ? cpu->current->pkru : u->pkru;
     if (!mm) {
         atomic_store(&u->ctx_id, 0);
         set_asid(u, TLB_ASID_NONE);
@@ -176,7 +180,7 @@ void mmu_load(struct mmu *u, struct mm *mm)
     gen = atomic_load(&mm->tlb_gen); /* after ctx_id is seen: a later flush finds this CPU */
     asid = find_slot(u, mm->ctx_id);
     s = &u->slot[asid];
-    if (s->ctx_id == mm->ctx_id && s->tlb_gen == gen) {
+    if (s->ctx_id == mm->ctx_id && s->tlb_gen == gen && s->pkru == u->pkru) {
         u->count.asid_reuse++;
     } else {
         u->count.asid_new += s->ctx_id != mm->ctx_id;
@@ -184,6 +188,7 @@ void mmu_load(struct mmu *u, struct mm *mm)
             mmu_flush_asid(u, asid);
         s->ctx_id = mm->ctx_id;
         s->tlb_gen = gen;
+        s->pkru = u->pkru;
     }
     s->used = ++u->asid_clock;
     set_asid(u, asid);

@@ -105,6 +105,7 @@ struct asid_slot {
     u64 ctx_id; /* 0: never used */
     u64 tlb_gen;
     u64 used; /* time of last use, for the choice of a victim */
+    u32 pkru; /* no entry grants more than this PKRU lets through */
 };
 
 /* One range that another CPU wants forgotten. */
@@ -134,15 +135,16 @@ struct mmu {
     struct tlb_array l1i_2m;
     struct tlb_array l2; /* c: 4K and 2M share it */
     struct tlb_array l2_1g;
-    struct pwc pwc[3];                    /* c: entries that point to a level-1, -2, -3 table */
-    struct cpu *cpu;                      /* c */
-    struct mm *mm;                        /* o: loaded address space; walks use its roots */
-    _Atomic u64 ctx_id;                   /* a: of mm, for other CPUs to see; 0: none */
-    u32 asid;                             /* o */
-    u32 nr_asids;                         /* c */
-    u32 huge_shift;                       /* c: 21, x86_32: 22 */
-    bool huge_seen;                       /* o: a huge page was ever translated: their arrays may hold something */
-    u64 asid_clock;                       /* o */
+    struct pwc pwc[3];  /* c: entries that point to a level-1, -2, -3 table */
+    struct cpu *cpu;    /* c */
+    struct mm *mm;      /* o: loaded address space; walks use its roots */
+    _Atomic u64 ctx_id; /* a: of mm, for other CPUs to see; 0: none */
+    u32 asid;           /* o */
+    u32 pkru;           /* o: of the loaded task; without keys all entries have key 0, which it allows */
+    u32 nr_asids;       /* c */
+    u32 huge_shift;     /* c: 21, x86_32: 22 */
+    bool huge_seen;     /* o: a huge page was ever translated: their arrays may hold something */
+    u64 asid_clock;     /* o */
     struct asid_slot slot[MAX_ASIDS + 1]; /* o: by ASID; [0] unused */
 
     spinlock_t queue_lock;                   /* RANK_LEAF */

@@ -11,6 +11,7 @@
  *   x86     accessed in every entry used, dirty in the leaf of a store, by a locked update (Intel SDM
  *           vol. 3 4.8); rights are what all levels grant (4.6); PAE's four pointers were loaded with CR3 and are
  *           not read again (4.4.1).
+ *           The leaf's protection key: what PKRU forbids, the entry does not grant (4.6.2).
  *   arm64   access flag and dirty state (DBM and AP[2]) of the leaf, FEAT_HAFDBS (Arm ARM D8.4.7).
  *   riscv   A and D of the leaf, Svadu (privileged architecture, "Svadu"); the leaf alone has rights.
  * An entry that changed since it was read makes the walk start again: the update of A and D is a compare-and-swap.
@@ -148,6 +149,14 @@ PT_FN bool walk_use(fmt_t f, struct mmu *u, struct pt_entry e, pte_t seen, enum 
     return true;
 }
 
+/* The rights that the leaf's protection key leaves under this PKRU; fetches do not ask for it. */
+PT_FN u32 pkey_rights(fmt_t f, u32 pkru, pte_t p)
+{
+    u32 denied = f->pkey_bits ? pkru >> 2 * pte_pkey(f, p) & 3 : 0;
+
+    return denied & 1 ? ~(u32)(PT_READ | PT_WRITE) : denied ? ~(u32)PT_WRITE : ~0u;
+}
+
 /* One walk in progress. */
 struct walk {
     struct mmu *u;
@@ -161,15 +170,16 @@ PT_FN enum walk_status walk_leaf(fmt_t f, const struct walk *w, struct pt_entry 
     enum pt_hw_use use = w->kind == MMU_WRITE ? PT_HW_WRITE : PT_HW_READ;
     pte_t used = pte_hw_used(f, p, use);
     u64 offset = w->va >> PAGE_SHIFT & (pt_nr_pages(f, e.level) - 1);
+    u32 rights = w->rights & pkey_rights(f, w->u->pkru, p);
 
-    if ((w->rights & right_needed[w->kind]) != right_needed[w->kind])
+    if ((rights & right_needed[w->kind]) != right_needed[w->kind])
         return WALK_FAULT;
     if (!walk_use(f, w->u, e, p, use))
         return WALK_RETRY;
     out->level = e.level;
     out->pfn = pfn_add(pte_pfn(f, e.level, p), offset);
-    out->rights = (w->rights & PT_READ ? TLB_R : 0) | (w->rights & PT_EXEC ? TLB_X : 0);
-    if ((w->rights & PT_WRITE) && pte_same(used, pte_hw_used(f, used, PT_HW_WRITE)))
+    out->rights = (rights & PT_READ ? TLB_R : 0) | (rights & PT_EXEC ? TLB_X : 0);
+    if ((rights & PT_WRITE) && pte_same(used, pte_hw_used(f, used, PT_HW_WRITE)))
         out->rights |= TLB_W;
     return WALK_OK;
 }

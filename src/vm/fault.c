@@ -32,12 +32,13 @@
 #include "vm/fault.h"
 
 #include "vm/swapops.h"
-#include "vm/vma.h"
+#include "vm/vma_priv.h"
 
 #define SIGBUS_ 7
 #define SIGKILL_ 9
 #define SIGSEGV_ 11
 #define SEGV_MAPERR_ 1
+#define SEGV_PKUERR_ 4
 #define SEGV_ACCERR_ 2
 #define BUS_ADRERR_ 2
 #define BUS_MCEERR_AR_ 4
@@ -281,6 +282,10 @@ struct fault_info do_user_addr_fault(struct cpu *cpu, va_t addr, enum fault_acce
         vma = lock_mm_and_find_vma(cpu, mm, addr);
         if (unlikely(!vma))
             return fault_signal(cpu, SIGSEGV_, SEGV_MAPERR_, addr);
+        if (unlikely(cpu->m->config.pkeys) && !pkru_allows(cpu->current, vma, access)) {
+            up_read(cpu, &mm->mmap_lock);
+            return fault_signal(cpu, SIGSEGV_, SEGV_PKUERR_, addr);
+        }
         if (unlikely(!(vma->vm_flags & access_needs(cpu->m, access)))) {
             up_read(cpu, &mm->mmap_lock);
             return fault_signal(cpu, SIGSEGV_, SEGV_ACCERR_, addr);

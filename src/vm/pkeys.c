@@ -12,8 +12,9 @@
  *                and fails with -EINVAL, all others find none (-ENOSPC). It counts as execute-only, so that no call knows
  *                it. So 6.18 was seen to answer.
  *
- * PKRU follows fork and starts with all keys but 0 denied. WRPKRU is no system call: who follows a program sets
- * task->pkru.
+ * PKRU follows fork and starts with all keys but 0 denied. It decides about each access: the walker grants no more
+ * (machine/walk.c), the fault is SIGSEGV with SEGV_PKUERR. WRPKRU is no system call: who follows a program sets
+ * task->pkru while the CPU is in the kernel (cpu_enter_kernel()); it holds from cpu_enter_user() on.
  * Follows pkeys(7), pkey_alloc(2), pkey_mprotect(2), Documentation/core-api/protection-keys.rst.
  */
 #include "vm/fork.h"
@@ -40,6 +41,16 @@ void mm_init_pkeys(struct mm *mm)
 void task_init_pkru(struct task *t)
 {
     t->pkru = INIT_PKRU;
+}
+
+/* Fetching instructions does not ask for keys; a key that forbids reading forbids writing, too. */
+bool pkru_allows(const struct task *t, const struct vm_area_struct *vma, enum fault_access access)
+{
+    u32 denied = t->pkru >> 2 * ((vma->vm_flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT);
+
+    if (access == ACCESS_EXEC || !vma->vm_mm->m->config.pkeys)
+        return true;
+    return !(denied & (access == ACCESS_WRITE ? PKEY_DISABLE_ACCESS_ | PKEY_DISABLE_WRITE_ : PKEY_DISABLE_ACCESS_));
 }
 
 static bool is_taken(const struct mm *mm, int pkey)

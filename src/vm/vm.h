@@ -196,7 +196,7 @@ enum fault_access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
  * find the VMA, check rights, grow the stack, fault, count, decide the signal. */
 struct fault_info {
     int signo;   /* 0: done, retry the access; else SIGSEGV 11, SIGBUS 7, SIGKILL 9 (out of memory) */
-    int si_code; /* SEGV_MAPERR 1, SEGV_ACCERR 2; BUS_ADRERR 2 */
+    int si_code; /* SEGV_MAPERR 1, SEGV_ACCERR 2, SEGV_PKUERR 4; BUS_ADRERR 2 */
     va_t addr;
     bool major;
 };

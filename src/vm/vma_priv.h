@@ -86,6 +86,7 @@ bool ksm_compatible(vm_flags_t flags); /* could same-page merging look at such a
 vm_flags_t ksm_vma_flags(const struct mm *mm, vm_flags_t flags);
 
 /* -- mseal.c, pkeys.c ---------------------------------------------------------------------------------------------- */
+bool pkru_allows(const struct task *t, const struct vm_area_struct *vma, enum fault_access access);
 bool mm_pkey_is_allocated(const struct mm *mm, int pkey);
 int override_mprotect_pkey(struct cpu *cpu, const struct vm_area_struct *vma, u64 prot, int pkey);
 int execute_only_pkey(struct cpu *cpu, struct mm *mm); /* 0: there is none */

@@ -339,6 +339,61 @@ static void test_pkeys(void **state)
     test_machine_end(m);
 }
 
+/* PKRU decides about each access: WRPKRU between accesses, threads that differ in it, entries of the TLBs. */
+static void test_pkru(void **state)
+{
+    enum { KEY0, KEY1 }; /* AT(0) has key 0, AT(1) key 1 */
+    static const struct {
+        u32 pkru;
+        u32 page;
+        enum mmu_access_kind kind;
+        int si_code; /* 0: done */
+    } rows[] = {
+        {0, KEY1, MMU_READ, 0},  {0, KEY1, MMU_WRITE, 0}, {0, KEY1, MMU_EXEC, 0},  {4, KEY1, MMU_READ, 4},
+        {4, KEY1, MMU_WRITE, 4}, {4, KEY1, MMU_EXEC, 0},                          /* AD */
+        {4, KEY0, MMU_READ, 0},  {4, KEY0, MMU_WRITE, 0}, {8, KEY1, MMU_READ, 0}, /* WD */
+        {8, KEY1, MMU_WRITE, 4}, {8, KEY1, MMU_EXEC, 0},  {12, KEY1, MMU_READ, 4}, {12, KEY1, MMU_WRITE, 4},
+        {0, KEY1, MMU_WRITE, 0}, {8, KEY1, MMU_WRITE, 4}, {1, KEY0, MMU_READ, 4},  {1, KEY1, MMU_WRITE, 0},
+        {2, KEY0, MMU_READ, 0},  {2, KEY0, MMU_WRITE, 4}, {0, KEY0, MMU_WRITE, 0},
+    };
+    struct fault_info fi;
+    struct machine_config c;
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t;
+    char byte = 'x';
+
+    test_config(&c);
+    c.pkeys = true;
+    m = test_machine_full(&c);
+    cpu = test_cpu(m);
+    t = test_task(cpu, 1);
+    assert_int_equal(sys_mmap(cpu, AT(0), 2 * P, 7, ANON | FIX, NULL, 0), AT(0));
+    assert_int_equal(sys_pkey_alloc(cpu, 0, 0), 1);
+    assert_int_equal(sys_pkey_mprotect(cpu, AT(1), P, 7, 1), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        va_t va = AT(rows[i].page);
+        int signo;
+
+        t->pkru = rows[i].pkru;
+        cpu_enter_user(cpu);
+        signo = mmu_access(cpu, cpu_mmu(cpu), va, rows[i].kind, &fi);
+        cpu_enter_kernel(cpu);
+        if (signo != (rows[i].si_code ? 11 : 0) || (signo && (fi.si_code != rows[i].si_code || fi.addr != va)))
+            fail_msg("row %zu: signal %d, code %d", i, signo, fi.si_code);
+        assert_books(machine_check, m);
+    }
+    t->pkru = 4; /* copies on the program's behalf */
+    assert_int_equal(mmu_copy_to_user(cpu, AT(1), &byte, 1, &fi), 11);
+    assert_int_equal(mmu_copy_from_user(cpu, &byte, AT(1), 1, &fi), 11);
+    assert_int_equal(sys_mprotect(cpu, AT(0), P, 4), 0); /* execute-only */
+    assert_int_equal(mmu_copy_from_user(cpu, &byte, AT(0), 1, &fi), 11);
+    assert_int_equal(fi.si_code, 4);
+    task_exit(cpu, t);
+    assert_books(machine_check, m);
+    test_machine_end(m);
+}
+
 static s64 prctl(struct cpu *cpu, u32 option, u64 a, u64 b, u64 c, u64 d)
 {
     struct abi_call call = {.nr = ABI_prctl, .arg = {option, a, b, c, d}};
@@ -673,17 +728,12 @@ static void test_failing_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mseal),
-        cmocka_unit_test(test_remap_file_pages),
-        cmocka_unit_test(test_mmap_refusals),
-        cmocka_unit_test(test_placement),
-        cmocka_unit_test(test_pkeys),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_set_mm),
-        cmocka_unit_test(test_mm_flags),
-        cmocka_unit_test(test_memory_merge),
-        cmocka_unit_test(test_shm_lock),
-        cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_mseal),         cmocka_unit_test(test_remap_file_pages),
+        cmocka_unit_test(test_mmap_refusals), cmocka_unit_test(test_placement),
+        cmocka_unit_test(test_pkeys),         cmocka_unit_test(test_pkru),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_set_mm),
+        cmocka_unit_test(test_mm_flags),      cmocka_unit_test(test_memory_merge),
+        cmocka_unit_test(test_shm_lock),      cmocka_unit_test(test_failing_allocations),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

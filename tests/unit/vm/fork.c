@@ -2,6 +2,7 @@
 /* fork, exec, exit and reverse mapping: who maps what, which anon_vmas there are, exact counters. */
 #include "tests/unit/vm/fault_testing.h"
 #include "vm/rmap.h"
+#include "vm/vma.h"
 
 struct env {
     struct machine *m;
@@ -367,12 +368,46 @@ static void test_rmap_file(void **state)
     env_end(&v);
 }
 
+/* Where 6.18 puts a program's parts without randomisation, by RLIMIT_STACK: stack, top of what mmap hands out, PIE. */
+static void test_exec_layout(void **state)
+{
+    static const struct {
+        u64 limit;
+        va_t stack, mmap_base;
+    } rows[] = {
+        {8ul << 20, 0x7ffffffde000, 0x7ffff7fff000},
+        {64ul << 10, 0x7ffffffef000, 0x7ffff7fff000},
+        {1ul << 30, 0x7ffffffde000, 0x7fffbfeff000},
+        {RLIM_INFINITY_, 0x7ffffffde000, 0x155555556000},
+    };
+
+    for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct exec_layout l = {.stack_size = 0x86f, .comm = "prog"};
+        struct mm *mm;
+        struct env v;
+
+        env_init(&v);
+        v.t->personality |= ADDR_NO_RANDOMIZE_;
+        v.t->signal->rlim[RLIMIT_STACK_].cur = rows[i].limit;
+        assert_int_equal(exec_mmap(v.cpu, &l), 0);
+        mm = v.t->mm;
+        assert_int_equal(mm->mmap_base, rows[i].mmap_base);
+        assert_int_equal(vma_first(mm)->vm_start, rows[i].stack);
+        assert_int_equal(vma_first(mm)->vm_end, 0x7ffffffff000ul);
+        assert_int_equal(elf_et_dyn_base(mm, PG), 0x555555554000ul);
+        exec_set_brk(mm, 0x404fff);
+        assert_int_equal(mm->start_brk, 0x405000);
+        env_end(&v);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cow),       cmocka_unit_test(test_fork_vmas), cmocka_unit_test(test_threads_and_vfork),
-        cmocka_unit_test(test_owner),     cmocka_unit_test(test_chains),    cmocka_unit_test(test_degree),
-        cmocka_unit_test(test_mergeable), cmocka_unit_test(test_rmap_anon), cmocka_unit_test(test_rmap_file),
+        cmocka_unit_test(test_cow),         cmocka_unit_test(test_fork_vmas), cmocka_unit_test(test_threads_and_vfork),
+        cmocka_unit_test(test_owner),       cmocka_unit_test(test_chains),    cmocka_unit_test(test_degree),
+        cmocka_unit_test(test_mergeable),   cmocka_unit_test(test_rmap_anon), cmocka_unit_test(test_rmap_file),
+        cmocka_unit_test(test_exec_layout),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

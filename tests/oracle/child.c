@@ -253,9 +253,11 @@ static void see_line_pages(struct oracle_result *r, const struct line *l)
     for (u64 i = 0; i < pages; i++) {
         u64 v = pagemap[i], at = l->start + i * ORACLE_PAGE;
         u32 bits = (u32)(v >> 63) | (u32)(v >> 61 & 1) << 1 | (u32)(v >> 56 & 1) << 2;
-        u64 *h = oracle_on_disk(bits, object_of(l)) ? &r->disk : &r->pages;
+        int disk = oracle_on_disk(bits, object_of(l));
+        u64 *h = disk ? &r->disk : &r->pages, image_end = shared->image_end, table = at & ORACLE_TABLE_MASK;
 
-        if (!oracle_own(at, at + ORACLE_PAGE, shared->image_end))
+        if (!oracle_own(at, at + ORACLE_PAGE, image_end) &&
+            !(disk && oracle_own(table, table - ORACLE_TABLE_MASK, image_end)))
             *h = oracle_mix_page(*h, at, bits);
     }
 }

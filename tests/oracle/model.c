@@ -242,6 +242,8 @@ static void do_access(struct model *v, const struct oracle_op *op, struct oracle
     if (signo)
         fault_result(r, &fi);
     r->on_disk = is_on_disk(v, op->arg[0]);
+    if (r->on_disk && model_own(v, op->arg[0] & ORACLE_TABLE_MASK, op->arg[0] | ~ORACLE_TABLE_MASK))
+        r->faults = ~0u;
 }
 
 static void do_sum(struct model *v, const struct oracle_op *op, struct oracle_result *r)

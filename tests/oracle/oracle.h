@@ -92,7 +92,7 @@ struct oracle_result {
     int64_t ret;
     int32_t signo, code;
     uint64_t addr;
-    uint32_t faults;                   /* page faults that a load or store took */
+    uint32_t faults;                   /* page faults that a load or store took; ~0: not to be compared */
     uint32_t on_disk;                  /* the model's: that was on the mapping of a file on disk */
     uint64_t maps, pages, disk, flags; /* hashes, if asked for; disk: pages of files on disk */
     uint8_t out[ORACLE_OUT];
@@ -206,6 +206,12 @@ static inline int oracle_own(uint64_t start, uint64_t end, uint64_t image_end)
     return (start < image_end && end > ORACLE_IMAGE) ||
            (start < ORACLE_SHARED_AT + sizeof(struct oracle_shared) && end > ORACLE_SHARED_AT);
 }
+
+/*
+ * A page table with pages of the child's own in it: the machine does not have those, so it may lack the table. Of a file
+ * on disk, fault-around maps the last page only if there is a table.
+ */
+#define ORACLE_TABLE_MASK (~0x1ffffful)
 
 #define ORACLE_PAGES_SEEN 1024ul /* of one mapping, at most */
 

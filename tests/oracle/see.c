@@ -73,9 +73,11 @@ static void see_pages(struct model *v, struct oracle_result *r, const struct vm_
         return;
     for (va_t at = vma->vm_start; at < end; at += PAGE_SIZE) {
         u32 bits = page_bits(v, vma, at);
-        u64 *h = oracle_on_disk(bits, see_object(v, vma)) ? &r->disk : &r->pages;
+        bool disk = oracle_on_disk(bits, see_object(v, vma));
+        u64 *h = disk ? &r->disk : &r->pages;
 
-        if (!model_own(v, at, at + PAGE_SIZE))
+        if (!model_own(v, at, at + PAGE_SIZE) &&
+            !(disk && model_own(v, at & ORACLE_TABLE_MASK, at | ~ORACLE_TABLE_MASK)))
             *h = oracle_mix_page(*h, at, bits);
     }
 }

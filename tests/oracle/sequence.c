@@ -43,7 +43,7 @@ u32 compare_results(const struct oracle_op *op, const struct oracle_result *nati
         differ |= DIFFER_RESULT;
     if (native->signo != model->signo || native->code != model->code || native->addr != model->addr)
         differ |= DIFFER_SIGNAL;
-    if (native->faults != model->faults)
+    if (model->faults != ~0u && native->faults != model->faults)
         differ |= model->on_disk ? DIFFER_DISK : DIFFER_FAULTS;
     if ((op->see & ORACLE_SEE_MAPS) && native->maps != model->maps)
         differ |= DIFFER_MAPS;

@@ -24,6 +24,8 @@ struct options {
 
 #define HANG_S 60    /* for one sequence: the model does not come back */
 #define DISK_RUNS 3u /* more, where write-back may have interfered */
+/* Of millions of operations a few meet the host at work (write-back, other processes): more than these is a failure. */
+#define ONCE_MOST 3
 
 static struct oracle oracle;
 static struct sequence sequence;
@@ -208,10 +210,12 @@ static void on_end(int signo)
     _exit(128 + signo);
 }
 
-static void report(const struct options *p)
+/* False: it was seen, but does not come again. */
+static bool report(const struct options *p)
 {
     struct sequence *s = &sequence;
     char path[512];
+    bool again;
     FILE *f;
 
     fprintf(stderr, "oracle: seed %#lx, %u ops: %s differs at op %u:\n  ", (unsigned long)s->seed, s->nr,
@@ -223,13 +227,14 @@ static void report(const struct options *p)
     print_result(&s->op[s->at], &s->model[s->at], stderr);
     fputc('\n', stderr);
     if (s->differ == DIFFER_STATE)
-        return; /* of a failing allocation: the same seed finds it again */
+        return true; /* of a failing allocation: the same seed finds it again */
     if (!p->no_shrink)
         shrink(&oracle, s);
     snprintf(path, sizeof(path), "%s/oracle-%lx.replay", p->out, (unsigned long)s->seed);
     save_replay(s, path);
     run_list(&oracle, s, stderr);
-    if (!s->differ)
+    again = s->differ;
+    if (!again)
         fprintf(stderr, "oracle: agrees when run once more after other sequences\n");
     fprintf(stderr, "oracle: --replay %s runs it again; as a C program: %s.c\n", path, path);
     for (u32 i = 0; i < s->nr && i < 60; i++) {
@@ -245,6 +250,7 @@ static void report(const struct options *p)
         print_c_program(s, f);
         fclose(f);
     }
+    return again;
 }
 
 static double now(void)
@@ -269,7 +275,7 @@ static bool passes_again(void)
 static u32 run_seeds(const struct options *p)
 {
     double begin = now(), end = begin + (double)p->seconds;
-    u32 failures = 0, again = 0, n = 0;
+    u32 failures = 0, again = 0, once = 0, n = 0;
     u64 ops = 0;
 
     printf("oracle: seed %#lx, %u operations each\n", (unsigned long)p->seed, p->steps);
@@ -284,14 +290,15 @@ static u32 run_seeds(const struct options *p)
                 again++;
                 continue;
             }
-            failures++;
-            report(p);
+            if (report(p) || ++once > ONCE_MOST)
+                failures++;
         }
     }
     printf(
         "oracle: %u sequences, %lu operations, %.0f a second, %lu failed allocations, %u run again for a file on disk, "
-        "%u disagreements\n",
-        n, (unsigned long)ops, (double)ops / (now() - begin), (unsigned long)oracle.model.injected, again, failures);
+        "%u seen once and not again, %u disagreements\n",
+        n, (unsigned long)ops, (double)ops / (now() - begin), (unsigned long)oracle.model.injected, again, once,
+        failures);
     return failures;
 }
 

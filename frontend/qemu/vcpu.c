@@ -154,6 +154,14 @@ static bool should_resched(struct vcpu *v)
     return false;
 }
 
+static void give_way(struct vcpu *v)
+{
+    vcpu_release(v);
+    for (u32 i = 0; i < process.nr_machines; i++)
+        if (!session_machine_is_dead(process.s, i))
+            cpu_let_waiters(process.machine[i]);
+}
+
 void vcpu_poll(struct vcpu *v)
 {
     u32 work = 0;
@@ -167,7 +175,7 @@ void vcpu_poll(struct vcpu *v)
         if (process.resched)
             process.resched(v);
         else
-            vcpu_release(v);
+            give_way(v);
         vcpu_acquire(v);
     } else if (work & ~(u32)CPU_WORK_RESCHED) {
         for_each_machine_in_core(v, i, cpu) /* leaving the kernel does it */

@@ -39,6 +39,7 @@
 #include "port/port.h"
 
 #define SLICE_PS 3000000000ull /* 3 ms: base slice of Linux's fair scheduler on few CPUs */
+#define LET_NS 2000000ull      /* a waiter wakes up well within it, if it is alive */
 #define WAIT_NS 100000000ull   /* look again after 100 ms: the owner may have died */
 
 /* -- time ---------------------------------------------------------------------------------------------------------- */
@@ -188,7 +189,16 @@ static struct cpu *wait_for_cpu(struct machine *m, const struct task *task, u32 
         port_futex_wait(&m->cpu_freed, seen, WAIT_NS);
     }
     atomic_fetch_sub(&m->nr_waiting, 1);
+    port_futex_wake(&m->nr_waiting, INT32_MAX);
     return cpu;
+}
+
+void cpu_let_waiters(struct machine *m)
+{
+    u32 waiting = atomic_load(&m->nr_waiting);
+
+    if (waiting)
+        port_futex_wait(&m->nr_waiting, waiting, LET_NS);
 }
 
 static void run_task(struct cpu *cpu, struct task *task)

@@ -41,6 +41,8 @@ static inline void cpu_poll(struct cpu *cpu)
 }
 /* Somebody waits for a CPU and this one's time slice is over: release and acquire again. */
 bool cpu_should_resched(const struct cpu *cpu);
+/* Having released: whoever waits goes first. Else the releaser, which is awake, would always have it again before them. */
+void cpu_let_waiters(struct machine *m);
 /* Later acquirers' time begins here at the earliest: before a thread or process is started. */
 void cpu_publish_time(struct cpu *cpu);
 void switch_mm(struct cpu *cpu, struct mm *next);

@@ -108,7 +108,7 @@ void filemap_remove_folio_locked(struct cpu *cpu, struct folio *f) NO_LOCK_ANALY
     xa_lock(cpu, &mapping->i_pages);
     __xa_erase(cpu, &mapping->i_pages, f->page.index);
     mapping->nrpages--;
-    f->page.mapping = NULL;
+    WRITE_ONCE(f->page.mapping, NULL); /* mapping_unevictable() looks without the lock */
     xa_unlock(cpu, &mapping->i_pages);
     lruvec_stat_mod_folio(cpu, f, NR_FILE_PAGES, -1);
     if (mapping_is_shmem(mapping))

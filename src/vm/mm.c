@@ -221,7 +221,7 @@ struct task *task_create(struct cpu *cpu, s32 pid, s32 tgid, struct mm *mm)
 }
 
 struct task *task_clone(struct cpu *cpu, const struct task *parent, enum task_kind kind, s32 pid, s32 tgid,
-                        struct mm *mm)
+                        struct mm *mm) NO_LOCK_ANALYSIS
 {
     struct task *t = task_new(cpu, pid, tgid, mm, kind == TASK_THREAD ? parent->signal : NULL);
 
@@ -230,7 +230,9 @@ struct task *task_clone(struct cpu *cpu, const struct task *parent, enum task_ki
     if (kind == TASK_PROCESS) {
         u32 nr = t->signal->nr_threads;
 
+        spin_lock(cpu, &cpu->m->vm->lock); /* nr_threads is its */
         *t->signal = *parent->signal;
+        spin_unlock(cpu, &cpu->m->vm->lock);
         t->signal->nr_threads = nr;
     }
     t->personality = parent->personality;

@@ -75,7 +75,10 @@ _Static_assert(sizeof(struct vma_node) == VMA_NODE_BYTES, "8 nodes to a page");
 
 /* -- inside a node ------------------------------------------------------------------------------------------------- */
 
-/* How many ends are <= addr: the slot of the first entry that ends after addr; nr where there is none. */
+/*
+ * How many ends are <= addr: the slot of the first entry that ends after addr; nr or more where there is none (for ~0,
+ * the unused slots count too).
+ */
 static inline u32 node_search(const struct vma_node *n, va_t addr)
 {
     u32 group =
@@ -219,9 +222,9 @@ static bool path_find(const struct vma_index *x, va_t addr, struct vma_path *p)
     for (u32 level = x->height; level-- > 0;) {
         u32 slot = node_search(n, addr);
 
-        if (unlikely(slot == n->nr)) {
+        if (unlikely(slot >= n->nr)) {
             found = false;
-            slot -= level > 0;
+            slot = n->nr - (level > 0);
         }
         p->node[level] = n;
         p->slot[level] = slot;
@@ -710,7 +713,7 @@ struct vm_area_struct *vma_index_find(const struct vma_index *x, va_t addr)
         return NULL;
     for (u32 level = x->height; level-- > 1;) {
         slot = node_search(n, addr);
-        if (unlikely(slot == n->nr))
+        if (unlikely(slot >= n->nr))
             return NULL;
         n = node_child(n, slot);
     }
@@ -727,7 +730,7 @@ static inline const struct vma_node *find_leaf(const struct vma_index *x, va_t a
     *below = 0;
     for (u32 level = x->height; level-- > 1;) {
         slot = node_search(n, addr);
-        if (unlikely(slot == n->nr))
+        if (unlikely(slot >= n->nr))
             return NULL;
         *below = slot ? n->end[slot - 1] : *below;
         n = node_child(n, slot);

@@ -117,6 +117,10 @@ static void model_check(const struct model *o)
 
 static void model_compare(const struct model *o)
 {
+    va_t s, e;
+
+    assert_null(vma_index_find(&o->x, ~(va_t)0));
+    assert_null(vma_index_find_range(&o->x, ~(va_t)0, &s, &e));
     for (int k = 0; k < 4; k++) {
         va_t addr = rnd(SPAN) << PAGE_SHIFT, low = rnd(SPAN) << PAGE_SHIFT, high = low + (rnd(SPAN) << PAGE_SHIFT);
         u64 size = (1 + rnd(k < 2 ? 8 : 400)) << PAGE_SHIFT;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The command line tool: what its files share.
- * main.c parses, run.c launches and watches, host.c knows this host, report*.c print. */
+ * main.c parses, refuse.c refuses, run.c launches and watches, host.c knows this host, report*.c print. */
 #ifndef QUIRE_CLI_QUIRE_H
 #define QUIRE_CLI_QUIRE_H
 
@@ -44,6 +44,9 @@ struct run_result {
 
 /* Print "quire: ..." to stderr and exit with EXIT_USAGE. */
 _Noreturn void usage_error(const char *format, ...) __printf_like(1, 2);
+
+/* refuse.c: comes back if err is PROGRAM_OK. command: what of `quire` it was named to. */
+void refuse_program(const struct program *p, enum program_error err, const char *name, const char *command);
 
 /* run.c: returns the exit status, or does not return: the program died of a signal and so do we. */
 int run_program(struct run_options *o);

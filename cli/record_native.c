@@ -157,22 +157,34 @@ static int end_as(int wait_status)
     return WEXITSTATUS(wait_status);
 }
 
+/* Exits if the program cannot run on this kernel, or not be traced. */
+static void check_program(const char *name, char path[SESSION_PATH])
+{
+    static struct program p;
+    const char *refused;
+    struct utsname host;
+
+    program_find(name, path);
+    refuse_program(&p, program_resolve(path, "", &p), name, "record --native -o FILE");
+    if (!uname(&host) && strcmp(host.machine, guest_arch_name[p.arch]))
+        usage_error("%s: a program for %s, which does not run on this machine natively; `quire record -o FILE` without "
+                    "--native records it",
+                    name, guest_arch_name[p.arch]);
+    refused = native_refuses(p.path);
+    if (refused)
+        usage_error("%s: cannot be recorded: %s%s%s", name, p.nr_prefix ? p.path : "", p.nr_prefix ? " is " : "",
+                    refused);
+}
+
 int record_native(const struct record_native_options *o)
 {
     struct trace_sink sink = {.sink.event = write_event};
     struct native_options n = {.argv = o->argv, .maps = o->maps_all ? NATIVE_MAPS_ALL : NATIVE_MAPS_SOMETIMES};
     struct native_result r = {0};
     char path[SESSION_PATH], why[512];
-    const char *refused;
     char *host, *info;
 
-    if (!program_find(o->argv[0], path))
-        usage_error("%s: program not found; give its path, or set PATH", o->argv[0]);
-    if (access(path, X_OK))
-        usage_error("%s: %s", o->argv[0], errno == ENOENT ? "program not found" : "not executable");
-    refused = native_refuses(path);
-    if (refused)
-        usage_error("%s: cannot be recorded: %s", o->argv[0], refused);
+    check_program(o->argv[0], path);
     info = info_text(o->argv);
     sink.w = trace_create(o->file, info, why, sizeof(why));
     free(info);
@@ -186,7 +198,7 @@ int record_native(const struct record_native_options *o)
         trace_close(sink.w, "");
         unlink(o->file);
         free(host);
-        usage_error("%s: %s", o->argv[0], why);
+        usage_error("%s: cannot be recorded: %s", o->argv[0], why);
     }
     close_trace(&sink, &r, o->file);
     free(host);

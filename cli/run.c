@@ -67,36 +67,6 @@ static double now(void)
 
 /* -- before: refuse what cannot run -------------------------------------------------------------------------------- */
 
-static void refuse(const struct program *p, enum program_error err, const char *name)
-{
-    switch (err) {
-    case PROGRAM_OK:
-        return;
-    case PROGRAM_NOT_FOUND:
-        usage_error("%s: program not found (%s); give its path, or set PATH", name, strerror(p->err ? p->err : ENOENT));
-    case PROGRAM_NOT_EXECUTABLE:
-        usage_error("%s: not executable; `chmod +x` makes it so, if it is a program", name);
-    case PROGRAM_NO_FORMAT:
-        usage_error("%s: neither an ELF program nor a script with an interpreter line; name its interpreter, such as "
-                    "`quire run -- sh %s`",
-                    name, name);
-    case PROGRAM_FOREIGN:
-        usage_error("%s: a program for another kind of machine (ELF machine %u); x86-64, aarch64 and riscv64, 64 bit, "
-                    "can be run",
-                    name, p->e_machine);
-    case PROGRAM_BAD_ELF:
-        usage_error("%s: a damaged ELF file", name);
-    case PROGRAM_NO_INTERPRETER:
-        usage_error(
-            "%s: needs %s, which is missing%s", name, p->missing,
-            p->nr_prefix
-                ? "; correct the script's first line or install it"
-                : "; link the program statically, or set QEMU_LD_PREFIX to the folder that holds its libraries");
-    case PROGRAM_TOO_DEEP:
-        usage_error("%s: scripts interpreted by scripts, more than %d deep", name, PROGRAM_MAX_SCRIPTS);
-    }
-}
-
 static void resolve_program(struct launcher *l)
 {
     const char *name = l->o->argv[0];
@@ -105,7 +75,7 @@ static void resolve_program(struct launcher *l)
 
     program_find(name, path);
     err = program_resolve(path, getenv("QEMU_LD_PREFIX") ? getenv("QEMU_LD_PREFIX") : "", &l->program);
-    refuse(&l->program, err, name);
+    refuse_program(&l->program, err, name, l->o->trace_file ? "record -o FILE" : "run");
     if (!l->s->qemu[l->program.arch][0])
         usage_error("%s: running %s programs needs qemu-%s, which is not installed: apt-get install qemu-user", name,
                     guest_arch_name[l->program.arch], guest_arch_name[l->program.arch]);

@@ -130,6 +130,8 @@ static void table(const struct job *j, const struct verify_result *r)
         printf("; like neighbours apart in %llu maps of the kernel only", (unsigned long long)r->kernel_cuts);
     if (total.interrupted)
         printf("; %llu calls interrupted by a signal", (unsigned long long)total.interrupted);
+    if (r->unseen)
+        printf("; %llu of the programs may not be read: not modelled", (unsigned long long)r->unseen);
     if (r->overlapped)
         printf("; %llu calls overlapped", (unsigned long long)r->overlapped);
     printf("; %.2f s, %.0f calls a second\n", j->seconds, (double)r->calls / j->seconds);
@@ -151,11 +153,11 @@ static void print_json(const struct job *j, const struct verify_result *r)
     for (u32 i = 0; i < NR_VERIFY; i++)
         if (verify_name(i) && calls_of(&r->tally[i]))
             json_object_set_new(calls, verify_name(i), tally_json(&r->tally[i]));
-    all = json_pack("{s:s,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:b}", "file", j->o->file, "calls", calls, "total",
+    all = json_pack("{s:s,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:b}", "file", j->o->file, "calls", calls, "total",
                     tally_json(&total), "processes", (json_int_t)r->processes, "threads", (json_int_t)r->threads,
                     "programs", (json_int_t)r->execs, "maps_lines", (json_int_t)r->maps_lines, "kernel_cuts",
-                    (json_int_t)r->kernel_cuts, "overlapped", (json_int_t)r->overlapped, "seconds", j->seconds,
-                    "agrees", !total.disagreed);
+                    (json_int_t)r->kernel_cuts, "unseen", (json_int_t)r->unseen, "overlapped",
+                    (json_int_t)r->overlapped, "seconds", j->seconds, "agrees", !total.disagreed);
     json_dumpf(all, stdout, JSON_INDENT(2));
     puts("");
     json_decref(all);

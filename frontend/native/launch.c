@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -61,20 +62,6 @@ static _Noreturn void child(const struct native_options *o, int go, int failed)
     if (!err) {
         execve(o->path, o->argv, environ);
         err = errno;
-        if (err == ENOEXEC) { /* a script without an interpreter line: as execvp(3) does */
-            size_t n = 0;
-            char **argv;
-
-            while (o->argv[n])
-                n++;
-            argv = calloc(n + 2, sizeof(*argv));
-            if (argv) {
-                argv[0] = (char *)(uintptr_t) "sh";
-                argv[1] = (char *)(uintptr_t)o->path;
-                memcpy(argv + 2, o->argv + 1, n * sizeof(*argv));
-                execve("/bin/sh", argv, environ);
-            }
-        }
     } else {
         err = -err;
     }
@@ -99,29 +86,70 @@ static s32 tracer_of(s32 pid)
     return tracer;
 }
 
+/* Yama's: 0 if it is not there. */
+static int ptrace_scope(void)
+{
+    FILE *f = fopen("/proc/sys/kernel/yama/ptrace_scope", "re");
+    int scope = 0;
+
+    if (f && fscanf(f, "%d", &scope) != 1)
+        scope = 0;
+    if (f)
+        fclose(f);
+    return scope;
+}
+
 static void why_not_seized(s32 pid, int err, char *why, size_t size)
 {
     s32 tracer = tracer_of(pid);
-    char scope = '0';
-    FILE *f = fopen("/proc/sys/kernel/yama/ptrace_scope", "re");
 
-    if (f && fread(&scope, 1, 1, f) != 1)
-        scope = '0';
-    if (f)
-        fclose(f);
     if (tracer)
         snprintf(why, size, "already traced, by process %d; a program has one tracer: run `quire record` without it",
                  tracer);
-    else if (scope == '3')
-        snprintf(why, size, "ptrace is switched off on this system (kernel.yama.ptrace_scope = 3)");
+    else if (ptrace_scope() == 3)
+        snprintf(why, size, "ptrace is switched off until the next boot (kernel.yama.ptrace_scope = 3)");
+    else if (ptrace_scope() == 2)
+        snprintf(why, size,
+                 "ptrace is for those with CAP_SYS_PTRACE (kernel.yama.ptrace_scope = 2); record it as root, "
+                 "or `sysctl kernel.yama.ptrace_scope=1`");
     else
-        snprintf(why, size, "the system does not let it be traced: %s", strerror(err));
+        snprintf(why, size,
+                 "the system does not let it be traced: ptrace: %s; a container may forbid it: allow ptrace "
+                 "there, such as by --cap-add=SYS_PTRACE",
+                 strerror(err));
+}
+
+/* The child is a copy of this process, what is at `here` is so in both. */
+static bool readable(const struct launch *l, char *why, size_t size)
+{
+    char here = 'q', there = 0, path[64];
+    struct iovec local = {&there, 1}, remote = {&here, 1};
+
+    snprintf(path, sizeof(path), "/proc/%d/maps", l->pid);
+    if (process_vm_readv(l->pid, &local, 1, &remote, 1, 0) != 1)
+        snprintf(why, size,
+                 "the system does not let its memory be read: process_vm_readv: %s; a container may forbid "
+                 "it: allow it there, such as by --cap-add=SYS_PTRACE",
+                 strerror(errno));
+    else if (access(path, R_OK))
+        snprintf(why, size, "its mappings cannot be read: %s: %s; mount /proc", path, strerror(errno));
+    else
+        return true;
+    return false;
+}
+
+static void end_child(const struct launch *l)
+{
+    int status;
+
+    kill(l->pid, SIGKILL);
+    while (waitpid(l->pid, &status, __WALL) >= 0 || errno == EINTR)
+        ptrace(PTRACE_CONT, l->pid, NULL, NULL); /* PTRACE_EVENT_EXIT */
 }
 
 int launch(const struct native_options *o, struct launch *l, char *why, size_t why_size)
 {
     int go[2], failed[2];
-    int err;
 
     if (pipe2(go, O_CLOEXEC) || pipe2(failed, O_CLOEXEC)) {
         snprintf(why, why_size, "%s", strerror(errno));
@@ -142,13 +170,13 @@ int launch(const struct native_options *o, struct launch *l, char *why, size_t w
     close(failed[1]);
     l->go = go[1];
     l->failed = failed[0];
-    if (!ptrace(PTRACE_SEIZE, l->pid, NULL, (void *)(uintptr_t)OPTIONS))
+    if (ptrace(PTRACE_SEIZE, l->pid, NULL, (void *)(uintptr_t)OPTIONS))
+        why_not_seized(l->pid, errno, why, why_size);
+    else if (readable(l, why, why_size))
         return 0;
-    err = errno;
-    why_not_seized(l->pid, err, why, why_size);
-    close(l->go); /* the child ends by itself */
+    end_child(l);
+    close(l->go);
     close(l->failed);
-    waitpid(l->pid, NULL, 0);
     return -1;
 }
 
@@ -181,11 +209,12 @@ int launch_go(struct launch *l, char *why, size_t why_size)
     close(l->failed);
     if (n <= 0)
         return 0;
-    kill(l->pid, SIGKILL);
-    while (waitpid(l->pid, NULL, __WALL) < 0 && errno == EINTR)
-        ;
+    end_child(l);
     if (err < 0)
-        snprintf(why, why_size, "the system does not let it be traced: seccomp filter: %s", strerror(-err));
+        snprintf(why, why_size,
+                 "the system does not let it be followed: seccomp filter: %s; a container may forbid it: "
+                 "allow seccomp(2) and prctl(2) there",
+                 strerror(-err));
     else
         snprintf(why, why_size, "cannot be executed: %s", strerror(err));
     return -1;

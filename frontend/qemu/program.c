@@ -143,7 +143,7 @@ static enum program_error resolve_one(struct program *p, u32 level, bool *again)
     fd = open(p->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         p->err = errno;
-        return PROGRAM_NOT_EXECUTABLE;
+        return PROGRAM_NOT_READABLE;
     }
     n = pread(fd, line, PROGRAM_LINE, 0);
     if (n < 2 || line[0] != '#' || line[1] != '!') {

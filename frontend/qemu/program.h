@@ -31,6 +31,7 @@ enum program_error {
     PROGRAM_OK,
     PROGRAM_NOT_FOUND,      /* err: errno */
     PROGRAM_NOT_EXECUTABLE, /* no execute permission, or not a regular file */
+    PROGRAM_NOT_READABLE,   /* may be executed, err: why not read */
     PROGRAM_NO_FORMAT,      /* neither ELF nor a script with an interpreter line */
     PROGRAM_FOREIGN,        /* ELF for an architecture without a qemu of ours */
     PROGRAM_BAD_ELF,

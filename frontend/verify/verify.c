@@ -141,6 +141,8 @@ static int on_call(struct verify *v, const struct native_call *e, const void *en
         return -1;
     if (t && t->space->known)
         call_verify(v, t, e, &parts);
+    else if (t)
+        v->r.tally[e->nr].not_modelled++;
     return 0;
 }
 

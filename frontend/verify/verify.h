@@ -34,6 +34,7 @@ struct verify_result {
     u64 events, calls, execs, processes, threads;
     u64 maps_lines; /* compared */
     u64 kernel_cuts; /* maps that differ only in like neighbours that the kernel keeps apart: both were touched, unseen */
+    u64 unseen;      /* programs that the recorder may not look into: their calls are not modelled */
     u64 overlapped; /* calls that ran at the same time as another of their address space */
 };
 

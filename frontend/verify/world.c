@@ -23,6 +23,7 @@
 
 #define HOST_TID 1
 #define FAR (1ull << 30) /* program, heap and loader are farther from each other than what is mapped together */
+#define UNSEEN_STACK (1ull << 40)
 #define STACK_EXPAND (128ul << 10)
 #define SPECIAL_FLAGS (VM_READ | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | VM_DONTEXPAND)
 
@@ -249,6 +250,21 @@ static s64 build(struct verify *v, struct vtask *t, struct image *im)
     return err;
 }
 
+/* The recorder may not look into it: some address space, until the next execve. */
+static int build_unseen(struct verify *v, struct vtask *t, const struct native_exec *e)
+{
+    struct exec_layout layout = {.stack_top = UNSEEN_STACK, .stack_size = PAGE_SIZE};
+    int err;
+
+    memcpy(layout.comm, e->comm, sizeof(layout.comm));
+    world_run(v, t);
+    err = exec_mmap(v->cpu, &layout);
+    if (!err)
+        switch_mm(v->cpu, t->task->mm);
+    v->r.unseen++;
+    return err;
+}
+
 static struct vtask *first_task(struct verify *v, const struct native_exec *e)
 {
     struct mm *mm = mm_alloc(v->cpu);
@@ -287,18 +303,18 @@ int world_exec(struct verify *v, const struct native_exec *e, const struct parts
     t->space = space_new();
     t->sp_low = ~0ull;
     v->r.execs++;
-    if (!im.maps || !find_layout(&im)) {
-        snprintf(why, why_size, "an execve of process %d without maps or without a stack", e->h.tgid);
+    set_identity(t->task, e);
+    if (im.maps && !find_layout(&im)) {
+        snprintf(why, why_size, "an execve of process %d without a stack", e->h.tgid);
         return -1;
     }
-    set_identity(t->task, e);
-    err = build(v, t, &im);
+    err = im.maps ? build(v, t, &im) : build_unseen(v, t, e);
     if (err) {
         snprintf(why, why_size, "the image of process %d (%.16s) cannot be built: error %d", e->h.tgid, e->comm,
                  (int)-err);
         return -1;
     }
-    t->space->known = true;
+    t->space->known = im.maps;
     maps_take(t->space, (const char *)im.maps, im.maps_len, e->h.seq);
     return 0;
 }

@@ -8,7 +8,6 @@ Usage: native.py [--quire PATH] [NAME]...
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -83,29 +82,6 @@ def run_case(quire, folder, name, argv, stdin):
     return problems + more, calls
 
 
-def refusals(folder):
-    suid = os.path.join(folder, "suid")
-    shutil.copy("/bin/true", suid)
-    os.chmod(suid, 0o4755)
-    return [
-        ("set-user-ID", ["--", suid], "set-user-ID"),
-        ("missing", ["--", "/no/such/program"], "not found"),
-        ("no-format", ["--", folder], "cannot be executed"),
-    ]
-
-
-def run_refusals(quire, folder):
-    bad = 0
-    for name, arguments, text in refusals(folder):
-        status, out, err = run([quire, "record", "--native", "-o", os.path.join(folder, "t"), *arguments], folder)
-        ok = status == 2 and text in err and err.count("\n") == 1
-        print(f"{'ok  ' if ok else 'FAIL'} refuses {name}")
-        if not ok:
-            print(f"     status {status}, stderr {err!r}, wanted {text!r}")
-        bad += not ok
-    return bad
-
-
 def run_bad_input(quire, folder):
     """Truncated, damaged and foreign files: exit status 2 (truncated: what is whole is verified), never a crash."""
     trace = os.path.join(folder, "t")
@@ -143,7 +119,6 @@ def main():
                 print("     " + p)
             bad += bool(problems)
         if not args.names:
-            bad += run_refusals(quire, folder)
             bad += run_bad_input(quire, folder)
     print("all passed" if not bad else f"{bad} failed")
     return 1 if bad else 0

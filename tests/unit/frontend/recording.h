@@ -57,14 +57,15 @@ static inline int recording_give(struct recording *r, struct verify *v, enum nat
 /* A program with these maps, its heap from `brk` on, run by root without limits. */
 static inline int recording_exec(struct recording *r, struct verify *v, s32 pid, const char *maps, u64 brk)
 {
-    struct native_exec e = {.start_brk = brk, .cap_effective = ~0ull >> 23, .nr_parts = 1, .comm = "test"};
+    struct native_exec e = {.start_brk = brk, .cap_effective = ~0ull >> 23, .nr_parts = maps != NULL, .comm = "test"};
 
     for (u32 i = 0; i < 16; i++)
         e.limit[i][0] = e.limit[i][1] = ~0ull;
     e.limit[3][0] = 8 << 20;
     e.h = recording_head(r, pid, pid);
     recording_add(r, &e, sizeof(e));
-    recording_part(r, NATIVE_MAPS_TEXT, 0, maps, (u32)strlen(maps));
+    if (maps) /* NULL: the recorder could not read them */
+        recording_part(r, NATIVE_MAPS_TEXT, 0, maps, (u32)strlen(maps));
     return recording_give(r, v, NATIVE_EXEC);
 }
 

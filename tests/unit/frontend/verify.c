@@ -167,6 +167,23 @@ static void test_signals(void **state)
     expect(VERIFY_SIGNAL, 2, 2, 0);
 }
 
+/* A program that the recorder may not read: its calls are not judged, those of the next one are. */
+static void test_unseen(void **state)
+{
+    assert_int_equal(recording_exec(&r, v, PID, NULL, 0), 0);
+    map(0x2000, 0x10000);
+    assert_int_equal(recording_clone(&r, v, PID, PID + 1, 17), 0);
+    recording_call(&r, v, PID + 1, ABI_munmap, (u64[6]){0x10000, 0x2000}, 0);
+    recording_signal(&r, v, PID + 1, 11, 1, 0x1000);
+    expect(ABI_mmap, 0, 0, 1);
+    expect(ABI_munmap, 0, 0, 1);
+    expect(VERIFY_SIGNAL, 0, 0, 0);
+    assert_int_equal(verify_result(v)->unseen, 1);
+    assert_int_equal(recording_exec(&r, v, PID, MAPS LOADER STACK, BRK), 0);
+    map(0x3000, (s64)loader_start - 0x3000);
+    expect(ABI_mmap, 1, 0, 1);
+}
+
 static void test_bad_input(void **state)
 {
     struct native_call call = {.nr = ABI_mmap, .nr_parts = 1};
@@ -209,6 +226,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stack, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fork, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signals, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unseen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_input, setup, teardown),
         cmocka_unit_test(test_bad_host),
     };

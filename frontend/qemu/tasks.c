@@ -62,8 +62,8 @@ void tasks_set_ids(struct session_thread *t, s32 tid, s32 pid)
 /* What the host allowed, the machine allows. */
 static void may_do_all(struct task *t)
 {
-    t->signal->cap_effective = CAP_FULL_SET;
-    t->signal->rlim[RLIMIT_MEMLOCK_] = (struct rlimit_pair){RLIM_INFINITY_, RLIM_INFINITY_};
+    task_set_caps(t, CAP_FULL_SET);
+    task_set_rlimit(t, RLIMIT_MEMLOCK_, RLIM_INFINITY_, RLIM_INFINITY_);
 }
 
 struct session_thread *tasks_first(struct vcpu *v)

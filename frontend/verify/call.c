@@ -329,7 +329,7 @@ static bool follow_identity(struct vtask *t, const struct native_call *e)
     case NATIVE_setuid:
     case NATIVE_setreuid:
     case NATIVE_setresuid:
-        t->task->signal->cap_effective = e->cap_effective;
+        task_set_caps(t->task, e->cap_effective);
         return true;
     case NATIVE_personality:
         if (e->ret >= 0 && (u32)e->arg[0] != 0xffffffffu)

@@ -218,12 +218,10 @@ static void set_layout(struct mm *mm, const struct native_exec *e)
 
 static void set_identity(struct task *task, const struct native_exec *e)
 {
-    struct signal_struct *sig = task->signal;
-
     for (u32 i = 0; i < NR_RLIMITS; i++)
-        sig->rlim[i] = (struct rlimit_pair){e->limit[i][0], e->limit[i][1]};
-    sig->cap_effective = e->cap_effective;
-    sig->uid = e->euid;
+        task_set_rlimit(task, i, e->limit[i][0], e->limit[i][1]);
+    task_set_caps(task, e->cap_effective);
+    task_set_ids(task, e->euid, task_gid(task));
     task->personality = e->personality;
 }
 

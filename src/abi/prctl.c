@@ -103,7 +103,7 @@ static int set_map(struct cpu *cpu, const struct abi_call *c, struct mm *mm)
     if (map.auxv_size && copy_map_auxv(cpu, c, &map, auxv))
         return -EFAULT;
     auxv[AT_VECTOR_SIZE - 2] = auxv[AT_VECTOR_SIZE - 1] = 0;
-    if (map.exe_fd != ~0u && !(READ_ONCE(cpu->current->signal->cap_effective) & wanted))
+    if (map.exe_fd != ~0u && !(task_caps(cpu->current) & wanted))
         return -EPERM;
     down_write(cpu, &mm->mmap_lock);
     if (map.exe_fd != ~0u)

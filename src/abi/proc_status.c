@@ -75,7 +75,6 @@ static void put_ids(struct seq *s, const char *label, u32 id)
 
 int proc_pid_status(struct cpu *cpu, struct task *task, const struct proc_sink *sink)
 {
-    const struct signal_struct *sig = task->signal;
     struct mm *mm = task->mm;
     struct seq s;
 
@@ -84,15 +83,15 @@ int proc_pid_status(struct cpu *cpu, struct task *task, const struct proc_sink *
     seq_escaped(&s, task->comm, "\n\\");
     seq_printf(&s, "\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\n", task->cpu >= 0 ? "R (running)" : "S (sleeping)",
                task->tgid, task->tgid);
-    put_ids(&s, "Uid:", READ_ONCE(sig->uid));
-    put_ids(&s, "Gid:", READ_ONCE(sig->gid));
+    put_ids(&s, "Uid:", task_uid(task));
+    put_ids(&s, "Gid:", task_gid(task));
     seq_puts(&s, "Kthread:\t0\n");
     down_read(cpu, &mm->mmap_lock);
     put_sizes(&s, mm);
     up_read(cpu, &mm->mmap_lock);
     seq_printf(&s, "CoreDumping:\t0\nTHP_enabled:\t1\nuntag_mask:\t0xffffffffffffffff\nThreads:\t%u\n",
-               READ_ONCE(sig->nr_threads));
-    seq_printf(&s, "CapEff:\t%016llx\n", (unsigned long long)READ_ONCE(sig->cap_effective));
+               READ_ONCE(task->signal->nr_threads));
+    seq_printf(&s, "CapEff:\t%016llx\n", (unsigned long long)task_caps(task));
     put_mask(&s, "Cpus_allowed:", cpu->m->nr_cpus, cpu->m->nr_cpus);
     put_list(&s, "Cpus_allowed_list:", cpu->m->nr_cpus);
     put_mask(&s, "Mems_allowed:", cpu->m->config.nr_nodes, MASK_NODES);
@@ -177,8 +176,8 @@ int proc_pid_limits(struct cpu *cpu, struct task *task, const struct proc_sink *
     seq_printf(&s, "%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
     for (u32 i = 0; i < NR_RLIMITS; i++) {
         seq_printf(&s, "%-25s ", limit[i].name);
-        put_limit(&s, READ_ONCE(task->signal->rlim[i].cur));
-        put_limit(&s, READ_ONCE(task->signal->rlim[i].max));
+        put_limit(&s, rlimit(task, i));
+        put_limit(&s, rlimit_max(task, i));
         if (limit[i].unit[0])
             seq_printf(&s, "%-10s\n", limit[i].unit);
         else

@@ -12,12 +12,10 @@
 
 static bool ptrace_may_access(const struct task *t, const struct task *target)
 {
-    const struct signal_struct *own = t->signal, *its = target->signal;
-
-    if (own == its || task_capable(t, CAP_SYS_PTRACE_))
+    if (t->signal == target->signal || task_capable(t, CAP_SYS_PTRACE_))
         return true;
-    return own->uid == its->uid && own->gid == its->gid &&
-           !(READ_ONCE(its->cap_effective) & ~READ_ONCE(own->cap_effective)) && mm_is_dumpable(target->mm);
+    return task_uid(t) == task_uid(target) && task_gid(t) == task_gid(target) && !(task_caps(target) & ~task_caps(t)) &&
+           mm_is_dumpable(target->mm);
 }
 
 int abi_mm_access(struct cpu *cpu, struct task *target, struct mm **mm)

@@ -13,14 +13,13 @@
 #define NR_OPEN_MAX (1u << 20) /* /proc/sys/fs/nr_open's default */
 
 /* 0, or why the caller may not: -EINVAL, -EPERM. */
-static int check_new_limit(const struct cpu *cpu, const struct signal_struct *sig, u32 resource,
-                           const struct rlimit_pair *new)
+static int check_new_limit(const struct cpu *cpu, const struct task *t, u32 resource, const struct rlimit_pair *new)
 {
     if (new->cur > new->max)
         return -EINVAL;
     if (resource == RLIMIT_NOFILE_ && new->max > NR_OPEN_MAX)
         return -EPERM;
-    if (new->max > READ_ONCE(sig->rlim[resource].max) && !task_capable(cpu->current, CAP_SYS_RESOURCE_))
+    if (new->max > rlimit_max(t, resource) && !task_capable(cpu->current, CAP_SYS_RESOURCE_))
         return -EPERM;
     return 0;
 }
@@ -28,20 +27,17 @@ static int check_new_limit(const struct cpu *cpu, const struct signal_struct *si
 static int do_prlimit(const struct cpu *cpu, struct task *t, u32 resource, const struct rlimit_pair *new,
                       struct rlimit_pair *old)
 {
-    struct signal_struct *sig = t->signal;
     int err = 0;
 
     if (resource >= NR_RLIMITS)
         return -EINVAL;
     if (new)
-        err = check_new_limit(cpu, sig, resource, new);
+        err = check_new_limit(cpu, t, resource, new);
     if (err)
         return err;
     *old = (struct rlimit_pair){rlimit(t, resource), rlimit_max(t, resource)};
-    if (new) {
-        WRITE_ONCE(sig->rlim[resource].cur, new->cur);
-        WRITE_ONCE(sig->rlim[resource].max, new->max);
-    }
+    if (new)
+        task_set_rlimit(t, resource, new->cur, new->max);
     return 0;
 }
 
@@ -65,10 +61,10 @@ s64 abi_setrlimit(struct cpu *cpu, struct abi_call *c)
 /* Another process's limits: of the same user and group, or with CAP_SYS_RESOURCE. */
 static bool may_prlimit(const struct cpu *cpu, const struct task *t)
 {
-    const struct signal_struct *own = cpu->current->signal, *its = t->signal;
+    const struct task *own = cpu->current;
 
-    return own == its || (own->uid == its->uid && own->gid == its->gid) ||
-           task_capable(cpu->current, CAP_SYS_RESOURCE_);
+    return own->signal == t->signal || (task_uid(own) == task_uid(t) && task_gid(own) == task_gid(t)) ||
+           task_capable(own, CAP_SYS_RESOURCE_);
 }
 
 s64 abi_prlimit64(struct cpu *cpu, struct abi_call *c)

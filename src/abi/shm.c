@@ -78,20 +78,20 @@ static struct shm_ids *shm_ids(const struct cpu *cpu)
 static bool shm_permits(const struct cpu *cpu, const struct shm_segment *s, u32 flags)
 {
     u32 asked = (flags >> 6 | flags >> 3 | flags) & 7, granted = s->mode;
-    const struct signal_struct *own = cpu->current->signal;
+    const struct task *own = cpu->current;
 
-    if (own->uid == s->cuid || own->uid == s->uid)
+    if (task_uid(own) == s->cuid || task_uid(own) == s->uid)
         granted >>= 6;
-    else if (own->gid == s->cgid || own->gid == s->gid)
+    else if (task_gid(own) == s->cgid || task_gid(own) == s->gid)
         granted >>= 3;
     return !(asked & ~granted & 7) || task_capable(cpu->current, CAP_IPC_OWNER_);
 }
 
 static bool shm_may_change(const struct cpu *cpu, const struct shm_segment *s)
 {
-    const struct signal_struct *own = cpu->current->signal;
+    const struct task *own = cpu->current;
 
-    return own->uid == s->cuid || own->uid == s->uid || task_capable(cpu->current, CAP_SYS_ADMIN_);
+    return task_uid(own) == s->cuid || task_uid(own) == s->uid || task_capable(cpu->current, CAP_SYS_ADMIN_);
 }
 
 /* -- shmget -------------------------------------------------------------------------------------------------------- */
@@ -383,7 +383,7 @@ static bool lock_fits(const struct cpu *cpu, const struct shm_segment *s)
     if (limit == RLIM_INFINITY_ || task_capable(cpu->current, CAP_IPC_LOCK_))
         return true;
     xa_for_each (&shm_ids(cpu)->segments, index, other)
-        if ((other->mode & SHM_LOCKED_) && other->mlock_uid == cpu->current->signal->uid)
+        if ((other->mode & SHM_LOCKED_) && other->mlock_uid == task_uid(cpu->current))
             pages += DIV_ROUND_UP(other->bytes, PAGE_SIZE);
     return pages <= limit >> PAGE_SHIFT;
 }
@@ -391,12 +391,12 @@ static bool lock_fits(const struct cpu *cpu, const struct shm_segment *s)
 static s64 ctl_lock(struct cpu *cpu, s32 id, s32 cmd)
 {
     struct shm_segment *s = shm_find_id(cpu->m, id);
-    const struct signal_struct *own = cpu->current->signal;
+    const struct task *own = cpu->current;
 
     if (!s)
         return -EINVAL;
     if (!task_capable(cpu->current, CAP_IPC_LOCK_)) {
-        if (own->uid != s->uid && own->uid != s->cuid)
+        if (task_uid(own) != s->uid && task_uid(own) != s->cuid)
             return -EPERM;
         if (cmd == SHM_LOCK_ && !rlimit(cpu->current, RLIMIT_MEMLOCK_))
             return -EPERM;
@@ -412,7 +412,7 @@ static s64 ctl_lock(struct cpu *cpu, s32 id, s32 cmd)
     if (!lock_fits(cpu, s))
         return -ENOMEM;
     s->mode |= SHM_LOCKED_;
-    s->mlock_uid = own->uid;
+    s->mlock_uid = task_uid(own);
     shmem_lock_mapping(s->file->f_mapping);
     return 0;
 }

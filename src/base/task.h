@@ -99,9 +99,41 @@ static inline u64 rlimit_max(const struct task *t, unsigned int limit)
     return READ_ONCE(t->signal->rlim[limit].max);
 }
 
+static inline void task_set_rlimit(struct task *t, unsigned int limit, u64 cur, u64 max)
+{
+    WRITE_ONCE(t->signal->rlim[limit].cur, cur);
+    WRITE_ONCE(t->signal->rlim[limit].max, max);
+}
+
+static inline u32 task_uid(const struct task *t)
+{
+    return READ_ONCE(t->signal->uid);
+}
+
+static inline u32 task_gid(const struct task *t)
+{
+    return READ_ONCE(t->signal->gid);
+}
+
+static inline void task_set_ids(struct task *t, u32 uid, u32 gid)
+{
+    WRITE_ONCE(t->signal->uid, uid);
+    WRITE_ONCE(t->signal->gid, gid);
+}
+
+static inline u64 task_caps(const struct task *t)
+{
+    return READ_ONCE(t->signal->cap_effective);
+}
+
+static inline void task_set_caps(struct task *t, u64 cap_effective)
+{
+    WRITE_ONCE(t->signal->cap_effective, cap_effective);
+}
+
 static inline bool task_capable(const struct task *t, u32 cap)
 {
-    return READ_ONCE(t->signal->cap_effective) >> cap & 1;
+    return task_caps(t) >> cap & 1;
 }
 
 #endif

@@ -142,8 +142,8 @@ struct shm_segment *shm_create(struct cpu *cpu, s32 key, u64 bytes, u32 mode, vm
     if (!s)
         return ERR_PTR(-ENOMEM);
     *s = (struct shm_segment){.key = key, .mode = mode, .bytes = bytes, .ctime = shm_now(cpu), .cpid = t->tgid};
-    s->uid = s->cuid = t->signal->uid;
-    s->gid = s->cgid = t->signal->gid;
+    s->uid = s->cuid = task_uid(t);
+    s->gid = s->cgid = task_gid(t);
     quire_scnprintf(name, sizeof(name), "SYSV%08x", (u32)key);
     s->file = shmem_file_setup(cpu, name, bytes, vm_flags);
     if (IS_ERR(s->file)) {

@@ -583,7 +583,7 @@ static s64 model_step(struct model *v, const struct step *s)
         buf[0] = 0xee;
         return file_pread(v->cpu, file, buf, 1, s->a) == 1 ? buf[0] : -1;
     case LIMIT:
-        v->cpu->current->signal->rlim[RLIMIT_FSIZE_].cur = (u64)s->a;
+        task_set_rlimit(v->cpu->current, RLIMIT_FSIZE_, (u64)s->a, rlimit_max(v->cpu->current, RLIMIT_FSIZE_));
         return 0;
     default:
         return s->op == PAGES ? (s64)file->f_mapping->nrpages : (s64)file->f_inode->i_size;

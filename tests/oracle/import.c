@@ -151,7 +151,6 @@ static void import_layout(struct mm *mm, pid_t pid)
 
 void import_limits(struct model *v, struct native *n)
 {
-    struct signal_struct *sig = v->super->signal;
     char *status = native_proc(n->pid, "status"), *p;
 
     for (u32 i = 0; i < NR_RLIMITS; i++) {
@@ -159,12 +158,11 @@ void import_limits(struct model *v, struct native *n)
 
         if (prlimit(n->pid, i, NULL, &r))
             continue;
-        sig->rlim[i] = (struct rlimit_pair){r.rlim_cur, r.rlim_max};
+        task_set_rlimit(v->super, i, r.rlim_cur, r.rlim_max);
     }
     p = strstr(status, "CapEff:");
-    sig->cap_effective = p ? strtoull(p + 7, NULL, 16) : 0;
-    sig->uid = geteuid();
-    sig->gid = getegid();
+    task_set_caps(v->super, p ? strtoull(p + 7, NULL, 16) : 0);
+    task_set_ids(v->super, geteuid(), getegid());
     free(status);
 }
 

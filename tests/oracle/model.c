@@ -343,13 +343,13 @@ static void do_close(struct model *v, const struct oracle_op *op, struct oracle_
 
 static void do_drop(struct model *v)
 {
-    struct signal_struct *sig = v->cpu->current->signal;
+    struct task *t = v->cpu->current;
 
-    if (sig->uid)
+    if (task_uid(t))
         return;
     mark_foreign(v, FMODE_FOREIGN);
-    sig->cap_effective = 0;
-    sig->uid = sig->gid = 65534;
+    task_set_caps(t, 0);
+    task_set_ids(t, 65534, 65534);
 }
 
 void model_do(struct model *v, const struct oracle_op *op, struct oracle_result *r)

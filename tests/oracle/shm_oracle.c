@@ -526,11 +526,8 @@ static s64 model_cycle(struct model *v, s64 times)
 
 static s64 model_user(struct model *v, const struct step *s)
 {
-    struct signal_struct *sig = v->cpu->current->signal;
-
-    sig->uid = (u32)s->a;
-    sig->gid = (u32)s->b;
-    sig->cap_effective = 0;
+    task_set_ids(v->cpu->current, (u32)s->a, (u32)s->b);
+    task_set_caps(v->cpu->current, 0);
     return 0;
 }
 
@@ -550,7 +547,7 @@ static s64 model_memory(struct model *v, const struct step *s)
     case LOAD:
         return model_access(v, s->a, (int)s->b, s->op == STORE);
     default:
-        v->cpu->current->signal->rlim[RLIMIT_MEMLOCK_] = (struct rlimit_pair){(u64)s->a, (u64)s->a};
+        task_set_rlimit(v->cpu->current, RLIMIT_MEMLOCK_, (u64)s->a, (u64)s->a);
         return 0;
     }
 }
@@ -595,15 +592,12 @@ static s64 model_step(struct model *v, const struct step *s)
 
 static void model_init(struct model *v)
 {
-    struct signal_struct *sig;
-
     v->m = test_machine_full(NULL);
     v->cpu = test_cpu(v->m);
     test_task(v->cpu, 1);
     switch_mm(v->cpu, v->cpu->current->mm);
-    sig = v->cpu->current->signal;
-    sig->uid = sig->gid = 0;
-    sig->cap_effective = CAP_FULL_SET;
+    task_set_ids(v->cpu->current, 0, 0);
+    task_set_caps(v->cpu->current, CAP_FULL_SET);
 }
 
 static u32 run_model(const struct table *t)

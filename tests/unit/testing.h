@@ -128,6 +128,11 @@ static inline void test_machine_end(struct machine *m)
     machine_destroy(m);
 }
 
+static inline void test_set_soft_limit(struct task *t, u32 limit, u64 cur)
+{
+    task_set_rlimit(t, limit, cur, rlimit_max(t, limit));
+}
+
 /* -- failure injection --------------------------------------------------------------------------------------------- */
 
 /*

@@ -274,7 +274,7 @@ static void test_placement(void **state)
         if (r != maps[i].result)
             fail_msg("case %u: %llx, expected %llx", i, (unsigned long long)r, (unsigned long long)maps[i].result);
     }
-    t->signal->cap_effective = CAP(CAP_SYS_RAWIO_);
+    task_set_caps(t, CAP(CAP_SYS_RAWIO_));
     assert_int_equal(sys_mmap(cpu, 0, P, 1, ANON | FIX, NULL, 0), 0);
     assert_int_equal(sys_munmap(cpu, 0, P), 0);
     /* A hint for a file holds only with a huge page of room behind it. */
@@ -505,7 +505,7 @@ static void test_set_mm(void **state)
     map = ok;
     map.exe_fd = 3;
     assert_int_equal(abi_syscall(cpu, &set), -EPERM);
-    t->signal->cap_effective = CAP(CAP_CHECKPOINT_RESTORE_);
+    task_set_caps(t, CAP(CAP_CHECKPOINT_RESTORE_));
     assert_int_equal(abi_syscall(cpu, &set), -EBADF);
     set.file = file;
     assert_int_equal(abi_syscall(cpu, &set), 0);
@@ -516,7 +516,7 @@ static void test_set_mm(void **state)
 
     assert_int_equal(prctl(cpu, 35, 1, 0x400000, 0, 0), -EPERM);
     assert_int_equal(prctl(cpu, 35, 1, 0x400000, 1, 0), -EINVAL);
-    t->signal->cap_effective = CAP(CAP_SYS_RESOURCE_);
+    task_set_caps(t, CAP(CAP_SYS_RESOURCE_));
     assert_int_equal(prctl(cpu, 35, 1, 0x410000, 0, 0), 0);
     assert_int_equal(prctl(cpu, 35, 1, 0x500000, 0, 0), -EINVAL);
     assert_int_equal(prctl(cpu, 35, 5, AT(4), 0, 0), -EFAULT);
@@ -628,7 +628,7 @@ static void test_shm_lock(void **state)
     s64 id;
 
     m = begin(&cpu, &t, &file);
-    t->signal->cap_effective = CAP(14);
+    task_set_caps(t, CAP(14));
     id = abi_syscall(cpu, &get);
     assert_true(id >= 0);
     struct abi_call at = {.nr = ABI_shmat, .arg = {(u64)id, AT(0), 0}};

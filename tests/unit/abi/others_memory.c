@@ -15,7 +15,7 @@ static void env_init_config(struct env *v, const struct machine_config *c)
     v->m = test_machine_full(c);
     v->cpu = test_cpu(v->m);
     v->t = test_task(v->cpu, 100);
-    v->t->signal->cap_effective = CAP_FULL_SET;
+    task_set_caps(v->t, CAP_FULL_SET);
     switch_mm(v->cpu, v->t->mm);
 }
 
@@ -319,15 +319,16 @@ static void process_vm_bytes_and_rights(void **state)
     assert_int_equal(vm_call(&v, ABI_process_vm_writev, child, one), -EFAULT);
     assert_int_equal(vm_call(&v, ABI_process_vm_readv, child, one), 8);
 
-    child->signal->uid = 5;
+    task_set_ids(child, 5, task_gid(child));
     assert_int_equal(vm_call(&v, ABI_process_vm_readv, child, one), 8); /* CAP_SYS_PTRACE */
-    v.t->signal->cap_effective = child->signal->cap_effective = 0;
+    task_set_caps(v.t, 0);
+    task_set_caps(child, 0);
     assert_int_equal(vm_call(&v, ABI_process_vm_readv, child, one), -EPERM);
-    child->signal->uid = v.t->signal->uid;
+    task_set_ids(child, task_uid(v.t), task_gid(child));
     assert_int_equal(vm_call(&v, ABI_process_vm_readv, child, one), 8);
-    child->signal->cap_effective = 1;
+    task_set_caps(child, 1);
     assert_int_equal(vm_call(&v, ABI_process_vm_readv, child, one), -EPERM);
-    child->signal->cap_effective = 0;
+    task_set_caps(child, 0);
     child->mm->flags &= ~MMF_DUMPABLE_MASK;
     assert_int_equal(vm_call(&v, ABI_process_vm_readv, child, one), -EPERM);
     assert_int_equal(vm_call(&v, ABI_process_vm_readv, NULL, one), -ESRCH);
@@ -468,10 +469,11 @@ static void process_madvise_of_another(void **state)
         assert_int_equal(pm_call(&v, child, &iov, (struct pm){3, 1, advice, 0}),
                          advice == MADV_COLD_ || advice == MADV_PAGEOUT_ || advice == MADV_WILLNEED_ ? (s64)PG
                                                                                                      : -EINVAL);
-    v.t->signal->cap_effective = child->signal->cap_effective = 0;
+    task_set_caps(v.t, 0);
+    task_set_caps(child, 0);
     assert_int_equal(pm_call(&v, child, &iov, (struct pm){3, 1, MADV_COLD_, 0}), -EPERM); /* CAP_SYS_NICE */
     assert_int_equal(pm_call(&v, child, &iov, (struct pm){3, 1, MADV_DONTNEED_, 0}), -EINVAL);
-    child->signal->uid = 5;
+    task_set_ids(child, 5, task_gid(child));
     assert_int_equal(pm_call(&v, child, &iov, (struct pm){3, 1, MADV_COLD_, 0}), -EACCES);
     task_exit(v.cpu, child);
     env_end(&v);

@@ -88,7 +88,7 @@ static void test_limits(void **state)
         struct rlimit r;
 
         assert_int_equal(getrlimit(i, &r), 0);
-        cpu->current->signal->rlim[i] = (struct rlimit_pair){r.rlim_cur, r.rlim_max};
+        task_set_rlimit(cpu->current, (u32)i, r.rlim_cur, r.rlim_max);
     }
     model = read_view(cpu, "self/limits");
     host = read_host("/proc/self/limits");

@@ -52,7 +52,7 @@ static void test_limits(void **state)
         struct abi_call set = {.nr = ABI_setrlimit, .arg = {sets[i].resource}, .in[1] = {&new, sizeof(new)}};
         bool known = sets[i].resource < NR_RLIMITS;
 
-        t->signal->cap_effective = sets[i].caps;
+        task_set_caps(t, sets[i].caps);
         assert_int_equal(prlimit(cpu, NULL, sets[i].resource, NULL, &before), known ? 0 : -EINVAL);
         assert_int_equal(abi_syscall(cpu, &set), sets[i].result);
         prlimit(cpu, NULL, sets[i].resource, NULL, &after);
@@ -90,9 +90,9 @@ static void test_prlimit(void **state)
     new = (struct rlimit_pair){1, 1};
     assert_int_equal(prlimit(cpu, other, RLIMIT_AS_, &new, NULL), 0);
     assert_int_equal(rlimit(t, RLIMIT_AS_), 5);
-    other->signal->uid = 1;
+    task_set_ids(other, 1, task_gid(other));
     assert_int_equal(prlimit(cpu, other, RLIMIT_AS_, &new, NULL), -EPERM);
-    t->signal->cap_effective = CAP(CAP_SYS_RESOURCE_);
+    task_set_caps(t, CAP(CAP_SYS_RESOURCE_));
     assert_int_equal(prlimit(cpu, other, RLIMIT_AS_, &new, NULL), 0);
     task_exit(cpu, other);
     task_exit(cpu, t);
@@ -108,8 +108,8 @@ static void test_sharing(void **state)
     struct task *t = test_task(cpu, 1), *thread, *process, *vfork;
     struct exec_layout layout = {.stack_size = 100, .comm = "new"};
 
-    t->signal->rlim[RLIMIT_DATA_] = (struct rlimit_pair){1, 2};
-    t->signal->cap_effective = CAP(CAP_IPC_LOCK_);
+    task_set_rlimit(t, RLIMIT_DATA_, 1, 2);
+    task_set_caps(t, CAP(CAP_IPC_LOCK_));
     t->personality = ADDR_NO_RANDOMIZE_;
     thread = kernel_clone(cpu, CLONE_VM_ | CLONE_THREAD_, 2, 1);
     process = kernel_clone(cpu, 0, 3, 3);
@@ -117,7 +117,7 @@ static void test_sharing(void **state)
     assert_ptr_equal(thread->signal, t->signal);
     assert_ptr_not_equal(process->signal, t->signal);
     assert_ptr_not_equal(vfork->signal, t->signal);
-    t->signal->rlim[RLIMIT_DATA_].cur = 0;
+    test_set_soft_limit(t, RLIMIT_DATA_, 0);
     assert_int_equal(rlimit(thread, RLIMIT_DATA_), 0);
     assert_int_equal(rlimit(process, RLIMIT_DATA_), 1);
     assert_int_equal(rlimit_max(vfork, RLIMIT_DATA_), 2);

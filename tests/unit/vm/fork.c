@@ -388,7 +388,7 @@ static void test_exec_layout(void **state)
 
         env_init(&v);
         v.t->personality |= ADDR_NO_RANDOMIZE_;
-        v.t->signal->rlim[RLIMIT_STACK_].cur = rows[i].limit;
+        test_set_soft_limit(v.t, RLIMIT_STACK_, rows[i].limit);
         assert_int_equal(exec_mmap(v.cpu, &l), 0);
         mm = v.t->mm;
         assert_int_equal(mm->mmap_base, rows[i].mmap_base);

@@ -15,7 +15,7 @@ static void env_init_config(struct env *v, const struct machine_config *c)
     v->m = test_machine_full(c);
     v->cpu = test_cpu(v->m);
     v->t = test_task(v->cpu, 100);
-    v->t->signal->cap_effective = CAP_FULL_SET;
+    task_set_caps(v->t, CAP_FULL_SET);
 }
 
 static void env_init(struct env *v)
@@ -562,9 +562,9 @@ static void hwpoison(void **state)
     map_at(v.cpu, BASE + 4 * PG, 2, RW, MAP_SHARED_ | MAP_FIXED_, f, 0);
     touch_range(v.cpu, BASE, 2, ACCESS_WRITE);
     touch(v.cpu, BASE + 4 * PG, ACCESS_READ);
-    v.t->signal->cap_effective = 0;
+    task_set_caps(v.t, 0);
     assert_int_equal(adv(&v, BASE, 1, MADV_HWPOISON_), -EPERM);
-    v.t->signal->cap_effective = 1ul << CAP_SYS_ADMIN_;
+    task_set_caps(v.t, 1ul << CAP_SYS_ADMIN_);
     assert_int_equal(adv(&v, BASE, 1, MADV_SOFT_OFFLINE_), 0);
     assert_int_equal(adv(&v, BASE, 1, MADV_HWPOISON_), 0);
     assert_int_equal(rss(v.cpu, MM_ANONPAGES), 1);

@@ -19,7 +19,7 @@ static void env_init(struct env *v)
     v->m = test_machine_full(NULL);
     v->cpu = test_cpu(v->m);
     v->t = test_task(v->cpu, 100);
-    v->t->signal->cap_effective = CAP_FULL_SET;
+    task_set_caps(v->t, CAP_FULL_SET);
 }
 
 static void env_end(struct env *v)
@@ -50,8 +50,8 @@ static u64 flags_at(struct env *v, va_t addr)
 
 static void drop_caps(struct env *v, u64 memlock_pages)
 {
-    v->t->signal->cap_effective = 0;
-    v->t->signal->rlim[RLIMIT_MEMLOCK_].cur = memlock_pages * PG;
+    task_set_caps(v->t, 0);
+    test_set_soft_limit(v->t, RLIMIT_MEMLOCK_, memlock_pages * PG);
 }
 
 /* -- one mapping --------------------------------------------------------------------------------------------------- */

@@ -324,26 +324,26 @@ static void test_rlimits(void **state)
     struct mm *mm = t->mm;
 
     build(cpu, "Wwww......");
-    t->signal->rlim[RLIMIT_AS_].cur = 6 * PAGE_SIZE;
+    test_set_soft_limit(t, RLIMIT_AS_, 6 * PAGE_SIZE);
     assert_int_equal(sys_mmap(cpu, AT(8), 3 * PAGE_SIZE, 1, ANON | MAP_FIXED_, NULL, 0), -ENOMEM);
     assert_int_equal(sys_mmap(cpu, AT(2), 4 * PAGE_SIZE, 1, ANON | MAP_FIXED_, NULL, 0), AT(2)); /* replaces two */
     expect(cpu, "RLIMIT_AS", "WwRrrr....");
     assert_int_equal(sys_mremap(cpu, AT(2), 4 * PAGE_SIZE, 5 * PAGE_SIZE, 0, 0), -ENOMEM);
-    t->signal->rlim[RLIMIT_AS_].cur = RLIM_INFINITY_;
+    test_set_soft_limit(t, RLIMIT_AS_, RLIM_INFINITY_);
 
-    t->signal->rlim[RLIMIT_DATA_].cur = 3 * PAGE_SIZE;
+    test_set_soft_limit(t, RLIMIT_DATA_, 3 * PAGE_SIZE);
     assert_int_equal(mm->data_vm, 2);
     assert_int_equal(sys_mprotect(cpu, AT(2), 2 * PAGE_SIZE, PROT_READ_ | PROT_WRITE_), -ENOMEM);
     assert_int_equal(sys_mprotect(cpu, AT(2), PAGE_SIZE, PROT_READ_ | PROT_WRITE_), 0);
     expect(cpu, "RLIMIT_DATA", "WwwRrr....");
-    t->signal->rlim[RLIMIT_DATA_].cur = RLIM_INFINITY_;
+    test_set_soft_limit(t, RLIMIT_DATA_, RLIM_INFINITY_);
 
-    t->signal->rlim[RLIMIT_MEMLOCK_].cur = 2 * PAGE_SIZE;
+    test_set_soft_limit(t, RLIMIT_MEMLOCK_, 2 * PAGE_SIZE);
     assert_int_equal(sys_mmap(cpu, AT(8), 3 * PAGE_SIZE, 1, ANON | MAP_FIXED_ | MAP_LOCKED_, NULL, 0), -EAGAIN);
     assert_int_equal(sys_mmap(cpu, AT(8), 2 * PAGE_SIZE, 3, ANON | MAP_FIXED_ | MAP_LOCKED_, NULL, 0), AT(8));
     assert_int_equal(mm->locked_vm, 2);
     assert_int_equal(get_mm_counter(mm, MM_ANONPAGES), 2);
-    t->signal->rlim[RLIMIT_MEMLOCK_].cur = 0;
+    test_set_soft_limit(t, RLIMIT_MEMLOCK_, 0);
     assert_int_equal(sys_mmap(cpu, AT(20), PAGE_SIZE, 1, ANON | MAP_FIXED_ | MAP_LOCKED_, NULL, 0), -EPERM);
     task_exit(cpu, t);
     assert_books(machine_check, m);
@@ -530,7 +530,7 @@ static void test_brk(void **state)
     assert_int_equal(sys_mmap(cpu, AT(6), PAGE_SIZE, 1, ANON | MAP_FIXED_, NULL, 0), AT(6));
     assert_int_equal(sys_brk(cpu, AT(6)), AT(2) + 1);
     assert_int_equal(sys_brk(cpu, AT(5)), AT(5));
-    t->signal->rlim[RLIMIT_DATA_].cur = 3 * PAGE_SIZE;
+    test_set_soft_limit(t, RLIMIT_DATA_, 3 * PAGE_SIZE);
     assert_int_equal(sys_brk(cpu, AT(4)), AT(5)); /* 0x234 bytes less than the limit's 3 pages would do */
     assert_int_equal(sys_brk(cpu, AT(3)), AT(3));
     task_exit(cpu, t);
@@ -556,7 +556,7 @@ static void test_stack(void **state)
     assert_int_equal(mm->stack_vm, 12);
     assert_int_equal(expand_stack(cpu, vma, AT(956)), -ENOMEM); /* 255 pages to the one below */
     assert_int_equal(expand_stack(cpu, vma, AT(957)), 0);
-    t->signal->rlim[RLIMIT_STACK_].cur = 46 * PAGE_SIZE;
+    test_set_soft_limit(t, RLIMIT_STACK_, 46 * PAGE_SIZE);
     assert_int_equal(expand_stack(cpu, vma, AT(955)), -ENOMEM);
     up_write(cpu, &mm->mmap_lock);
     assert_books(vma_check, mm);

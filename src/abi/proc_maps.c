@@ -84,7 +84,7 @@ void proc_map_line(struct cpu *cpu, struct seq *s, const struct vm_area_struct *
     seq_putc(s, '\n');
 }
 
-int proc_pid_maps(struct cpu *cpu, struct task *task, const struct proc_sink *sink)
+int proc_each_vma(struct cpu *cpu, struct task *task, const struct proc_sink *sink, proc_vma_fn *put)
 {
     struct mm *mm = task->mm;
     struct vm_area_struct *vma;
@@ -93,7 +93,12 @@ int proc_pid_maps(struct cpu *cpu, struct task *task, const struct proc_sink *si
     seq_open(&s, sink);
     down_read(cpu, &mm->mmap_lock);
     for_each_vma (vma, mm)
-        proc_map_line(cpu, &s, vma);
+        put(cpu, &s, vma);
     up_read(cpu, &mm->mmap_lock);
     return seq_close(&s);
+}
+
+int proc_pid_maps(struct cpu *cpu, struct task *task, const struct proc_sink *sink)
+{
+    return proc_each_vma(cpu, task, sink, proc_map_line);
 }

@@ -236,24 +236,19 @@ static void put_numa_name(struct seq *s, const struct vm_area_struct *vma)
     }
 }
 
+static void put_numa_vma(struct cpu *cpu, struct seq *s, const struct vm_area_struct *vma)
+{
+    struct numa_stats n = {0};
+
+    walk_page_range(cpu, vma->vm_mm, vma->vm_start, vma->vm_end, &numa_walk_ops, &n);
+    seq_printf(s, "%08llx default", (unsigned long long)vma->vm_start);
+    put_numa_name(s, vma);
+    if (n.pages)
+        put_numa_stats(s, &n);
+    seq_putc(s, '\n');
+}
+
 int proc_pid_numa_maps(struct cpu *cpu, struct task *task, const struct proc_sink *sink)
 {
-    struct mm *mm = task->mm;
-    struct vm_area_struct *vma;
-    struct seq s;
-
-    seq_open(&s, sink);
-    down_read(cpu, &mm->mmap_lock);
-    for_each_vma (vma, mm) {
-        struct numa_stats n = {0};
-
-        walk_page_range(cpu, mm, vma->vm_start, vma->vm_end, &numa_walk_ops, &n);
-        seq_printf(&s, "%08llx default", (unsigned long long)vma->vm_start);
-        put_numa_name(&s, vma);
-        if (n.pages)
-            put_numa_stats(&s, &n);
-        seq_putc(&s, '\n');
-    }
-    up_read(cpu, &mm->mmap_lock);
-    return seq_close(&s);
+    return proc_each_vma(cpu, task, sink, put_numa_vma);
 }

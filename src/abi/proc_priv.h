@@ -10,10 +10,14 @@
 
 typedef int proc_show_fn(struct cpu *cpu, struct task *task, const struct proc_sink *sink);
 
+typedef void proc_vma_fn(struct cpu *cpu, struct seq *s, const struct vm_area_struct *vma);
+
 /* proc_maps.c */
+/* What `put` writes of each mapping, in address order, mmap_lock held. */
+int proc_each_vma(struct cpu *cpu, struct task *task, const struct proc_sink *sink, proc_vma_fn *put);
 proc_show_fn proc_pid_maps;
 /* The line of a mapping in maps and smaps, with its end. */
-void proc_map_line(struct cpu *cpu, struct seq *s, const struct vm_area_struct *vma);
+proc_vma_fn proc_map_line;
 bool vma_is_heap(const struct vm_area_struct *vma);
 bool vma_is_stack(const struct vm_area_struct *vma);
 

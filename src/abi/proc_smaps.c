@@ -208,16 +208,7 @@ static void put_vma(struct cpu *cpu, struct seq *s, const struct vm_area_struct 
 
 int proc_pid_smaps(struct cpu *cpu, struct task *task, const struct proc_sink *sink)
 {
-    struct mm *mm = task->mm;
-    struct vm_area_struct *vma;
-    struct seq s;
-
-    seq_open(&s, sink);
-    down_read(cpu, &mm->mmap_lock);
-    for_each_vma (vma, mm)
-        put_vma(cpu, &s, vma);
-    up_read(cpu, &mm->mmap_lock);
-    return seq_close(&s);
+    return proc_each_vma(cpu, task, sink, put_vma);
 }
 
 int proc_pid_smaps_rollup(struct cpu *cpu, struct task *task, const struct proc_sink *sink)

@@ -66,10 +66,10 @@
     X(Q_FAULT_SIGSEGV, "quire_fault_sigsegv")                                                                          \
     X(Q_FAULT_SIGBUS, "quire_fault_sigbus")                                                                            \
     X(Q_FAULT_OOM, "quire_fault_oom")                                                                                  \
-    X(Q_NO_EFFECT_MERGEABLE, "quire_no_effect_mergeable") /* advice that was taken, but does nothing yet */            \
+    X(Q_NO_EFFECT_MERGEABLE, "quire_no_effect_mergeable") /* advice that does nothing yet: calls taken */              \
     X(Q_NO_EFFECT_HUGEPAGE, "quire_no_effect_hugepage")                                                                \
     X(Q_NO_EFFECT_COLLAPSE, "quire_no_effect_collapse")                                                                \
-    X(Q_NO_EFFECT_PAGEOUT, "quire_no_effect_pageout")                                                                  \
+    X(Q_NO_EFFECT_PAGEOUT, "quire_no_effect_pageout") /* pages */                                                      \
     X(Q_FORK, "quire_fork")                                                                                            \
     X(Q_EXEC, "quire_exec")                                                                                            \
     X(Q_EXIT, "quire_exit")                                                                                            \

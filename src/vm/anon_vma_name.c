@@ -84,25 +84,16 @@ static int name_vma(struct cpu *cpu, struct vm_area_struct **vma, va_t start, va
 
 static int name_range(struct cpu *cpu, struct mm *mm, va_t start, va_t end, char *name)
 {
-    struct vm_area_struct *vma = find_vma(cpu, mm, start);
+    struct vm_area_struct *vma;
     int holes = 0;
 
-    while (start < end) {
-        va_t stop;
-        int err;
+    while ((vma = vma_over_holes(cpu, mm, &start, end, &holes))) {
+        va_t stop = MIN(end, vma->vm_end);
+        int err = name_vma(cpu, &vma, start, stop, name);
 
-        if (!vma || vma->vm_start >= end)
-            return -ENOMEM;
-        if (start < vma->vm_start) {
-            holes = -ENOMEM;
-            start = vma->vm_start;
-        }
-        stop = MIN(end, vma->vm_end);
-        err = name_vma(cpu, &vma, start, stop, name);
         if (err)
             return err;
-        start = MAX(stop, MIN(end, vma->vm_end));
-        vma = vma_next(vma);
+        start = MAX(stop, vma->vm_end);
     }
     return holes;
 }

@@ -35,7 +35,7 @@ struct advice {
     u8 action;           /* enum advice_action */
     bool discards;       /* contents of a sealed VMA would be lost */
     bool anonymous_only; /* -EINVAL for a VMA with a file, or shared */
-    u16 counted;         /* enum vm_event_item: has no effect yet; 0: it has */
+    u16 counted;         /* enum vm_event_item: calls, for it has no effect yet; 0: it has */
     vm_flags_t clear, set;
     vm_flags_t refused; /* -EINVAL for a VMA that has any of these */
     advise_pages_fn pages;
@@ -70,7 +70,7 @@ static const struct advice advices[ADVICE_LOW + 4] = {
     [MADV_POPULATE_READ_] = {.action = ADVISE_POPULATE},
     [MADV_POPULATE_WRITE_] = {.action = ADVISE_POPULATE},
     [MADV_DONTNEED_LOCKED_] = {.action = ADVISE_DONTNEED, .discards = true, .refused = VM_PFNMAP | VM_HUGETLB},
-    [MADV_COLLAPSE_] = {.action = ADVISE_PAGES, .pages = madvise_collapse_vma},
+    [MADV_COLLAPSE_] = {.action = ADVISE_PAGES, .pages = madvise_collapse_vma, .counted = Q_NO_EFFECT_COLLAPSE},
     [ADVICE_LOW + MADV_HWPOISON_ - 100] = {.action = ADVISE_INJECT},
     [ADVICE_LOW + MADV_SOFT_OFFLINE_ - 100] = {.action = ADVISE_INJECT},
     [ADVICE_LOW + MADV_GUARD_INSTALL_ -
@@ -95,16 +95,20 @@ bool process_madvise_remote_valid(int behavior)
            behavior == MADV_COLLAPSE_;
 }
 
+struct advise_call {
+    const struct advice *a;
+    bool taken; /* by a VMA at least */
+};
+
 /* -- one VMA ------------------------------------------------------------------------------------------------------- */
 
 /* [start, end) lies in *vma, which becomes the VMA that covers it afterwards. */
-static int advise_flags(struct cpu *cpu, const struct advice *a, struct vm_area_struct **vma, va_t start, va_t end)
+static int advise_flags(struct cpu *cpu, struct advise_call *c, struct vm_area_struct **vma, va_t start, va_t end)
 {
-    vm_flags_t flags = ((*vma)->vm_flags & ~a->clear) | a->set;
+    vm_flags_t flags = ((*vma)->vm_flags & ~c->a->clear) | c->a->set;
     struct vm_area_struct *modified;
 
-    if (a->counted)
-        count_vm_event(cpu, (enum vm_event_item)a->counted);
+    c->taken = true;
     if (flags == (*vma)->vm_flags)
         return 0;
     modified = vma_modify(cpu, *vma, start, end, flags);
@@ -144,8 +148,11 @@ static int advise_remove(struct cpu *cpu, struct vm_area_struct **vma, va_t star
     return (int)err;
 }
 
-static int advise_vma(struct cpu *cpu, const struct advice *a, struct vm_area_struct **vma, va_t start, va_t end)
+static int advise_vma(struct cpu *cpu, struct advise_call *c, struct vm_area_struct **vma, va_t start, va_t end)
 {
+    const struct advice *a = c->a;
+    int err;
+
     if (a->discards && !can_discard_vma(*vma))
         return -EPERM;
     if (((*vma)->vm_flags & a->refused) || (a->anonymous_only && ((*vma)->vm_file || ((*vma)->vm_flags & VM_SHARED))))
@@ -154,9 +161,9 @@ static int advise_vma(struct cpu *cpu, const struct advice *a, struct vm_area_st
     case ADVISE_MERGEABLE:
         if (!ksm_compatible((*vma)->vm_flags))
             return 0;
-        return advise_flags(cpu, a, vma, start, end);
+        return advise_flags(cpu, c, vma, start, end);
     case ADVISE_FLAGS:
-        return advise_flags(cpu, a, vma, start, end);
+        return advise_flags(cpu, c, vma, start, end);
     case ADVISE_DONTNEED:
         zap_page_range(cpu, *vma, start, end);
         return 0;
@@ -166,31 +173,23 @@ static int advise_vma(struct cpu *cpu, const struct advice *a, struct vm_area_st
     case ADVISE_REMOVE:
         return advise_remove(cpu, vma, start, end);
     default:
-        return a->pages(cpu, *vma, start, end);
+        err = a->pages(cpu, *vma, start, end);
+        c->taken |= !err;
+        return err;
     }
 }
 
 /* -- the range ----------------------------------------------------------------------------------------------------- */
 
-static int madvise_walk_vmas(struct cpu *cpu, struct mm *mm, const struct advice *a, va_t start, va_t end)
+static int madvise_walk_vmas(struct cpu *cpu, struct mm *mm, struct advise_call *c, va_t start, va_t end)
 {
+    struct vm_area_struct *vma;
     int holes = 0;
 
-    while (start < end) {
-        struct vm_area_struct *vma = find_vma(cpu, mm, start);
-        va_t stop;
-        int err;
+    while ((vma = vma_over_holes(cpu, mm, &start, end, &holes))) {
+        va_t stop = MIN(end, vma->vm_end);
+        int err = advise_vma(cpu, c, &vma, start, stop);
 
-        if (!vma)
-            return -ENOMEM;
-        if (start < vma->vm_start) {
-            holes = -ENOMEM;
-            start = vma->vm_start;
-            if (start >= end)
-                break;
-        }
-        stop = MIN(end, vma->vm_end);
-        err = advise_vma(cpu, a, &vma, start, stop);
         if (err)
             return err;
         start = vma ? MAX(stop, vma->vm_end) : stop; /* merged with what comes next: that has these flags already */
@@ -221,6 +220,7 @@ static bool needs_write_lock(const struct advice *a)
 s64 do_madvise(struct cpu *cpu, struct mm *mm, va_t start, u64 len, int behavior)
 {
     const struct advice *a = advice_find(cpu->m, behavior);
+    struct advise_call c = {.a = a};
     u64 aligned = ALIGN_UP(len, PAGE_SIZE);
     va_t end = start + aligned;
     int err;
@@ -233,16 +233,18 @@ s64 do_madvise(struct cpu *cpu, struct mm *mm, va_t start, u64 len, int behavior
         return madvise_inject_error(cpu, behavior, start, start + len);
     if (needs_write_lock(a)) {
         down_write(cpu, &mm->mmap_lock);
-        err = madvise_walk_vmas(cpu, mm, a, start, end);
+        err = madvise_walk_vmas(cpu, mm, &c, start, end);
         up_write(cpu, &mm->mmap_lock);
-        return err;
+    } else {
+        down_read(cpu, &mm->mmap_lock);
+        if (a->action == ADVISE_POPULATE)
+            err = madvise_populate(cpu, mm, start, end, behavior == MADV_POPULATE_WRITE_ ? FOLL_WRITE : 0);
+        else
+            err = madvise_walk_vmas(cpu, mm, &c, start, end);
+        up_read(cpu, &mm->mmap_lock);
     }
-    down_read(cpu, &mm->mmap_lock);
-    if (a->action == ADVISE_POPULATE)
-        err = madvise_populate(cpu, mm, start, end, behavior == MADV_POPULATE_WRITE_ ? FOLL_WRITE : 0);
-    else
-        err = madvise_walk_vmas(cpu, mm, a, start, end);
-    up_read(cpu, &mm->mmap_lock);
+    if (c.taken && a->counted)
+        count_vm_event(cpu, (enum vm_event_item)a->counted);
     return err;
 }
 

@@ -229,6 +229,5 @@ int madvise_collapse_vma(struct cpu *cpu, struct vm_area_struct *vma, va_t start
     for (; first < last; first += size)
         if (!has_pages(vma, first, size))
             err = -EINVAL; /* the others are tried */
-    count_vm_event(cpu, Q_NO_EFFECT_COLLAPSE);
     return err;
 }

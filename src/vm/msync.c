@@ -34,21 +34,15 @@ static int sync_vma(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_
 
 static int msync_range(struct cpu *cpu, struct mm *mm, va_t start, va_t end, u32 flags)
 {
+    struct vm_area_struct *vma;
     int holes = 0;
 
-    while (start < end) {
-        struct vm_area_struct *vma = find_vma(cpu, mm, start);
+    while ((vma = vma_over_holes(cpu, mm, &start, end, &holes))) {
         va_t stop;
         int err = 0;
 
-        if (!vma || (start < vma->vm_start && flags == MS_ASYNC_))
-            return -ENOMEM;
-        if (start < vma->vm_start) {
-            holes = -ENOMEM;
-            start = vma->vm_start;
-            if (start >= end)
-                break;
-        }
+        if (holes && flags == MS_ASYNC_)
+            break;
         if ((flags & MS_INVALIDATE_) && (vma->vm_flags & VM_LOCKED))
             return -EBUSY;
         stop = MIN(end, vma->vm_end);

@@ -185,6 +185,18 @@ struct vm_area_struct *find_vma_prev(struct cpu *cpu, struct mm *mm, va_t addr, 
     return vma;
 }
 
+struct vm_area_struct *vma_over_holes(struct cpu *cpu, struct mm *mm, va_t *start, va_t end, int *holes)
+{
+    struct vm_area_struct *vma = *start < end ? find_vma(cpu, mm, *start) : NULL;
+
+    if (*start < end && (!vma || *start < vma->vm_start))
+        *holes = -ENOMEM;
+    if (!vma || vma->vm_start >= end)
+        return NULL;
+    *start = MAX(*start, vma->vm_start);
+    return vma;
+}
+
 /* -- page protection ----------------------------------------------------------------------------------------------- */
 
 /*

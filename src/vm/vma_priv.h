@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between vma.c, vma_merge.c and the files of the system calls. All need the mmap_lock for writing. */
+/* Between vma.c, vma_merge.c and the files of the system calls. All need the mmap_lock for writing, but for where it says otherwise. */
 #ifndef QUIRE_VM_VMA_PRIV_H
 #define QUIRE_VM_VMA_PRIV_H
 
@@ -23,6 +23,12 @@ void vma_commit(struct cpu *cpu, struct mm *mm, const struct vma_change *c);
  * ERR_PTR(-ENOMEM / what may_split says). */
 struct vm_area_struct *vma_copy_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
 void vma_copy_cancel(struct cpu *cpu, struct vm_area_struct *copy);
+
+/*
+ * Where a call on [*start, end) that passes over holes goes on: *start moves to the first mapped address. NULL: nothing
+ * more is mapped. *holes becomes -ENOMEM where something was not. Under mmap_lock of either kind.
+ */
+struct vm_area_struct *vma_over_holes(struct cpu *cpu, struct mm *mm, va_t *start, va_t end, int *holes);
 
 /* Cuts at `start` in `first` and at `end` in `last` (may be one VMA),
  * where they are not edges already: all that can fail. */

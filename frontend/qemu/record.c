@@ -227,16 +227,21 @@ static bool has_free_cpu(const struct machine *m)
     return false;
 }
 
-/* All CPUs of a machine are taken: their owners are asked to give way, as cpu_acquire() does, and get their turn. */
+/*
+ * All CPUs of a machine are taken: their owners are asked to give way, as cpu_acquire() does, and get their turn. Nobody
+ * sleeps on nr_waiting (cpu_let_waiters()): who gives way in a recorded session sleeps in baton_yield().
+ */
 static void wait_for_cpu(struct vcpu *v, struct machine *m)
 {
-    u32 seen = atomic_load(&m->cpu_freed);
+    u32 seen;
 
-    atomic_fetch_add(&m->nr_waiting, 1);
+    atomic_fetch_add(&m->nr_waiting, 1); /* before the look at cpu_freed: cpu_set_free() wakes whoever is counted */
+    seen = atomic_load(&m->cpu_freed);
     for (u32 id = 0; id < m->nr_cpus; id++)
         cpu_post_work(m, id, CPU_WORK_RESCHED);
     baton_drop(v);
-    port_futex_wait(&m->cpu_freed, seen, WAIT_CPU_NS);
+    if (!has_free_cpu(m)) /* one that came free in between was not announced to us */
+        port_futex_wait(&m->cpu_freed, seen, WAIT_CPU_NS);
     baton_take(v);
     atomic_fetch_sub(&m->nr_waiting, 1);
 }

@@ -35,6 +35,12 @@ proc_show_fn proc_meminfo, proc_vmstat, proc_quire_events, proc_slabinfo, proc_i
 
 /* proc_zone.c */
 proc_show_fn proc_buddyinfo, proc_pagetypeinfo, proc_zoneinfo;
+/* Names of the counters of a node and of a zone, in the kernel's order. */
+struct name_list {
+    const char *const *name;
+    u32 nr;
+};
+extern const struct name_list node_counters, zone_counters;
 /* Has the architecture's kernel this zone type at all? */
 bool zone_is_configured(const struct machine *m, enum zone_type type);
 /* Free pages in blocks of at least a page block. */

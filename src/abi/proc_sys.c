@@ -131,76 +131,8 @@ int proc_meminfo(struct cpu *cpu, struct task *task, const struct proc_sink *sin
 
 /* -- vmstat -------------------------------------------------------------------------------------------------------- */
 
-/* %s stands for each zone type in turn. */
-static const char *const vmstat[] = {
-    "nr_free_pages",
-    "nr_free_pages_blocks",
-    "nr_zone_inactive_anon",
-    "nr_zone_active_anon",
-    "nr_zone_inactive_file",
-    "nr_zone_active_file",
-    "nr_zone_unevictable",
-    "nr_zone_write_pending",
-    "nr_mlock",
-    "nr_zspages",
-    "nr_free_cma",
-    "numa_hit",
-    "numa_miss",
-    "numa_foreign",
-    "numa_interleave",
-    "numa_local",
-    "numa_other",
-    "nr_inactive_anon",
-    "nr_active_anon",
-    "nr_inactive_file",
-    "nr_active_file",
-    "nr_unevictable",
-    "nr_slab_reclaimable",
-    "nr_slab_unreclaimable",
-    "nr_isolated_anon",
-    "nr_isolated_file",
-    "workingset_nodes",
-    "workingset_refault_anon",
-    "workingset_refault_file",
-    "workingset_activate_anon",
-    "workingset_activate_file",
-    "workingset_restore_anon",
-    "workingset_restore_file",
-    "workingset_nodereclaim",
-    "nr_anon_pages",
-    "nr_mapped",
-    "nr_file_pages",
-    "nr_dirty",
-    "nr_writeback",
-    "nr_shmem",
-    "nr_shmem_hugepages",
-    "nr_shmem_pmdmapped",
-    "nr_file_hugepages",
-    "nr_file_pmdmapped",
-    "nr_anon_transparent_hugepages",
-    "nr_vmscan_write",
-    "nr_vmscan_immediate_reclaim",
-    "nr_dirtied",
-    "nr_written",
-    "nr_throttled_written",
-    "nr_kernel_misc_reclaimable",
-    "nr_foll_pin_acquired",
-    "nr_foll_pin_released",
-    "nr_kernel_stack",
-    "nr_page_table_pages",
-    "nr_sec_page_table_pages",
-    "nr_iommu_pages",
-    "nr_swapcached",
-    "pgpromote_success",
-    "pgpromote_candidate",
-    "pgpromote_candidate_nrl",
-    "pgdemote_kswapd",
-    "pgdemote_direct",
-    "pgdemote_khugepaged",
-    "pgdemote_proactive",
-    "nr_hugetlb",
-    "nr_balloon_pages",
-    "nr_kernel_file_pages",
+/* What follows the counters of zones and nodes. %s stands for each zone type in turn. */
+static const char *const vmstat_rest[] = {
     "nr_dirty_threshold",
     "nr_dirty_background_threshold",
     "nr_memmap_pages",
@@ -390,19 +322,30 @@ static void put_by_zone(struct seq *s, const struct machine *m, const struct rep
     }
 }
 
+static void put_list(struct seq *s, const struct machine *m, const struct report_list *l, const struct name_list *names)
+{
+    for (u32 i = 0; i < names->nr; i++) {
+        const char *name = names->name[i];
+        size_t n = text_len(name);
+
+        if (n > 2 && text_eq("%s", name + n - 2, 2))
+            put_by_zone(s, m, l, name);
+        else
+            put_vmstat(s, m, l, name);
+    }
+}
+
 int proc_vmstat(struct cpu *cpu, struct task *task, const struct proc_sink *sink)
 {
+    static const struct name_list rest = {vmstat_rest, ARRAY_SIZE(vmstat_rest)};
     struct report_list l;
     struct seq s;
 
     report_vmstat(cpu->m, &l);
     seq_open(&s, sink);
-    for (u32 i = 0; i < ARRAY_SIZE(vmstat); i++) {
-        if (vmstat[i][text_len(vmstat[i]) - 1] == 's' && vmstat[i][text_len(vmstat[i]) - 2] == '%')
-            put_by_zone(&s, cpu->m, &l, vmstat[i]);
-        else
-            put_vmstat(&s, cpu->m, &l, vmstat[i]);
-    }
+    put_list(&s, cpu->m, &l, &zone_counters);
+    put_list(&s, cpu->m, &l, &node_counters);
+    put_list(&s, cpu->m, &l, &rest);
     return seq_close(&s);
 }
 

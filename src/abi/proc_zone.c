@@ -181,6 +181,7 @@ static const char *const node_counter[] = {
     "nr_balloon_pages",
     "nr_kernel_file_pages",
 };
+const struct name_list node_counters = {node_counter, ARRAY_SIZE(node_counter)};
 
 static const char *const zone_counter[] = {
     "nr_free_pages",
@@ -201,6 +202,7 @@ static const char *const zone_counter[] = {
     "numa_local",
     "numa_other",
 };
+const struct name_list zone_counters = {zone_counter, ARRAY_SIZE(zone_counter)};
 
 static void put_counter(struct seq *s, const char *name, s64 value)
 {

@@ -229,9 +229,34 @@ static int check_may_split(struct cpu *cpu, struct mremap_state *s)
     return err || s->vma->vm_end == end ? err : ops->may_split(cpu, s->vma, end);
 }
 
+/*
+ * The kernel merges the new VMA while the source is still whole. Where they touch, what the new VMA takes over from its
+ * other neighbour goes to all of the source, also to what stays of it apart.
+ */
+static void share_anon_vma(struct cpu *cpu, struct mm *mm, struct vm_area_struct *merged, const va_t edge[2])
+{
+    for (u32 i = 0; i < 2; i++) {
+        struct vm_area_struct *rest = vma_lookup(cpu, mm, edge[i]);
+
+        if (rest && rest != merged)
+            dup_anon_vma(cpu, rest, merged); /* -ENOMEM: it goes without, as an untouched VMA may */
+    }
+}
+
+/* A copy at s->new_addr continues the source, which has no pages yet. */
+static bool continues_source(const struct mremap_state *s)
+{
+    const struct vm_area_struct *vma = s->vma;
+
+    return vma_is_anonymous(vma) && !vma->anon_vma && vma->vm_pgoff.nr == vma->vm_start >> PAGE_SHIFT &&
+           (s->new_addr == vma->vm_end || s->new_addr + s->new_len == vma->vm_start);
+}
+
 static s64 move_vma(struct cpu *cpu, struct mremap_state *s)
 {
     struct mm *mm = s->mm;
+    const va_t edge[2] = {s->vma->vm_start, s->vma->vm_end - 1};
+    bool continues = continues_source(s);
     vm_flags_t flags = s->vma->vm_flags;
     bool unmap = s->old_len && !(s->flags & MREMAP_DONTUNMAP_);
     u64 charge_pages = pages_to_charge(s);
@@ -262,6 +287,8 @@ static s64 move_vma(struct cpu *cpu, struct mremap_state *s)
     copy = merge_neighbours(cpu, copy);
     if (copy->vm_start <= s->addr && s->addr < copy->vm_end)
         s->vma = copy; /* one with the source, which it lay beside: both are like new */
+    if (unmap && continues)
+        share_anon_vma(cpu, mm, copy, edge);
     if (!unmap && s->old_len)
         leave_source(cpu, s);
     return (s64)s->new_addr;

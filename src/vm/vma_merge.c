@@ -87,8 +87,7 @@ static bool can_merge_remove_vma(struct cpu *cpu, const struct vm_area_struct *v
     return !ops || !ops->close;
 }
 
-/* dst, which stays, takes over src's anon_vma if it has none. -ENOMEM: nothing changed. */
-static int dup_anon_vma(struct cpu *cpu, struct vm_area_struct *dst, struct vm_area_struct *src)
+int dup_anon_vma(struct cpu *cpu, struct vm_area_struct *dst, struct vm_area_struct *src)
 {
     if (!src || !src->anon_vma || dst->anon_vma)
         return 0;

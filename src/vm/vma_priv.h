@@ -57,6 +57,8 @@ struct vma_merge {
 };
 /* The neighbour that now covers the new range; NULL: no merge possible (or no memory for it). */
 struct vm_area_struct *vma_merge_new_range(struct cpu *cpu, const struct vma_merge *g);
+/* dst, which stays, takes over src's anon_vma if it has none. -ENOMEM: nothing changed. */
+int dup_anon_vma(struct cpu *cpu, struct vm_area_struct *dst, struct vm_area_struct *src);
 /*
  * Make [start, end) of `vma` a VMA whose vm_flags may become `flags`: merged with neighbours that have them already, or
  * cut out. The caller sets the flags. ERR_PTR(-ENOMEM): nothing changed.

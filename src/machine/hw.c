@@ -14,11 +14,10 @@
 
 #include "machine/mmu.h"
 
-/* near_max: positions of a set in `near`; stride: words from one set to the next there. */
-static u64 place_sets(struct tlb_array *t, struct tlb_geometry g, u32 page_shift, u32 near_max, u64 at)
+static u64 place_array(struct tlb_array *t, struct tlb_geometry g, u32 page_shift, u64 at)
 {
-    u32 near_ways = MIN(g.ways, near_max), stride = near_max == TLB_NEAR ? TLB_NEAR : g.ways;
-    u64 near = (u64)g.sets * stride * sizeof(u64);
+    u32 near_ways = MIN(g.ways, (u32)TLB_NEAR);
+    u64 near = (u64)g.sets * TLB_NEAR * sizeof(u64);
     u64 far = (u64)g.sets * (g.ways - near_ways) * sizeof(u64);
 
     if (t && g.sets)
@@ -29,20 +28,9 @@ static u64 place_sets(struct tlb_array *t, struct tlb_geometry g, u32 page_shift
             .sets = g.sets,
             .ways = g.ways,
             .near_ways = near_ways,
-            .stride = stride,
             .page_shift = page_shift,
         };
     return at + ALIGN_UP(near + far, 64);
-}
-
-static u64 place_array(struct tlb_array *t, struct tlb_geometry g, u32 page_shift, u64 at)
-{
-    return place_sets(t, g, page_shift, ~0u, at);
-}
-
-static u64 place_l1(struct tlb_array *t, struct tlb_geometry g, u64 at)
-{
-    return place_sets(t, g, PAGE_SHIFT, TLB_NEAR, at);
 }
 
 static u64 place_words(void *pointer, u64 bytes, u64 at)
@@ -73,8 +61,8 @@ static u64 mmu_layout(const struct machine_config *c, struct mmu *u, u64 at)
     u32 huge = huge_shift(c);
     u32 upper = c->pt_format == PT_X86_32 ? 10 : 9;
 
-    at = place_l1(u ? &u->l1d : NULL, t->l1d_4k, at);
-    at = place_l1(u ? &u->l1i : NULL, t->l1i_4k, at);
+    at = place_array(u ? &u->l1d : NULL, t->l1d_4k, PAGE_SHIFT, at);
+    at = place_array(u ? &u->l1i : NULL, t->l1i_4k, PAGE_SHIFT, at);
     at = place_array(u ? &u->l1d_huge[0] : NULL, t->l1d_2m, huge, at);
     at = place_array(u ? &u->l1d_huge[1] : NULL, t->l1d_1g, 30, at);
     at = place_array(u ? &u->l1i_2m : NULL, t->l1i_2m, huge, at);

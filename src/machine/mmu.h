@@ -12,9 +12,8 @@
  * data entries are readable, instruction entries executable, each page size has its own array.
  *
  * An array has `sets` sets of `ways` entries in order of last use (true LRU: position 0 is the latest, a hit moves its
- * entry to the front, what falls off the end is evicted). They lie side by side in `near`. The first-level arrays of 4K
- * pages are special, because mmu_hit() reads them: each of their sets takes one cache line of 8 positions in `near`,
- * further ones stand in `far`.
+ * entry to the front, what falls off the end is evicted). Each set takes one cache line of 8 positions in `near`, which
+ * most lookups end in; further ones stand in `far`.
  * Empty: 0, and no empty entry stands before a full one.
  */
 #ifndef QUIRE_MACHINE_MMU_H
@@ -38,15 +37,14 @@ enum mmu_access_kind { MMU_READ, MMU_WRITE, MMU_EXEC };
 #define TLB_ASID_NONE 255u /* no address space: matches nothing */
 #define MAX_ASIDS 254u     /* 1..254 */
 
-#define TLB_NEAR 8u /* positions of a first-level set that lie in its cache line */
+#define TLB_NEAR 8u /* positions of a set that lie in its cache line */
 
 struct tlb_array {
-    u64 *near;     /* sets * stride */
+    u64 *near;     /* sets * TLB_NEAR */
     u64 *far;      /* sets * (ways - near_ways), NULL: none */
-    u64 near_mask; /* first level, 4K: (sets - 1) * 64 bytes */
+    u64 near_mask; /* (sets - 1) * 64 bytes */
     u32 sets;      /* 0: absent */
     u32 ways, near_ways;
-    u32 stride; /* entries from set to set in near */
     u32 page_shift;
 };
 

@@ -56,12 +56,26 @@ static u64 ram_span(const struct machine_config *c)
     return ALIGN_UP(end, MIB(4));
 }
 
+/*
+ * How far into its hardware area a machine begins. Machines that see every event together touch the same parts of their
+ * hardware areas one after the other. Were those a multiple of 2^28 bytes apart, AMD's CPUs would find one of the two in
+ * the first-level data cache at a time (its way predictor hashes bits 12..27 of the address), and loads would wait for
+ * stores of the other machine, whose address has the same low 12 bits.
+ */
+#define NR_COLOURS 16u
+#define COLOUR_BYTES (PAGE_SIZE + 5 * 64)
+
+static u64 colour_offset(const void *region)
+{
+    return (u64)(uintptr_t)region / REGION_SLOT % NR_COLOURS * COLOUR_BYTES;
+}
+
 /* 16 MiB for the floors' own tables, 1 KiB for each MiB of RAM (section and pageblock maps), and each CPU's share. */
 static u64 hw_area_size(const struct machine_config *c, u64 span)
 {
     u64 per_cpu = ALIGN_UP(sizeof(struct cpu), 64) + hw_mmu_bytes(c) + MIB(1) / 4;
 
-    return ALIGN_UP(MIB(16) + (span >> 10) + per_cpu * c->nr_cpus, MIB(2));
+    return ALIGN_UP(MIB(16) + NR_COLOURS * COLOUR_BYTES + (span >> 10) + per_cpu * c->nr_cpus, MIB(2));
 }
 
 struct region_layout region_layout(const struct machine_config *c)
@@ -123,7 +137,7 @@ struct machine *machine_create(const struct machine_config *c, void *addr)
     m->handle = handle;
     m->region = m;
     m->region_size = l.size;
-    m->hw_next = (char *)m + l.hw;
+    m->hw_next = (char *)m + l.hw + colour_offset(m);
     m->hw_end = (char *)m + l.hw_end;
     m->vmemmap = l.vmemmap ? (char *)m + l.vmemmap : NULL;
     m->ram = (char *)m + l.ram;

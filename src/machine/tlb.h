@@ -14,7 +14,7 @@ static inline u32 tlb_set(const struct tlb_array *t, va_t va, u32 page_shift)
 
 static inline u64 *tlb_near(const struct tlb_array *t, u32 set)
 {
-    return &t->near[(u64)set * t->stride];
+    return &t->near[(u64)set * TLB_NEAR];
 }
 
 static inline u64 *tlb_far(const struct tlb_array *t, u32 set)
@@ -27,7 +27,7 @@ static inline u64 *tlb_slot(const struct tlb_array *t, u32 set, u32 pos)
     return pos < t->near_ways ? tlb_near(t, set) + pos : tlb_far(t, set) + pos - t->near_ways;
 }
 
-/* -- rows of words: the first `n` of `e`, latest first ------------------------------------------------------------- */
+/* -- a set's line: its first `n` words, latest first ----------------------------------------------------------------- */
 
 /*
  * Two forms of the same: word by word, and four words at a time where the compiler may use AVX2 (who includes this
@@ -61,34 +61,7 @@ static inline u32 words_equal(const u64 *e, words4 want, words4 care)
     return (u32)__builtin_ia32_movmskpd256((signs)((lanes4)(words_at(e) & care) == (lanes4)want));
 }
 
-/* The first that equals `want` in the bits of `care`; n: none. */
-static inline u32 words_find(const u64 *e, u32 n, u64 want, u64 care)
-{
-    words4 w = words_all(want & care), c = words_all(care);
-    u32 pos = 0;
-
-    for (; pos + 8 <= n; pos += 8) {
-        u32 equal = words_equal(e + pos, w, c) | words_equal(e + pos + 4, w, c) << 4;
-
-        if (equal)
-            return pos + (u32)__builtin_ctz(equal);
-    }
-    for (; pos < n && ((e[pos] ^ want) & care); pos++)
-        ;
-    return pos;
-}
-
-/* `word` becomes the first; what stood at `pos` is gone, what stood before it is one further back. */
-static inline void words_put_front(u64 *e, u32 pos, u64 word)
-{
-    for (; pos >= 4; pos -= 4)
-        words_store(e + pos - 3, words_at(e + pos - 4));
-    for (; pos > 0; pos--)
-        e[pos] = e[pos - 1];
-    e[0] = word;
-}
-
-/* The same for a cache line of eight, without a branch. */
+/* The first that equals `want` in the bits of `care`; n: none. Without a branch. */
 static inline u32 line_find(const u64 *e, u32 n, u64 want, u64 care)
 {
     words4 w = words_all(want & care), c = words_all(care);
@@ -96,6 +69,7 @@ static inline u32 line_find(const u64 *e, u32 n, u64 want, u64 care)
     return (u32)__builtin_ctz(words_equal(e, w, c) | words_equal(e + 4, w, c) << 4 | 1u << n);
 }
 
+/* `word` becomes the first; what stood at `pos` is gone, what stood before it is one further back. Without a branch. */
 static inline void line_put_front(u64 *e, u32 pos, u64 word)
 {
     words4 low = words_at(e), high = words_at(e + 4), moved;
@@ -108,7 +82,7 @@ static inline void line_put_front(u64 *e, u32 pos, u64 word)
     words_store(e, (moved & low_before) | (low & ~low_before));
 }
 #else
-static inline u32 words_find(const u64 *e, u32 n, u64 want, u64 care)
+static inline u32 line_find(const u64 *e, u32 n, u64 want, u64 care)
 {
     u32 pos;
 
@@ -117,21 +91,11 @@ static inline u32 words_find(const u64 *e, u32 n, u64 want, u64 care)
     return pos;
 }
 
-static inline void words_put_front(u64 *e, u32 pos, u64 word)
+static inline void line_put_front(u64 *e, u32 pos, u64 word)
 {
     for (; pos > 0; pos--)
         e[pos] = e[pos - 1];
     e[0] = word;
-}
-
-static inline u32 line_find(const u64 *e, u32 n, u64 want, u64 care)
-{
-    return words_find(e, n, want, care);
-}
-
-static inline void line_put_front(u64 *e, u32 pos, u64 word)
-{
-    words_put_front(e, pos, word);
 }
 #endif
 
@@ -140,23 +104,31 @@ static inline void line_put_front(u64 *e, u32 pos, u64 word)
 /* Position of the entry that equals `want` in the bits of `care`; t->ways: none. */
 static inline u32 tlb_find(const struct tlb_array *t, u32 set, u64 want, u64 care)
 {
-    u32 n = t->near_ways, pos = words_find(tlb_near(t, set), n, want, care);
+    u32 n = t->near_ways, pos = line_find(tlb_near(t, set), n, want, care);
+    const u64 *far;
 
     if (likely(pos < n || n == t->ways))
         return pos;
-    return n + words_find(tlb_far(t, set), t->ways - n, want, care);
+    far = tlb_far(t, set) - n;
+    while (pos < t->ways && ((far[pos] ^ want) & care))
+        pos++;
+    return pos;
 }
 
 /* `word` becomes the set's latest; what stood at `pos` is gone, what stood before it is one older. */
 static inline void tlb_put_front(const struct tlb_array *t, u32 set, u32 pos, u64 word)
 {
-    u64 *near = tlb_near(t, set);
+    u64 *near = tlb_near(t, set), *far;
+    u32 last = t->near_ways - 1;
 
-    if (unlikely(pos >= t->near_ways)) {
-        words_put_front(tlb_far(t, set), pos - t->near_ways, near[t->near_ways - 1]);
-        pos = t->near_ways - 1;
+    if (unlikely(pos > last)) {
+        far = tlb_far(t, set) - t->near_ways;
+        for (; pos > last + 1; pos--)
+            far[pos] = far[pos - 1];
+        far[pos] = near[last];
+        pos = last;
     }
-    words_put_front(near, pos, word);
+    line_put_front(near, pos, word);
 }
 
 /* The latest entry of its set is `word`: in place of the one with the same tag, of an empty one, or of the oldest. */

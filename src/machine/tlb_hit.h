@@ -26,7 +26,7 @@ static inline enum l1_answer l1_lookup(struct mmu *u, va_t va, enum mmu_access_k
     u32 set, pos;
     u64 e;
 
-    if (!t || !t->sets)
+    if (size != TLB_4K && (!t || !t->sets))
         return L1_MISS;
     set = tlb_set(t, va, t->page_shift);
     pos = tlb_find(t, set, tlb_tag(va, t->page_shift, u->tag), ~TLB_W);
@@ -39,27 +39,9 @@ static inline enum l1_answer l1_lookup(struct mmu *u, va_t va, enum mmu_access_k
     return L1_HIT;
 }
 
-/* The same for 4K pages: the set is a cache line, unless it has further ways. */
-static inline enum l1_answer l1_lookup_4k(struct mmu *u, va_t va, enum mmu_access_kind kind)
-{
-    const struct tlb_array *t = kind == MMU_EXEC ? &u->l1i : &u->l1d;
-    u64 *line = tlb_near_set(t, va);
-    u32 pos;
-
-    if (unlikely(t->far))
-        return l1_lookup(u, va, kind, TLB_4K);
-    pos = line_find(line, t->ways, tlb_tag(va, PAGE_SHIFT, u->tag), ~TLB_W);
-    if (pos == t->ways)
-        return L1_MISS;
-    if (kind == MMU_WRITE && !(line[pos] & TLB_W))
-        return L1_CLEAN;
-    line_put_front(line, pos, line[pos]);
-    return L1_HIT;
-}
-
 static inline enum l1_answer l1_lookup_all(struct mmu *u, va_t va, enum mmu_access_kind kind)
 {
-    enum l1_answer a = l1_lookup_4k(u, va, kind);
+    enum l1_answer a = l1_lookup(u, va, kind, TLB_4K);
 
     for (u32 size = TLB_2M; u->huge_seen && size < NR_TLB_SIZES && a == L1_MISS; size++) {
         a = l1_lookup(u, va, kind, (enum tlb_size)size);
@@ -88,12 +70,9 @@ static inline void l1_fill(struct mmu *u, va_t va, enum mmu_access_kind kind, en
 static inline void l1_fill_4k(struct mmu *u, va_t va, enum mmu_access_kind kind, u64 rights)
 {
     const struct tlb_array *t = kind == MMU_EXEC ? &u->l1i : &u->l1d;
-    u64 word = tlb_tag(va, PAGE_SHIFT, u->tag | (kind == MMU_EXEC ? 0 : rights & TLB_W));
 
-    if (likely(!t->far))
-        line_put_front(tlb_near_set(t, va), t->ways - 1, word);
-    else
-        tlb_insert(t, tlb_set(t, va, PAGE_SHIFT), word);
+    tlb_put_front(t, tlb_set(t, va, PAGE_SHIFT), t->ways - 1,
+                  tlb_tag(va, PAGE_SHIFT, u->tag | (kind == MMU_EXEC ? 0 : rights & TLB_W)));
 }
 
 /* -- second level -------------------------------------------------------------------------------------------------- */

@@ -40,6 +40,36 @@ static char *picture(struct cpu *cpu, char *out)
     return out;
 }
 
+struct process {
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t;
+    struct file *file; /* the calls' */
+};
+
+static void begin(struct process *v)
+{
+    struct machine_config c;
+
+    test_config(&c);
+    c.anon_vma_name = true;
+    v->m = test_machine_full(&c);
+    v->cpu = test_cpu(v->m);
+    v->t = test_task(v->cpu, 1);
+    v->file = file_open(v->cpu, 1, 1, 4096 * P, FMODE_READ | FMODE_WRITE | FMODE_EXEC, "file");
+    assert_false(IS_ERR(v->file));
+}
+
+static void end(struct process *v)
+{
+    fput(v->cpu, v->file);
+    assert_books(machine_check, v->m);
+    task_exit(v->cpu, v->t);
+    assert_books(machine_check, v->m);
+    assert_int_equal(atomic_load(&v->m->vm->vm_committed_as), 0);
+    test_machine_end(v->m);
+}
+
 struct step {
     enum abi_nr nr;
     u64 arg[6];
@@ -47,50 +77,25 @@ struct step {
     const char *after; /* NULL: as before */
 };
 
-static void run_steps(struct cpu *cpu, struct file *file, const struct step *steps, size_t nr)
+static void run_steps(struct process *v, const struct step *steps, size_t nr)
 {
     char now[4 * PICTURE_PAGES], before[4 * PICTURE_PAGES];
 
     for (size_t i = 0; i < nr; i++) {
-        struct abi_call c = {.nr = steps[i].nr, .file = file};
+        struct abi_call c = {.nr = steps[i].nr, .file = v->file};
         s64 result;
 
         memcpy(c.arg, steps[i].arg, sizeof(c.arg));
-        picture(cpu, before);
-        result = abi_syscall(cpu, &c);
-        picture(cpu, now);
+        picture(v->cpu, before);
+        result = abi_syscall(v->cpu, &c);
+        picture(v->cpu, now);
         if (result != steps[i].result || strcmp(now, steps[i].after ? steps[i].after : before))
             fail_msg("step %zu, %s: %lld, expected %lld; %s, expected %s", i, abi_name[c.nr], (long long)result,
                      (long long)steps[i].result, now, steps[i].after ? steps[i].after : before);
-        assert_books(vma_check, cpu->current->mm);
+        assert_books(vma_check, v->t->mm);
     }
 }
-#define RUN(cpu, file, steps) run_steps(cpu, file, steps, ARRAY_SIZE(steps))
-
-static struct machine *begin(struct cpu **cpu, struct task **t, struct file **file)
-{
-    struct machine_config c;
-    struct machine *m;
-
-    test_config(&c);
-    c.anon_vma_name = true;
-    m = test_machine_full(&c);
-    *cpu = test_cpu(m);
-    *t = test_task(*cpu, 1);
-    *file = file_open(*cpu, 1, 1, 4096 * P, FMODE_READ | FMODE_WRITE | FMODE_EXEC, "file");
-    assert_false(IS_ERR(*file));
-    return m;
-}
-
-static void end(struct machine *m, struct cpu *cpu, struct task *t, struct file *file)
-{
-    fput(cpu, file);
-    assert_books(machine_check, m);
-    task_exit(cpu, t);
-    assert_books(machine_check, m);
-    assert_int_equal(atomic_load(&m->vm->vm_committed_as), 0);
-    test_machine_end(m);
-}
+#define RUN(v, steps) run_steps(v, steps, ARRAY_SIZE(steps))
 
 static void test_mseal(void **state)
 {
@@ -126,19 +131,17 @@ static void test_mseal(void **state)
         {ABI_madvise, {AT(8), P, 16}, 0, NULL},
         {ABI_mseal, {AT(4), 4 * P, 0}, 0, "..|WWWWWW|r"}, /* equal again: one */
     };
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t, *child;
-    struct file *file;
+    struct task *child;
+    struct process v;
 
-    m = begin(&cpu, &t, &file);
-    RUN(cpu, file, steps);
-    child = kernel_clone(cpu, 0, 2, 2);
-    cpu->current = child;
-    assert_int_equal(sys_munmap(cpu, AT(2), P), -EPERM);
-    task_exit(cpu, child);
-    cpu->current = t;
-    end(m, cpu, t, file);
+    begin(&v);
+    RUN(&v, steps);
+    child = kernel_clone(v.cpu, 0, 2, 2);
+    v.cpu->current = child;
+    assert_int_equal(sys_munmap(v.cpu, AT(2), P), -EPERM);
+    task_exit(v.cpu, child);
+    v.cpu->current = v.t;
+    end(&v);
 }
 
 static void test_remap_file_pages(void **state)
@@ -168,14 +171,11 @@ static void test_remap_file_pages(void **state)
         {ABI_mprotect, {AT(0), P, 0}, 0, "|-|WWW|W|WWW"},
         {ABI_remap_file_pages, {AT(0), P, 0, 7, 0}, 0, NULL},
     };
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t;
-    struct file *file;
+    struct process v;
 
-    m = begin(&cpu, &t, &file);
-    RUN(cpu, file, steps);
-    end(m, cpu, t, file);
+    begin(&v);
+    RUN(&v, steps);
+    end(&v);
 }
 
 /* Refusals that come after the old mapping is gone, and those that come before; arguments' upper halves. */
@@ -205,27 +205,24 @@ static void test_mmap_refusals(void **state)
         {ABI_mremap, {AT(3), P, P, 0x100000000ul, 0}, -EINVAL, NULL},
         {ABI_mmap, {AT(0), P, 3, ANON | FIX | MAP_HUGETLB_}, -ENOMEM, ""}, /* 512 pages long */
     };
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t;
-    struct file *file;
+    struct process v;
 
-    m = begin(&cpu, &t, &file);
-    RUN(cpu, file, steps);
-    file->f_mode = FMODE_READ | FMODE_WRITE | FMODE_PATH_NOEXEC;
-    assert_int_equal(sys_mmap(cpu, AT(0), P, 5, MAP_PRIVATE_ | FIX, file, 0), -EPERM);
-    t->personality = READ_IMPLIES_EXEC_;
-    assert_int_equal(sys_mmap(cpu, AT(0), P, 1, MAP_PRIVATE_ | FIX, file, 0), AT(0));
-    assert_int_equal(sys_mprotect(cpu, AT(0), P, 4), -EACCES);
-    assert_int_equal(sys_mmap(cpu, AT(1), P, 1, ANON | FIX, NULL, 0), AT(1));
-    assert_int_equal(vma_lookup(cpu, t->mm, AT(1))->vm_flags & VM_ACCESS_FLAGS, VM_READ | VM_EXEC);
-    t->personality = 0;
-    file->f_mode = FMODE_READ | FMODE_WRITE | FMODE_APPEND_ONLY;
-    assert_int_equal(sys_mmap(cpu, AT(0), P, 1, MAP_SHARED_ | FIX, file, 0), -EACCES);
-    file->f_mode = FMODE_READ | FMODE_WRITE | FMODE_SWAPFILE;
-    assert_int_equal(sys_mmap(cpu, AT(0), P, 3, MAP_SHARED_ | FIX, file, 0), -ETXTBSY);
-    file->f_mode = FMODE_READ | FMODE_WRITE;
-    end(m, cpu, t, file);
+    begin(&v);
+    RUN(&v, steps);
+    v.file->f_mode = FMODE_READ | FMODE_WRITE | FMODE_PATH_NOEXEC;
+    assert_int_equal(sys_mmap(v.cpu, AT(0), P, 5, MAP_PRIVATE_ | FIX, v.file, 0), -EPERM);
+    v.t->personality = READ_IMPLIES_EXEC_;
+    assert_int_equal(sys_mmap(v.cpu, AT(0), P, 1, MAP_PRIVATE_ | FIX, v.file, 0), AT(0));
+    assert_int_equal(sys_mprotect(v.cpu, AT(0), P, 4), -EACCES);
+    assert_int_equal(sys_mmap(v.cpu, AT(1), P, 1, ANON | FIX, NULL, 0), AT(1));
+    assert_int_equal(vma_lookup(v.cpu, v.t->mm, AT(1))->vm_flags & VM_ACCESS_FLAGS, VM_READ | VM_EXEC);
+    v.t->personality = 0;
+    v.file->f_mode = FMODE_READ | FMODE_WRITE | FMODE_APPEND_ONLY;
+    assert_int_equal(sys_mmap(v.cpu, AT(0), P, 1, MAP_SHARED_ | FIX, v.file, 0), -EACCES);
+    v.file->f_mode = FMODE_READ | FMODE_WRITE | FMODE_SWAPFILE;
+    assert_int_equal(sys_mmap(v.cpu, AT(0), P, 3, MAP_SHARED_ | FIX, v.file, 0), -ETXTBSY);
+    v.file->f_mode = FMODE_READ | FMODE_WRITE;
+    end(&v);
 }
 
 /* Places: what mmap answers to hints and lengths. mmap_base is 0x7ffff7fff000 with 8 MiB of stack. */
@@ -261,26 +258,23 @@ static void test_placement(void **state)
         {0, 0x7ffffffff000, ANON, 0, false, -ENOMEM},
         {0, ~0ul, ANON, 0, false, -ENOMEM},
     };
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t;
-    struct file *file;
+    struct process v;
 
-    m = begin(&cpu, &t, &file);
+    begin(&v);
     for (u32 i = 0; i < ARRAY_SIZE(maps); i++) {
-        s64 r = sys_mmap(cpu, maps[i].addr, maps[i].len, 1, maps[i].flags, maps[i].file ? file : NULL,
+        s64 r = sys_mmap(v.cpu, maps[i].addr, maps[i].len, 1, maps[i].flags, maps[i].file ? v.file : NULL,
                          maps[i].pgoff << PAGE_SHIFT);
 
         if (r != maps[i].result)
             fail_msg("case %u: %llx, expected %llx", i, (unsigned long long)r, (unsigned long long)maps[i].result);
     }
-    task_set_caps(t, CAP(CAP_SYS_RAWIO_));
-    assert_int_equal(sys_mmap(cpu, 0, P, 1, ANON | FIX, NULL, 0), 0);
-    assert_int_equal(sys_munmap(cpu, 0, P), 0);
+    task_set_caps(v.t, CAP(CAP_SYS_RAWIO_));
+    assert_int_equal(sys_mmap(v.cpu, 0, P, 1, ANON | FIX, NULL, 0), 0);
+    assert_int_equal(sys_munmap(v.cpu, 0, P), 0);
     /* A hint for a file holds only with a huge page of room behind it. */
-    assert_int_equal(sys_munmap(cpu, AT(0), 4 * mib), 0);
-    assert_int_not_equal(sys_mmap(cpu, AT(0), 4 * mib, 1, MAP_PRIVATE_, file, 0), AT(0));
-    end(m, cpu, t, file);
+    assert_int_equal(sys_munmap(v.cpu, AT(0), 4 * mib), 0);
+    assert_int_not_equal(sys_mmap(v.cpu, AT(0), 4 * mib, 1, MAP_PRIVATE_, v.file, 0), AT(0));
+    end(&v);
 }
 
 static void test_pkeys(void **state)
@@ -315,28 +309,26 @@ static void test_pkeys(void **state)
         {ABI_pkey_mprotect, {AT(1), P, 3, 0}, 0, "|WWWW"},
     };
     struct machine_config c;
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t;
-    struct file *file;
+    struct process v;
 
-    m = begin(&cpu, &t, &file);
-    RUN(cpu, file, without);
-    end(m, cpu, t, file);
+    begin(&v);
+    RUN(&v, without);
+    end(&v);
 
     test_config(&c);
     c.pkeys = true;
-    m = test_machine_full(&c);
-    cpu = test_cpu(m);
-    t = test_task(cpu, 1);
-    RUN(cpu, NULL, with);
-    assert_int_equal(t->pkru, (0x55555554u & ~(3u << 2 | 3u << 4 | 3u << 6)) | 1u << 2 | 3u << 4 | 1u << 6);
+    v.m = test_machine_full(&c);
+    v.cpu = test_cpu(v.m);
+    v.t = test_task(v.cpu, 1);
+    v.file = NULL;
+    RUN(&v, with);
+    assert_int_equal(v.t->pkru, (0x55555554u & ~(3u << 2 | 3u << 4 | 3u << 6)) | 1u << 2 | 3u << 4 | 1u << 6);
     for (int key = 4; key < 16; key++)
-        assert_int_equal(sys_pkey_alloc(cpu, 0, 0), key);
-    assert_int_equal(sys_pkey_alloc(cpu, 0, 0), -ENOSPC);
-    task_exit(cpu, t);
-    assert_books(machine_check, m);
-    test_machine_end(m);
+        assert_int_equal(sys_pkey_alloc(v.cpu, 0, 0), key);
+    assert_int_equal(sys_pkey_alloc(v.cpu, 0, 0), -ENOSPC);
+    task_exit(v.cpu, v.t);
+    assert_books(machine_check, v.m);
+    test_machine_end(v.m);
 }
 
 /* PKRU decides about each access: WRPKRU between accesses, threads that differ in it, entries of the TLBs. */
@@ -422,37 +414,35 @@ static void test_names(void **state)
         {ABI_mmap, {AT(9), 2 * P, 3, MAP_SHARED_ | MAP_ANONYMOUS_ | FIX}, AT(9), "|WWWWWW|WW.|WW"},
     };
     char text[4 * PICTURE_PAGES], longest[82];
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t, *child;
-    struct file *file;
+    struct task *child;
+    struct process v;
 
-    m = begin(&cpu, &t, &file);
-    RUN(cpu, file, maps);
+    begin(&v);
+    RUN(&v, maps);
     memset(longest, 'x', sizeof(longest));
     longest[80] = '\0';
-    assert_int_equal(name_range(cpu, AT(1), P, longest), -EINVAL);
+    assert_int_equal(name_range(v.cpu, AT(1), P, longest), -EINVAL);
     longest[79] = '\0';
-    assert_int_equal(name_range(cpu, AT(1), P, longest), 0);
-    assert_string_equal(picture(cpu, text), "|W|W|WWWW|WW.|WW");
-    assert_int_equal(name_range(cpu, AT(1), 0, "a[b"), -EINVAL);
-    assert_int_equal(name_range(cpu, AT(1), P, "a\tb"), -EINVAL);
-    assert_int_equal(name_range(cpu, AT(1) + 1, P, "a"), -EINVAL);
-    assert_int_equal(name_range(cpu, AT(6), P, "a"), -EBADF);
-    assert_int_equal(name_range(cpu, AT(8), 2 * P, "a"), -ENOMEM); /* a hole, but what is behind has the name */
-    assert_string_equal(vma_lookup(cpu, t->mm, AT(9))->anon_name, "a");
-    assert_int_equal(name_range(cpu, AT(0), 2 * P, "b"), 0);
-    assert_string_equal(picture(cpu, text), "|WW|WWWW|WW.|W|W");
-    assert_int_equal(name_range(cpu, AT(2), P, "b"), 0); /* the same name: they merge */
-    assert_string_equal(picture(cpu, text), "|WWW|WWW|WW.|W|W");
-    child = kernel_clone(cpu, 0, 2, 2);
-    assert_string_equal(vma_lookup(cpu, child->mm, AT(0))->anon_name, "b");
-    task_exit(cpu, child);
-    assert_int_equal(name_range(cpu, AT(0), 6 * P, NULL), 0);
-    assert_string_equal(picture(cpu, text), "|WWWWWW|WW.|W|W");
-    m->config.anon_vma_name = false;
-    assert_int_equal(name_range(cpu, AT(0), P, "b"), -EINVAL);
-    end(m, cpu, t, file);
+    assert_int_equal(name_range(v.cpu, AT(1), P, longest), 0);
+    assert_string_equal(picture(v.cpu, text), "|W|W|WWWW|WW.|WW");
+    assert_int_equal(name_range(v.cpu, AT(1), 0, "a[b"), -EINVAL);
+    assert_int_equal(name_range(v.cpu, AT(1), P, "a\tb"), -EINVAL);
+    assert_int_equal(name_range(v.cpu, AT(1) + 1, P, "a"), -EINVAL);
+    assert_int_equal(name_range(v.cpu, AT(6), P, "a"), -EBADF);
+    assert_int_equal(name_range(v.cpu, AT(8), 2 * P, "a"), -ENOMEM); /* a hole, but what is behind has the name */
+    assert_string_equal(vma_lookup(v.cpu, v.t->mm, AT(9))->anon_name, "a");
+    assert_int_equal(name_range(v.cpu, AT(0), 2 * P, "b"), 0);
+    assert_string_equal(picture(v.cpu, text), "|WW|WWWW|WW.|W|W");
+    assert_int_equal(name_range(v.cpu, AT(2), P, "b"), 0); /* the same name: they merge */
+    assert_string_equal(picture(v.cpu, text), "|WWW|WWW|WW.|W|W");
+    child = kernel_clone(v.cpu, 0, 2, 2);
+    assert_string_equal(vma_lookup(v.cpu, child->mm, AT(0))->anon_name, "b");
+    task_exit(v.cpu, child);
+    assert_int_equal(name_range(v.cpu, AT(0), 6 * P, NULL), 0);
+    assert_string_equal(picture(v.cpu, text), "|WWWWWW|WW.|W|W");
+    v.m->config.anon_vma_name = false;
+    assert_int_equal(name_range(v.cpu, AT(0), P, "b"), -EINVAL);
+    end(&v);
 }
 
 static void test_set_mm(void **state)
@@ -470,10 +460,6 @@ static void test_set_mm(void **state)
                               .env_end = AT(1),
                               .exe_fd = ~0u};
     struct mm_map map = ok;
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t;
-    struct file *file;
     u64 auxv[AT_VECTOR_SIZE + 1] = {6, 4096};
     struct abi_call set = {.nr = ABI_prctl, .arg = {35, 14, 1, sizeof(map), 0}, .in[2] = {&map, sizeof(map)}};
     struct abi_call aux = {.nr = ABI_prctl, .arg = {35, 12, 1, 16, 0}, .in[2] = {auxv, sizeof(auxv)}};
@@ -486,125 +472,122 @@ static void test_set_mm(void **state)
         {4, 0x700001, -EINVAL},  {5, 0x900000, 0},         {6, 0xffff, -EINVAL},         {6, 0x10000, 0},
         {7, AT(1) + 1, -EINVAL}, {10, AT(1) - 1, -EINVAL}, {8, 0x7ffffffff000, -EINVAL}, {8, 0x7fffffffe000, 0},
     };
+    struct process v;
 
-    m = begin(&cpu, &t, &file);
+    begin(&v);
     for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
         map = ok;
         (&map.start_code)[cases[i].member] = cases[i].value;
-        if (abi_syscall(cpu, &set) != cases[i].result)
+        if (abi_syscall(v.cpu, &set) != cases[i].result)
             fail_msg("case %u", i);
     }
     map = ok;
     map.auxv_size = 8;
-    assert_int_equal(abi_syscall(cpu, &set), -EINVAL);
+    assert_int_equal(abi_syscall(v.cpu, &set), -EINVAL);
     map.auxv = 1;
     map.auxv_size = sizeof(auxv);
-    assert_int_equal(abi_syscall(cpu, &set), -EINVAL);
+    assert_int_equal(abi_syscall(v.cpu, &set), -EINVAL);
     map.auxv_size = 16;
-    assert_int_equal(abi_syscall(cpu, &set), -EFAULT);
+    assert_int_equal(abi_syscall(v.cpu, &set), -EFAULT);
     map = ok;
     map.exe_fd = 3;
-    assert_int_equal(abi_syscall(cpu, &set), -EPERM);
-    task_set_caps(t, CAP(CAP_CHECKPOINT_RESTORE_));
-    assert_int_equal(abi_syscall(cpu, &set), -EBADF);
-    set.file = file;
-    assert_int_equal(abi_syscall(cpu, &set), 0);
-    assert_ptr_equal(t->mm->exe_file, file);
-    assert_int_equal(sys_mmap(cpu, AT(0), P, 1, MAP_PRIVATE_ | FIX, file, 0), AT(0));
-    assert_int_equal(abi_syscall(cpu, &set), -EBUSY);
-    assert_int_equal(t->mm->end_code, 0x500000);
+    assert_int_equal(abi_syscall(v.cpu, &set), -EPERM);
+    task_set_caps(v.t, CAP(CAP_CHECKPOINT_RESTORE_));
+    assert_int_equal(abi_syscall(v.cpu, &set), -EBADF);
+    set.file = v.file;
+    assert_int_equal(abi_syscall(v.cpu, &set), 0);
+    assert_ptr_equal(v.t->mm->exe_file, v.file);
+    assert_int_equal(sys_mmap(v.cpu, AT(0), P, 1, MAP_PRIVATE_ | FIX, v.file, 0), AT(0));
+    assert_int_equal(abi_syscall(v.cpu, &set), -EBUSY);
+    assert_int_equal(v.t->mm->end_code, 0x500000);
 
-    assert_int_equal(prctl(cpu, 35, 1, 0x400000, 0, 0), -EPERM);
-    assert_int_equal(prctl(cpu, 35, 1, 0x400000, 1, 0), -EINVAL);
-    task_set_caps(t, CAP(CAP_SYS_RESOURCE_));
-    assert_int_equal(prctl(cpu, 35, 1, 0x410000, 0, 0), 0);
-    assert_int_equal(prctl(cpu, 35, 1, 0x500000, 0, 0), -EINVAL);
-    assert_int_equal(prctl(cpu, 35, 5, AT(4), 0, 0), -EFAULT);
-    assert_int_equal(prctl(cpu, 35, 99, AT(4), 0, 0), -EINVAL);
-    assert_int_equal(t->mm->start_code, 0x410000);
-    assert_int_equal(abi_syscall(cpu, &aux), 0);
-    assert_int_equal(t->mm->saved_auxv[1], 4096);
+    assert_int_equal(prctl(v.cpu, 35, 1, 0x400000, 0, 0), -EPERM);
+    assert_int_equal(prctl(v.cpu, 35, 1, 0x400000, 1, 0), -EINVAL);
+    task_set_caps(v.t, CAP(CAP_SYS_RESOURCE_));
+    assert_int_equal(prctl(v.cpu, 35, 1, 0x410000, 0, 0), 0);
+    assert_int_equal(prctl(v.cpu, 35, 1, 0x500000, 0, 0), -EINVAL);
+    assert_int_equal(prctl(v.cpu, 35, 5, AT(4), 0, 0), -EFAULT);
+    assert_int_equal(prctl(v.cpu, 35, 99, AT(4), 0, 0), -EINVAL);
+    assert_int_equal(v.t->mm->start_code, 0x410000);
+    assert_int_equal(abi_syscall(v.cpu, &aux), 0);
+    assert_int_equal(v.t->mm->saved_auxv[1], 4096);
     aux.arg[3] = sizeof(auxv);
-    assert_int_equal(abi_syscall(cpu, &aux), -EINVAL);
-    end(m, cpu, t, file);
+    assert_int_equal(abi_syscall(v.cpu, &aux), -EINVAL);
+    end(&v);
 }
 
 static void test_mm_flags(void **state)
 {
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t, *child;
-    struct file *file;
+    struct task *child;
+    struct process v;
 
-    m = begin(&cpu, &t, &file);
-    assert_int_equal(prctl(cpu, 3, 0, 0, 0, 0), 1);
-    assert_int_equal(prctl(cpu, 4, 2, 0, 0, 0), -EINVAL);
-    assert_int_equal(prctl(cpu, 4, 0, 0, 0, 0), 0);
-    assert_int_equal(prctl(cpu, 3, 0, 0, 0, 0), 0);
-    assert_int_equal(prctl(cpu, 41, 1, 1, 0, 0), -EINVAL);
-    assert_int_equal(prctl(cpu, 41, 0, 2, 0, 0), -EINVAL);
-    assert_int_equal(prctl(cpu, 41, 1, 2, 0, 0), 0);
-    assert_int_equal(prctl(cpu, 42, 0, 0, 0, 0), 3);
-    assert_int_equal(prctl(cpu, 42, 1, 0, 0, 0), -EINVAL);
-    assert_int_equal(sys_mmap(cpu, AT(0), P, 3, ANON | FIX, NULL, 0), AT(0));
-    assert_int_equal(sys_mmap(cpu, AT(1), P, 5, ANON | FIX, NULL, 0), AT(1));
-    assert_int_equal(prctl(cpu, 65, 2, 0, 0, 0), -EINVAL);
-    assert_int_equal(prctl(cpu, 65, 3, 0, 0, 0), 0);
-    assert_int_equal(prctl(cpu, 65, 1, 0, 0, 0), -EPERM);
-    assert_int_equal(prctl(cpu, 66, 0, 0, 0, 0), 3);
-    assert_int_equal(sys_mmap(cpu, AT(2), P, 7, ANON | FIX, NULL, 0), -EACCES);
-    assert_int_equal(sys_mmap(cpu, AT(2), P, 5, ANON | FIX, NULL, 0), AT(2));
-    assert_int_equal(sys_mprotect(cpu, AT(0), P, 5), -EACCES);
-    assert_int_equal(sys_mprotect(cpu, AT(1), P, 7), -EACCES);
-    assert_int_equal(sys_mprotect(cpu, AT(1), P, 5), 0);
-    child = kernel_clone(cpu, 0, 2, 2);
-    cpu->current = child;
-    assert_int_equal(prctl(cpu, 66, 0, 0, 0, 0), 0); /* NO_INHERIT */
-    assert_int_equal(prctl(cpu, 42, 0, 0, 0, 0), 3);
-    task_exit(cpu, child);
-    cpu->current = t;
-    assert_int_equal(prctl(cpu, 15, 0, 0, 0, 0), -ENOSYS);
-    end(m, cpu, t, file);
+    begin(&v);
+    assert_int_equal(prctl(v.cpu, 3, 0, 0, 0, 0), 1);
+    assert_int_equal(prctl(v.cpu, 4, 2, 0, 0, 0), -EINVAL);
+    assert_int_equal(prctl(v.cpu, 4, 0, 0, 0, 0), 0);
+    assert_int_equal(prctl(v.cpu, 3, 0, 0, 0, 0), 0);
+    assert_int_equal(prctl(v.cpu, 41, 1, 1, 0, 0), -EINVAL);
+    assert_int_equal(prctl(v.cpu, 41, 0, 2, 0, 0), -EINVAL);
+    assert_int_equal(prctl(v.cpu, 41, 1, 2, 0, 0), 0);
+    assert_int_equal(prctl(v.cpu, 42, 0, 0, 0, 0), 3);
+    assert_int_equal(prctl(v.cpu, 42, 1, 0, 0, 0), -EINVAL);
+    assert_int_equal(sys_mmap(v.cpu, AT(0), P, 3, ANON | FIX, NULL, 0), AT(0));
+    assert_int_equal(sys_mmap(v.cpu, AT(1), P, 5, ANON | FIX, NULL, 0), AT(1));
+    assert_int_equal(prctl(v.cpu, 65, 2, 0, 0, 0), -EINVAL);
+    assert_int_equal(prctl(v.cpu, 65, 3, 0, 0, 0), 0);
+    assert_int_equal(prctl(v.cpu, 65, 1, 0, 0, 0), -EPERM);
+    assert_int_equal(prctl(v.cpu, 66, 0, 0, 0, 0), 3);
+    assert_int_equal(sys_mmap(v.cpu, AT(2), P, 7, ANON | FIX, NULL, 0), -EACCES);
+    assert_int_equal(sys_mmap(v.cpu, AT(2), P, 5, ANON | FIX, NULL, 0), AT(2));
+    assert_int_equal(sys_mprotect(v.cpu, AT(0), P, 5), -EACCES);
+    assert_int_equal(sys_mprotect(v.cpu, AT(1), P, 7), -EACCES);
+    assert_int_equal(sys_mprotect(v.cpu, AT(1), P, 5), 0);
+    child = kernel_clone(v.cpu, 0, 2, 2);
+    v.cpu->current = child;
+    assert_int_equal(prctl(v.cpu, 66, 0, 0, 0, 0), 0); /* NO_INHERIT */
+    assert_int_equal(prctl(v.cpu, 42, 0, 0, 0, 0), 3);
+    task_exit(v.cpu, child);
+    v.cpu->current = v.t;
+    assert_int_equal(prctl(v.cpu, 15, 0, 0, 0, 0), -ENOSYS);
+    end(&v);
 }
 
-#define HAS_MG(n) (!!(vma_lookup(cpu, cpu->current->mm, AT(n))->vm_flags & VM_MERGEABLE))
+#define HAS_MG(n) (!!(vma_lookup(v.cpu, v.cpu->current->mm, AT(n))->vm_flags & VM_MERGEABLE))
 
 static void test_memory_merge(void **state)
 {
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t, *child;
-    struct file *file;
+    struct task *child;
+    struct process v;
 
-    m = begin(&cpu, &t, &file);
+    begin(&v);
     for (u32 i = 1; i <= 4; i++)
-        assert_int_equal(prctl(cpu, 68, i == 1, i == 2, i == 3, i == 4), -EINVAL);
+        assert_int_equal(prctl(v.cpu, 68, i == 1, i == 2, i == 3, i == 4), -EINVAL);
     for (u32 i = 2; i <= 4; i++)
-        assert_int_equal(prctl(cpu, 67, 1, i == 2, i == 3, i == 4), -EINVAL);
-    assert_int_equal(prctl(cpu, 68, 0, 0, 0, 0), 0);
-    assert_int_equal(sys_mmap(cpu, AT(0), 2 * P, 3, ANON | FIX, NULL, 0), AT(0));
-    assert_int_equal(sys_mmap(cpu, AT(2), P, 3, MAP_SHARED_ | MAP_ANONYMOUS_ | FIX, NULL, 0), AT(2));
-    assert_int_equal(sys_mmap(cpu, AT(3), P, 1, MAP_PRIVATE_ | FIX, file, 0), AT(3));
-    assert_int_equal(prctl(cpu, 67, 1ul << 32, 0, 0, 0), 0); /* no capability needed; any bit counts */
-    assert_int_equal(prctl(cpu, 68, 0, 0, 0, 0), 1);
+        assert_int_equal(prctl(v.cpu, 67, 1, i == 2, i == 3, i == 4), -EINVAL);
+    assert_int_equal(prctl(v.cpu, 68, 0, 0, 0, 0), 0);
+    assert_int_equal(sys_mmap(v.cpu, AT(0), 2 * P, 3, ANON | FIX, NULL, 0), AT(0));
+    assert_int_equal(sys_mmap(v.cpu, AT(2), P, 3, MAP_SHARED_ | MAP_ANONYMOUS_ | FIX, NULL, 0), AT(2));
+    assert_int_equal(sys_mmap(v.cpu, AT(3), P, 1, MAP_PRIVATE_ | FIX, v.file, 0), AT(3));
+    assert_int_equal(prctl(v.cpu, 67, 1ul << 32, 0, 0, 0), 0); /* no capability needed; any bit counts */
+    assert_int_equal(prctl(v.cpu, 68, 0, 0, 0, 0), 1);
     assert_int_equal(HAS_MG(0) << 2 | HAS_MG(2) << 1 | HAS_MG(3), 5);
-    assert_int_equal(sys_madvise(cpu, AT(0), P, 13), 0); /* MADV_UNMERGEABLE */
-    assert_int_equal(prctl(cpu, 67, 1, 0, 0, 0), 0);
+    assert_int_equal(sys_madvise(v.cpu, AT(0), P, 13), 0); /* MADV_UNMERGEABLE */
+    assert_int_equal(prctl(v.cpu, 67, 1, 0, 0, 0), 0);
     assert_int_equal(HAS_MG(0) << 1 | HAS_MG(1), 1);
-    assert_int_equal(sys_mmap(cpu, AT(4), P, 3, ANON | FIX, NULL, 0), AT(4));
-    assert_int_equal(sys_mmap(cpu, AT(5), P, 3, MAP_SHARED_ | MAP_ANONYMOUS_ | FIX, NULL, 0), AT(5));
-    assert_int_equal(sys_mmap(cpu, AT(6), P, 3, MAP_DROPPABLE_ | MAP_ANONYMOUS_ | FIX, NULL, 0), AT(6));
-    assert_int_equal(sys_mmap(cpu, AT(7), P, 3, MAP_PRIVATE_ | FIX, file, 0), AT(7));
+    assert_int_equal(sys_mmap(v.cpu, AT(4), P, 3, ANON | FIX, NULL, 0), AT(4));
+    assert_int_equal(sys_mmap(v.cpu, AT(5), P, 3, MAP_SHARED_ | MAP_ANONYMOUS_ | FIX, NULL, 0), AT(5));
+    assert_int_equal(sys_mmap(v.cpu, AT(6), P, 3, MAP_DROPPABLE_ | MAP_ANONYMOUS_ | FIX, NULL, 0), AT(6));
+    assert_int_equal(sys_mmap(v.cpu, AT(7), P, 3, MAP_PRIVATE_ | FIX, v.file, 0), AT(7));
     assert_int_equal(HAS_MG(4) << 3 | HAS_MG(5) << 2 | HAS_MG(6) << 1 | HAS_MG(7), 9);
-    child = kernel_clone(cpu, 0, 2, 2);
-    cpu->current = child;
-    assert_int_equal(prctl(cpu, 68, 0, 0, 0, 0), 1);
-    assert_int_equal(prctl(cpu, 67, 0, 0, 0, 0), 0);
+    child = kernel_clone(v.cpu, 0, 2, 2);
+    v.cpu->current = child;
+    assert_int_equal(prctl(v.cpu, 68, 0, 0, 0, 0), 1);
+    assert_int_equal(prctl(v.cpu, 67, 0, 0, 0, 0), 0);
     assert_int_equal(HAS_MG(1) << 1 | HAS_MG(4), 0);
-    task_exit(cpu, child);
-    cpu->current = t;
+    task_exit(v.cpu, child);
+    v.cpu->current = v.t;
     assert_int_equal(HAS_MG(1), 1);
-    end(m, cpu, t, file);
+    end(&v);
 }
 
 /* SHM_LOCK keeps what comes into the segment from then on from reclaim; SHM_UNLOCK looks at every page. Mlocked: no. */
@@ -620,38 +603,35 @@ static void test_shm_lock(void **state)
         {0, 4, 10, 6, 6, 0, 0},  {11, 0, 0, 6, 6, 0, 0},  {12, 0, 0, 0, 6, 6, 10}, /* SHM_UNLOCK */
         {12, 0, 0, 0, 6, 6, 10}, {11, 0, 0, 0, 6, 6, 10}, {0, 10, 12, 2, 8, 6, 10},
     };
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t;
-    struct file *file;
     struct abi_call get = {.nr = ABI_shmget, .arg = {0, 12 * P, 01600}};
     s64 id;
+    struct process v;
 
-    m = begin(&cpu, &t, &file);
-    task_set_caps(t, CAP(14));
-    id = abi_syscall(cpu, &get);
+    begin(&v);
+    task_set_caps(v.t, CAP(14));
+    id = abi_syscall(v.cpu, &get);
     assert_true(id >= 0);
     struct abi_call at = {.nr = ABI_shmat, .arg = {(u64)id, AT(0), 0}};
-    assert_int_equal(abi_syscall(cpu, &at), AT(0));
+    assert_int_equal(abi_syscall(v.cpu, &at), AT(0));
     for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
         struct abi_call ctl = {.nr = ABI_shmctl, .arg = {(u64)id, steps[i].cmd, 0}};
 
         for (u64 n = steps[i].first; n < steps[i].end; n++)
-            assert_int_equal(do_user_addr_fault(cpu, AT(n), ACCESS_WRITE).signo, 0);
-        lru_add_drain(cpu);
-        assert_int_equal(steps[i].cmd ? abi_syscall(cpu, &ctl) : 0, 0);
-        assert_int_equal(global_node_page_state(m, NR_UNEVICTABLE), steps[i].unevictable);
-        assert_int_equal(global_zone_page_state(m, NR_MLOCK), 0);
-        assert_int_equal(sum_vm_events(m, UNEVICTABLE_PGCULLED), steps[i].culled);
-        assert_int_equal(sum_vm_events(m, UNEVICTABLE_PGRESCUED), steps[i].rescued);
-        assert_int_equal(sum_vm_events(m, UNEVICTABLE_PGSCANNED), steps[i].scanned);
-        assert_books(machine_check, m);
+            assert_int_equal(do_user_addr_fault(v.cpu, AT(n), ACCESS_WRITE).signo, 0);
+        lru_add_drain(v.cpu);
+        assert_int_equal(steps[i].cmd ? abi_syscall(v.cpu, &ctl) : 0, 0);
+        assert_int_equal(global_node_page_state(v.m, NR_UNEVICTABLE), steps[i].unevictable);
+        assert_int_equal(global_zone_page_state(v.m, NR_MLOCK), 0);
+        assert_int_equal(sum_vm_events(v.m, UNEVICTABLE_PGCULLED), steps[i].culled);
+        assert_int_equal(sum_vm_events(v.m, UNEVICTABLE_PGRESCUED), steps[i].rescued);
+        assert_int_equal(sum_vm_events(v.m, UNEVICTABLE_PGSCANNED), steps[i].scanned);
+        assert_books(machine_check, v.m);
     }
     get = (struct abi_call){.nr = ABI_shmctl, .arg = {(u64)id, 0, 0}}; /* IPC_RMID */
     at = (struct abi_call){.nr = ABI_shmdt, .arg = {AT(0)}};
-    assert_int_equal(abi_syscall(cpu, &get), 0);
-    assert_int_equal(abi_syscall(cpu, &at), 0);
-    end(m, cpu, t, file);
+    assert_int_equal(abi_syscall(v.cpu, &get), 0);
+    assert_int_equal(abi_syscall(v.cpu, &at), 0);
+    end(&v);
 }
 
 /* -- allocations that fail ----------------------------------------------------------------------------------------- */
@@ -706,22 +686,19 @@ static bool try_call(struct cpu *cpu, s64 (*call)(struct cpu *, struct file *), 
 static void test_failing_allocations(void **state)
 {
     static s64 (*const calls[])(struct cpu *, struct file *) = {do_seal, do_remap, do_name, do_huge, do_droppable};
+    struct process v;
 
     for (u32 i = 0; i < ARRAY_SIZE(calls); i++) {
         bool done = false;
-        struct machine *m;
-        struct cpu *cpu;
-        struct task *t;
-        struct file *file;
 
-        m = begin(&cpu, &t, &file);
-        assert_int_equal(sys_mmap(cpu, AT(0), 7 * P, 3, ANON | FIX, NULL, 0), AT(0));
-        assert_int_equal(sys_mmap(cpu, AT(8), 4 * P, 3, MAP_SHARED_ | FIX, file, 0), AT(8));
+        begin(&v);
+        assert_int_equal(sys_mmap(v.cpu, AT(0), 7 * P, 3, ANON | FIX, NULL, 0), AT(0));
+        assert_int_equal(sys_mmap(v.cpu, AT(8), 4 * P, 3, MAP_SHARED_ | FIX, v.file, 0), AT(8));
         for (u64 nth = 1; !done; nth++) {
-            fail_arm(m, nth);
-            done = try_call(cpu, calls[i], file);
+            fail_arm(v.m, nth);
+            done = try_call(v.cpu, calls[i], v.file);
         }
-        end(m, cpu, t, file);
+        end(&v);
     }
 }
 

@@ -4,35 +4,6 @@
 #include "abi/abi.h"
 #include "vm/madvise.h"
 
-struct env {
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t;
-};
-
-static void env_init_config(struct env *v, const struct machine_config *c)
-{
-    v->m = test_machine_full(c);
-    v->cpu = test_cpu(v->m);
-    v->t = test_task(v->cpu, 100);
-    task_set_caps(v->t, CAP_FULL_SET);
-    switch_mm(v->cpu, v->t->mm);
-}
-
-static void env_init(struct env *v)
-{
-    env_init_config(v, NULL);
-}
-
-static void env_end(struct env *v)
-{
-    assert_books(vm_books, v->m);
-    switch_mm(v->cpu, NULL);
-    task_exit(v->cpu, v->t);
-    assert_books(vm_books, v->m);
-    test_machine_end(v->m);
-}
-
 static s64 call(struct env *v, enum abi_nr nr, u64 a0, u64 a1, u64 a2)
 {
     struct abi_call c = {.nr = nr, .arg = {a0, a1, a2}, .target = v->t};
@@ -186,7 +157,7 @@ static void msync_writes_back(void **state)
     assert_event(v.cpu, &e, PGPGOUT, 8);
     assert_false(pte_write(pt_format_of(v.m), pte_at(v.cpu, BASE)));
     assert_true(pte_write(pt_format_of(v.m), pte_at(v.cpu, BASE + 2 * PG)));
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     touch(v.cpu, BASE, ACCESS_WRITE); /* noticed again */
     assert_int_equal(global_node_page_state(v.m, NR_FILE_DIRTY), 2);
     fput(v.cpu, f);
@@ -385,7 +356,7 @@ static void process_vm_failing_allocations(void **state)
         if (!failed)
             assert_int_equal(r, 32 * PG);
         assert_true(r == -ENOMEM || r == -EFAULT || (r > 0 && r <= 32 * (s64)PG));
-        assert_books(vm_books, v.m);
+        assert_books(machine_check, v.m);
         assert_int_equal(sys_munmap(v.cpu, BASE, 32 * PG), 0);
         assert_int_equal(sys_munmap(v.cpu, L, 32 * PG), 0);
     }

@@ -483,11 +483,11 @@ static void model_end(struct model *m)
     struct machine *machine = m->cpu->m;
     struct task *t;
 
-    assert_books(vm_books, machine);
+    assert_books(machine_check, machine);
     fput(m->cpu, m->file);
     while ((t = proc_task(m->cpu, 0)))
         task_exit(m->cpu, t);
-    assert_books(vm_books, machine);
+    assert_books(machine_check, machine);
     test_machine_end(machine);
 }
 

@@ -31,7 +31,7 @@ static void end(struct cpu *cpu)
     struct machine *m = cpu->m;
 
     task_exit(cpu, cpu->current);
-    assert_books(vm_books, m);
+    assert_books(machine_check, m);
     test_machine_end(m);
 }
 

@@ -9,7 +9,7 @@
 #define SIZE (5 * PG + 100)
 #define RWF (FMODE_READ | FMODE_WRITE)
 
-struct env {
+struct file_env {
     struct machine *m;
     struct cpu *cpu;
     struct file *f;
@@ -21,7 +21,7 @@ static u8 pattern(u64 pos)
 }
 
 /* A file whose bytes lie on the disk, nothing of it in the cache. */
-static void env_init(struct env *v)
+static void file_env_init(struct file_env *v)
 {
     u8 bytes[SIZE];
 
@@ -38,16 +38,16 @@ static void env_init(struct env *v)
     assert_int_equal(v->f->f_mapping->nrpages, 0);
 }
 
-static void env_end(struct env *v)
+static void file_env_end(struct file_env *v)
 {
     assert_int_equal(sys_munmap(v->cpu, BASE, 64 * PG), 0);
     fput(v->cpu, v->f);
     assert_int_equal(v->m->cache->nr_inodes, 0);
-    assert_books(vm_books, v->m);
+    assert_books(machine_check, v->m);
     test_machine_end(v->m);
 }
 
-static u8 byte_of(struct env *v, u64 pos)
+static u8 byte_of(struct file_env *v, u64 pos)
 {
     u8 byte = 0xee;
 
@@ -56,21 +56,21 @@ static u8 byte_of(struct env *v, u64 pos)
 }
 
 /* All dirty pages to the disk, then out of the cache. */
-static void flush_and_drop(struct env *v)
+static void flush_and_drop(struct file_env *v)
 {
     assert_int_equal(filemap_fsync_range(v->cpu, v->f, 0, ~(u64)0), 0);
     drop_pagecache(v->cpu);
     assert_int_equal(v->f->f_mapping->nrpages, 0);
     assert_int_equal(global_node_page_state(v->m, NR_FILE_DIRTY), 0);
-    assert_books(vm_books, v->m);
+    assert_books(machine_check, v->m);
 }
 
 static void test_read(void **state)
 {
     u8 got[2 * SIZE];
-    struct env v;
+    struct file_env v;
 
-    env_init(&v);
+    file_env_init(&v);
     assert_int_equal(file_pread(v.cpu, v.f, got, sizeof(got), 0), SIZE);
     for (u64 i = 0; i < SIZE; i++)
         assert_int_equal(got[i], pattern(i));
@@ -79,15 +79,15 @@ static void test_read(void **state)
         assert_int_equal(got[i], pattern(3990 + i));
     flush_and_drop(&v);
     assert_int_equal(byte_of(&v, PG + 1), pattern(PG + 1));
-    env_end(&v);
+    file_env_end(&v);
 }
 
 /* A store through a shared mapping outlives munmap, writeback and the cache; one through a private mapping does not. */
 static void test_mappings(void **state)
 {
-    struct env v;
+    struct file_env v;
 
-    env_init(&v);
+    file_env_init(&v);
     map_at(v.cpu, BASE, 6, RW, MAP_SHARED_ | MAP_FIXED_, v.f, 0);
     map_at(v.cpu, BASE + 16 * PG, 6, RW, MAP_PRIVATE_ | MAP_FIXED_, v.f, 0);
     assert_int_equal(get_byte(v.cpu, BASE + PG + 5), pattern(PG + 5));
@@ -101,22 +101,22 @@ static void test_mappings(void **state)
     assert_int_equal(filemap_fsync_range(v.cpu, v.f, 0, ~(u64)0), 0);
     put_byte(v.cpu, BASE + PG + 1, 3); /* faults again, dirty again */
     assert_true(folio_test_dirty(page_folio(page_at(v.cpu, BASE + PG))));
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     assert_int_equal(sys_munmap(v.cpu, BASE, 64 * PG), 0);
     flush_and_drop(&v);
     assert_int_equal(byte_of(&v, PG), 1);
     assert_int_equal(byte_of(&v, PG + 1), 3);
     assert_int_equal(byte_of(&v, PG + 2), pattern(PG + 2));
-    env_end(&v);
+    file_env_end(&v);
 }
 
 /* Whether its pages are in the cache or not, a file that was cut has zeroes where it grows again. */
 static void test_truncate(void **state)
 {
     for (u32 cached = 0; cached < 2; cached++) {
-        struct env v;
+        struct file_env v;
 
-        env_init(&v);
+        file_env_init(&v);
         if (cached)
             generic_file_read(v.cpu, v.f, 0, SIZE);
         assert_int_equal(vfs_ftruncate(v.cpu, v.f, PG + 10), 0);
@@ -130,7 +130,7 @@ static void test_truncate(void **state)
         assert_int_equal(byte_of(&v, 10), 0);
         assert_int_equal(byte_of(&v, 29), 0);
         assert_int_equal(byte_of(&v, 30), pattern(30));
-        env_end(&v);
+        file_env_end(&v);
     }
 }
 
@@ -139,9 +139,9 @@ static void test_seal_pinned(void **state)
 {
     struct page *page;
     struct file *f;
-    struct env v;
+    struct file_env v;
 
-    env_init(&v);
+    file_env_init(&v);
     f = memfd_create_file(v.cpu, "memfd:x", MEMFD_SEALABLE, 0);
     assert_int_equal(vfs_ftruncate(v.cpu, f, PG), 0);
     map_at(v.cpu, BASE, 1, RW, MAP_SHARED_ | MAP_FIXED_, f, 0);
@@ -156,7 +156,7 @@ static void test_seal_pinned(void **state)
     assert_int_equal(memfd_add_seals(v.cpu, f, F_SEAL_WRITE_), 0);
     assert_int_equal(sys_mmap(v.cpu, BASE, PG, RW, MAP_SHARED_ | MAP_FIXED_, f, 0), -EPERM);
     fput(v.cpu, f);
-    env_end(&v);
+    file_env_end(&v);
 }
 
 static s64 call(struct cpu *cpu, enum abi_nr nr, struct file *f, s64 a, s64 b, s64 c)
@@ -170,9 +170,9 @@ static s64 call(struct cpu *cpu, enum abi_nr nr, struct file *f, s64 a, s64 b, s
 static void test_hole_in_page_0(void **state)
 {
     static const char *const mapped[] = {"0000", "1000"};
-    struct env v;
+    struct file_env v;
 
-    env_init(&v);
+    file_env_init(&v);
     for (u32 i = 0; i < ARRAY_SIZE(mapped); i++) {
         struct file *f = memfd_create_file(v.cpu, "memfd:x", 0, 0);
 
@@ -186,10 +186,10 @@ static void test_hole_in_page_0(void **state)
         assert_int_equal(f->f_mapping->nrpages, 4);
         assert_int_equal(get_byte(v.cpu, BASE + 15), 0);
         assert_int_equal(get_byte(v.cpu, BASE + PG + 15), 7);
-        assert_books(vm_books, v.m);
+        assert_books(machine_check, v.m);
         fput(v.cpu, f);
     }
-    env_end(&v);
+    file_env_end(&v);
 }
 
 /* Each allocation fails once. What a failed fallocate had made is gone again; the books balance. */
@@ -200,10 +200,10 @@ static void test_no_memory(void **state)
 
     for (nth = 1; failed; nth++) {
         struct abi_call create = {.nr = ABI_memfd_create, .arg = {1, 2}, .in[0] = {"x", 2}};
-        struct env v;
+        struct file_env v;
         s64 r, fill;
 
-        env_init(&v);
+        file_env_init(&v);
         fail_arm(v.m, nth);
         r = abi_syscall(v.cpu, &create);
         fill = disk_file_fill(v.cpu, v.f, "x", 1, 200 * PG);
@@ -219,8 +219,8 @@ static void test_no_memory(void **state)
         }
         failed = fail_injected(v.m);
         assert_true(fill == 0 || fill == -ENOMEM);
-        assert_books(vm_books, v.m);
-        env_end(&v);
+        assert_books(machine_check, v.m);
+        file_env_end(&v);
         assert_true(nth < 500);
     }
     assert_true(nth > 70);
@@ -229,11 +229,11 @@ static void test_no_memory(void **state)
 /* Overcommit: an object made with a size is refused as a whole, one without page by page: -ENOSPC, or SIGBUS. */
 static void test_commit(void **state)
 {
-    struct env v;
+    struct file_env v;
     struct file *f;
     u64 room;
 
-    env_init(&v);
+    file_env_init(&v);
     v.m->config.overcommit_memory = 2;
     v.m->config.admin_reserve_kbytes = v.m->config.user_reserve_kbytes = 0;
     v.m->config.overcommit_kbytes = 40;
@@ -249,7 +249,7 @@ static void test_commit(void **state)
     assert_int_equal(do_access(v.cpu, BASE + 63 * PG, ACCESS_WRITE).signo, 7);
     assert_int_equal(file_pwrite(v.cpu, f, NULL, 1, 63 * PG), -ENOSPC);
     fput(v.cpu, f);
-    env_end(&v);
+    file_env_end(&v);
 }
 
 int main(void)

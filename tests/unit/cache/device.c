@@ -11,26 +11,6 @@
 #define PR (MAP_PRIVATE_ | MAP_FIXED_)
 #define IO_FLAGS (VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP)
 
-struct env {
-    struct machine *m;
-    struct cpu *cpu;
-};
-
-static void env_init(struct env *v)
-{
-    v->m = test_machine_full(NULL);
-    v->cpu = test_cpu(v->m);
-    test_task(v->cpu, 1);
-}
-
-static void env_end(struct env *v)
-{
-    assert_int_equal(sys_munmap(v->cpu, BASE, 4096 * PG), 0);
-    assert_int_equal(v->m->cache->nr_inodes, 0);
-    assert_books(vm_books, v->m);
-    test_machine_end(v->m);
-}
-
 static struct file *open_device(struct env *v, enum device_kind kind, u64 nr)
 {
     struct file *f = device_open(v->cpu, kind, FMODE_READ | FMODE_WRITE, PFN(HOLE >> PAGE_SHIFT), nr);
@@ -74,7 +54,7 @@ static void test_mem(void **state)
     assert_int_equal(frame_byte(&v, BASE + PG + 3), 42);
     touch_range(v.cpu, BASE, 8, ACCESS_WRITE);
     assert_int_equal(get_mm_rss(v.cpu->current->mm), 0);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
 
     assert_int_equal(sys_madvise(v.cpu, BASE, PG, 4 /* DONTNEED */), -EINVAL);
     assert_int_equal(sys_madvise(v.cpu, BASE, PG, 11 /* DOFORK */), -EINVAL);
@@ -92,7 +72,7 @@ static void test_mem(void **state)
     child = do_fork(v.cpu, 2);
     assert_true(
         pte_special(pt_format_of(v.m), pt_read(pt_format_of(v.m), pt_find_entry(child->mm, BASE + 65 * PG, 1))));
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     task_exit(v.cpu, child);
     fput(v.cpu, f);
     env_end(&v);
@@ -113,7 +93,7 @@ static void test_mem_private(void **state)
     assert_int_equal(get_byte(v.cpu, BASE + 5), 9);
     assert_int_equal(*hole(&v, 6), 0);
     assert_int_equal(rss(v.cpu, MM_ANONPAGES), 1);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     fput(v.cpu, f);
     env_end(&v);
 }
@@ -147,7 +127,7 @@ static void test_refusals(void **state)
         assert_int_equal(vfs_ftruncate(v.cpu, f, 0), -EINVAL);
         assert_int_equal(vfs_fallocate(v.cpu, f, 0, 0, 1), -ENODEV);
         fput(v.cpu, f);
-        assert_books(vm_books, v.m);
+        assert_books(machine_check, v.m);
     }
     assert_int_equal(PTR_ERR(device_open(v.cpu, DEVICE_WINDOW, 3, PFN(1ul << 40), 1)), -EINVAL);
     assert_int_equal(PTR_ERR(device_open(v.cpu, DEVICE_WINDOW, 3, PFN(1024), 1)), -EPERM);
@@ -172,7 +152,7 @@ static void test_window(void **state)
     touch(v.cpu, BASE + PG, ACCESS_WRITE);
     assert_int_equal(pte_at(v.cpu, BASE).v, 0);
     assert_int_equal(get_mm_rss(v.cpu->current->mm), 0);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     env_end(&v);
 }
 
@@ -197,7 +177,7 @@ static void test_buffer(void **state)
     child = do_fork(v.cpu, 2);
     assert_int_equal(page_count(page), 5);
     assert_int_equal(get_mm_counter(child->mm, MM_FILEPAGES), 6);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     task_exit(v.cpu, child);
     assert_int_equal(sys_madvise(v.cpu, BASE, PG, 4 /* DONTNEED */), 0);
     assert_int_equal(do_access(v.cpu, BASE, ACCESS_READ).signo, 7); /* no fault() brings it back */
@@ -227,7 +207,7 @@ static void test_zero(void **state)
     assert_int_equal(rss(v.cpu, MM_ANONPAGES), 1);
     assert_int_equal(sys_madvise(v.cpu, BASE, PG, 18 /* WIPEONFORK */), -EINVAL);
     assert_int_equal(sys_madvise(v.cpu, BASE, PG, 8 /* FREE */), 0);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
 
     map_at(v.cpu, BASE + 64 * PG, 4, RW, SH, f, 2 * PG);
     assert_true(vma_at(&v, BASE + 64 * PG)->vm_file != f);
@@ -235,7 +215,7 @@ static void test_zero(void **state)
     put_byte(v.cpu, BASE + 65 * PG, 6);
     assert_int_equal(do_access(v.cpu, BASE + 66 * PG, ACCESS_READ).signo, 7); /* the object has four pages */
     assert_int_equal(rss(v.cpu, MM_SHMEMPAGES), 1);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     fput(v.cpu, f);
     env_end(&v);
 }
@@ -260,7 +240,7 @@ static void test_special(void **state)
     assert_int_equal(rss(v.cpu, MM_FILEPAGES), 1); /* vvar is not counted */
     child = do_fork(v.cpu, 2);
     assert_int_equal(get_mm_counter(child->mm, MM_FILEPAGES), 0); /* found again by a fault */
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     task_exit(v.cpu, child);
     assert_int_equal(sys_mprotect(v.cpu, vdso, 2 * PG, RW), 0); /* a debugger's breakpoint */
     put_byte(v.cpu, vdso, 1);
@@ -294,7 +274,7 @@ static void test_no_memory(void **state)
             assert_true(IS_ERR(f) || r == (s64)BASE || r == -ENOMEM);
             assert_int_equal(v.cpu->current->mm->map_count, !IS_ERR(f) && r == (s64)BASE);
             assert_int_equal(v.m->cache->nr_inodes, v.cpu->current->mm->map_count);
-            assert_books(vm_books, v.m);
+            assert_books(machine_check, v.m);
             env_end(&v);
             assert_true(nth < 100);
         }

@@ -2,35 +2,6 @@
 /* The page cache: files and their pages, reads and writes, truncation, shared memory; device time to the picosecond. */
 #include "tests/unit/vm/fault_testing.h"
 
-struct env {
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t;
-};
-
-static void env_init(struct env *v)
-{
-    v->m = test_machine_full(NULL);
-    v->cpu = test_cpu(v->m);
-    v->t = test_task(v->cpu, 100);
-}
-
-static void env_end(struct env *v)
-{
-    task_exit(v->cpu, v->t);
-    assert_books(machine_check, v->m);
-    assert_int_equal(atomic_load(&v->m->cache->nr_files), 0);
-    test_machine_end(v->m);
-}
-
-static struct file *open_ino(struct env *v, u64 ino, u64 size)
-{
-    struct file *f = file_open(v->cpu, 1, ino, size, FMODE_READ | FMODE_WRITE, "/dir/file");
-
-    assert_false(IS_ERR(f));
-    return f;
-}
-
 /* A file is found again by (dev, ino), with its pages. */
 static void test_files(void **state)
 {
@@ -39,8 +10,8 @@ static void test_files(void **state)
     struct env v;
 
     env_init(&v);
-    a = open_ino(&v, 5, 10 * PG);
-    b = open_ino(&v, 5, 10 * PG);
+    a = env_open(&v, 5, 10 * PG);
+    b = env_open(&v, 5, 10 * PG);
     other = file_open(v.cpu, 2, 5, PG, FMODE_READ, "/other");
     assert_ptr_equal(a->f_inode, b->f_inode);
     assert_ptr_not_equal(a->f_inode, other->f_inode);
@@ -51,7 +22,7 @@ static void test_files(void **state)
     fput(v.cpu, b);
     fput(v.cpu, other);
     assert_int_equal(v.m->cache->nr_inodes, 2);
-    a = open_ino(&v, 5, 10 * PG);
+    a = env_open(&v, 5, 10 * PG);
     assert_ptr_equal(a->f_inode, inode);
     assert_int_equal(a->f_mapping->nrpages, 1);
     fput(v.cpu, a);
@@ -78,7 +49,7 @@ static void test_read(void **state)
     struct env v;
 
     env_init(&v);
-    f = open_ino(&v, 5, 19 * PG + PG / 2);
+    f = env_open(&v, 5, 19 * PG + PG / 2);
     for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
         const u64 *ps = v.m->config.cost_ps;
         u64 requests = v.m->cache->device_reads, pages = v.m->cache->device_read_pages;
@@ -107,7 +78,7 @@ static void test_write(void **state)
     struct env v;
 
     env_init(&v);
-    f = open_ino(&v, 5, 4 * PG);
+    f = env_open(&v, 5, 4 * PG);
     assert_int_equal(generic_file_write(v.cpu, f, PG, PG), PG);
     assert_int_equal(v.m->cache->device_reads, 0);
     assert_int_equal(generic_file_write(v.cpu, f, 2 * PG + 1, 1), 1);
@@ -134,7 +105,7 @@ static void test_drop_caches(void **state)
     struct env v;
 
     env_init(&v);
-    f = open_ino(&v, 5, 8 * PG);
+    f = env_open(&v, 5, 8 * PG);
     assert_int_equal(generic_file_read(v.cpu, f, 0, 8 * PG), 8 * PG);
     assert_int_equal(generic_file_write(v.cpu, f, 0, PG), PG);
     map_at(v.cpu, BASE, 1, PROT_READ_, MAP_SHARED_ | MAP_FIXED_, f, PG);

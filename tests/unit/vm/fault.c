@@ -2,30 +2,6 @@
 /* Faults: each kind by itself, with every counter, entry and page state it must leave. */
 #include "tests/unit/vm/fault_testing.h"
 
-struct env {
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t;
-};
-
-static void env_init(struct env *v, const struct machine_config *c)
-{
-    v->m = test_machine_full(c);
-    v->cpu = test_cpu(v->m);
-    v->t = test_task(v->cpu, 100);
-}
-
-static void env_end(struct env *v)
-{
-    assert_books(vm_books, v->m);
-    task_exit(v->cpu, v->t);
-    assert_books(vm_books, v->m);
-    assert_int_equal(global_node_page_state(v->m, NR_ANON_MAPPED), 0);
-    assert_int_equal(global_node_page_state(v->m, NR_FILE_MAPPED), 0);
-    assert_int_equal(atomic_load(&v->m->vm->vm_committed_as), 0);
-    test_machine_end(v->m);
-}
-
 /* -- anonymous ----------------------------------------------------------------------------------------------------- */
 
 static void test_anon(void **state)
@@ -34,7 +10,7 @@ static void test_anon(void **state)
     struct events e;
     struct page *page;
 
-    env_init(&v, NULL);
+    env_init(&v);
     map_at(v.cpu, BASE, 16, RW, ANON_PRIVATE, NULL, 0);
     e = event_start(v.cpu);
 
@@ -78,7 +54,7 @@ static void test_anon_zeroed(void **state)
 {
     struct env v;
 
-    env_init(&v, NULL);
+    env_init(&v);
     map_at(v.cpu, BASE, 4, RW, ANON_PRIVATE, NULL, 0);
     put_byte(v.cpu, BASE + 5, 7);
     assert_int_equal(get_byte(v.cpu, BASE + 5), 7);
@@ -96,7 +72,7 @@ static void test_spurious(void **state)
     struct env v;
     struct events e;
 
-    env_init(&v, NULL);
+    env_init(&v);
     map_at(v.cpu, BASE, 1, RW, ANON_PRIVATE, NULL, 0);
     touch(v.cpu, BASE, ACCESS_WRITE);
     e = event_start(v.cpu);
@@ -129,7 +105,7 @@ static void test_signals(void **state)
     struct env v;
     u64 failed = 0;
 
-    env_init(&v, NULL);
+    env_init(&v);
     e = event_start(v.cpu);
     for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
         va_t addr = BASE + i * 16 * PG;
@@ -163,7 +139,7 @@ static void test_stack(void **state)
     struct events e;
     struct env v;
 
-    env_init(&v, NULL);
+    env_init(&v);
     map_at(v.cpu, BASE, 4, RW, flags, NULL, 0);
     e = event_start(v.cpu);
     touch(v.cpu, BASE - 3 * PG, ACCESS_WRITE);
@@ -188,7 +164,7 @@ static void test_stack_min_addr(void **state)
 
     test_config(&c);
     c.mmap_min_addr = c.lsm_mmap_min_addr = 0x10000;
-    env_init(&v, &c);
+    env_init_config(&v, &c);
     map_at(v.cpu, 0x20000, 1, RW, ANON_PRIVATE | MAP_GROWSDOWN_, NULL, 0);
     touch(v.cpu, 0x1f000, ACCESS_WRITE);
     touch(v.cpu, 0x10000, ACCESS_WRITE);
@@ -202,14 +178,6 @@ static void test_stack_min_addr(void **state)
 
 /* -- files --------------------------------------------------------------------------------------------------------- */
 
-static struct file *open_file(struct env *v, u64 ino, u64 bytes)
-{
-    struct file *f = file_open(v->cpu, 1, ino, bytes, FMODE_READ | FMODE_WRITE, "/data");
-
-    assert_false(IS_ERR(f));
-    return f;
-}
-
 static void test_file_private(void **state)
 {
     struct machine_config c;
@@ -220,8 +188,8 @@ static void test_file_private(void **state)
 
     test_config(&c);
     c.fault_around_bytes = PG; /* off */
-    env_init(&v, &c);
-    f = open_file(&v, 5, 8 * PG);
+    env_init_config(&v, &c);
+    f = env_open(&v, 5, 8 * PG);
     map_at(v.cpu, BASE, 8, RW, MAP_PRIVATE_ | MAP_FIXED_, f, 0);
     e = event_start(v.cpu);
 
@@ -265,8 +233,8 @@ static void test_file_shared(void **state)
     struct file *f;
     struct env v;
 
-    env_init(&v, NULL);
-    f = open_file(&v, 5, 8 * PG);
+    env_init(&v);
+    f = env_open(&v, 5, 8 * PG);
     map_at(v.cpu, BASE, 8, RW, MAP_SHARED_ | MAP_FIXED_, f, 0);
     e = event_start(v.cpu);
 
@@ -315,8 +283,8 @@ static void test_fault_around(void **state)
 
     test_config(&c);
     c.fault_around_bytes = 16 * PG;
-    env_init(&v, &c);
-    f = open_file(&v, 5, 64 * PG);
+    env_init_config(&v, &c);
+    f = env_open(&v, 5, 64 * PG);
     for (u32 i = 0; i < ARRAY_SIZE(cached); i++)
         assert_int_equal(generic_file_read(v.cpu, f, cached[i] * PG, 1), 1);
     map_at(v.cpu, BASE + PG, 40, PROT_READ_, MAP_PRIVATE_ | MAP_FIXED_, f, PG);
@@ -347,8 +315,8 @@ static void test_warm_cache(void **state)
     test_config(&c);
     c.fault_around_bytes = 16 * PG;
     c.page_cache_warm = true;
-    env_init(&v, &c);
-    f = open_file(&v, 5, 20 * PG);
+    env_init_config(&v, &c);
+    f = env_open(&v, 5, 20 * PG);
     map_at(v.cpu, BASE, 20, PROT_READ_, MAP_PRIVATE_ | MAP_FIXED_, f, 0);
     e = event_start(v.cpu);
     touch_range(v.cpu, BASE, 20, ACCESS_READ);
@@ -368,8 +336,8 @@ static void test_sigbus(void **state)
     struct file *f;
     struct env v;
 
-    env_init(&v, NULL);
-    f = open_file(&v, 5, 2 * PG + 1);
+    env_init(&v);
+    f = env_open(&v, 5, 2 * PG + 1);
     map_at(v.cpu, BASE, 8, RW, MAP_SHARED_ | MAP_FIXED_, f, 0);
     map_at(v.cpu, BASE + 16 * PG, 8, RW, MAP_PRIVATE_ | MAP_FIXED_, f, 0);
     e = event_start(v.cpu);
@@ -414,7 +382,7 @@ static void test_object_tables(void **state)
     struct file *f;
     struct env v;
 
-    env_init(&v, NULL);
+    env_init(&v);
     f = memfd_create_file(v.cpu, "memfd:x", 0, 0);
     assert_int_equal(vfs_ftruncate(v.cpu, f, 4 * PG), 0);
     map_at(v.cpu, BASE, 1, RW, ANON_PRIVATE, NULL, 0);
@@ -442,7 +410,7 @@ static void test_shmem(void **state)
     struct events e;
     struct env v;
 
-    env_init(&v, NULL);
+    env_init(&v);
     map_at(v.cpu, BASE, 8, RW, ANON_SHARED, NULL, 0);
     assert_int_equal(atomic_load(&v.m->vm->vm_committed_as), 8);
     e = event_start(v.cpu);
@@ -469,7 +437,7 @@ static void test_mprotect(void **state)
     struct events e;
     struct env v;
 
-    env_init(&v, NULL);
+    env_init(&v);
     fmt = pt_format_of(v.m);
     map_at(v.cpu, BASE, 4, RW, ANON_PRIVATE, NULL, 0);
     touch_range(v.cpu, BASE, 2, ACCESS_WRITE);
@@ -495,7 +463,7 @@ static void test_mremap(void **state)
     struct env v;
     va_t from = 0x20000000ul;
 
-    env_init(&v, NULL);
+    env_init(&v);
     map_at(v.cpu, from, pages, RW, ANON_PRIVATE, NULL, 0);
     for (u64 i = 0; i < pages; i += 3)
         put_byte(v.cpu, from + i * PG, (u8)i);
@@ -503,7 +471,7 @@ static void test_mremap(void **state)
         s64 got = sys_mremap(v.cpu, from, pages * PG, pages * PG, MREMAP_MAYMOVE_ | MREMAP_FIXED_, to[k]);
 
         assert_int_equal(got, to[k]);
-        assert_books(vm_books, v.m);
+        assert_books(machine_check, v.m);
         from = to[k];
         assert_int_equal(rss(v.cpu, MM_ANONPAGES), (pages + 2) / 3);
         for (u64 i = 0; i < pages; i += 3)
@@ -590,7 +558,7 @@ static void scenario_fork(struct env *v, u32 *oom)
         access_or_oom(v, BASE, ACCESS_WRITE, oom);
         return;
     }
-    assert_books(vm_books, v->m);
+    assert_books(machine_check, v->m);
     v->cpu->current = t;
     access_or_oom(v, BASE, ACCESS_WRITE, oom);
     access_or_oom(v, BASE + 2 * PG, ACCESS_WRITE, oom);
@@ -622,7 +590,7 @@ static void test_no_memory(void **state)
             u32 oom = 0;
 
             assert_true(nth < 500);
-            env_init(&v, NULL);
+            env_init(&v);
             fail_arm(v.m, nth);
             scenarios[i](&v, &oom);
             failed = fail_injected(v.m);
@@ -644,7 +612,7 @@ static void test_formats(void **state)
         struct env v;
 
         test_config_of(&c, (enum pt_format_id)format, 128ul << 20, 1);
-        env_init(&v, &c);
+        env_init_config(&v, &c);
         map_at(v.cpu, BASE, 16, RW, ANON_PRIVATE, NULL, 0);
         touch(v.cpu, BASE + PG, ACCESS_READ);
         put_byte(v.cpu, BASE, 1);
@@ -653,7 +621,7 @@ static void test_formats(void **state)
         v.cpu->current = child;
         put_byte(v.cpu, BASE, 3);
         assert_int_equal(get_byte(v.cpu, BASE + PG), 2);
-        assert_books(vm_books, v.m);
+        assert_books(machine_check, v.m);
         v.cpu->current = v.t;
         assert_int_equal(get_byte(v.cpu, BASE), 1);
         task_exit(v.cpu, child);

@@ -16,11 +16,6 @@
 #define ANON_PRIVATE (MAP_PRIVATE_ | MAP_ANONYMOUS_ | MAP_FIXED_)
 #define ANON_SHARED (MAP_SHARED_ | MAP_ANONYMOUS_ | MAP_FIXED_)
 
-static inline void vm_books(struct machine *m, struct check_report *r)
-{
-    machine_check(m, r);
-}
-
 #define map_at(cpu, addr, pages, prot, flags, file, offset)                                                            \
     assert_int_equal(sys_mmap(cpu, addr, (pages)*PG, prot, flags, file, offset), addr)
 
@@ -104,6 +99,57 @@ static inline struct task *do_fork(struct cpu *cpu, s32 pid)
 static inline s64 rss(struct cpu *cpu, int member)
 {
     return get_mm_counter(cpu->current->mm, member);
+}
+
+/* A process with all capabilities on a machine with all floors, current on CPU 0. */
+struct env {
+    struct machine *m;
+    struct cpu *cpu;
+    struct task *t;
+};
+
+static inline void env_init_config(struct env *v, const struct machine_config *c)
+{
+    v->m = test_machine_full(c);
+    v->cpu = test_cpu(v->m);
+    v->t = test_task(v->cpu, 100);
+    task_set_caps(v->t, CAP_FULL_SET);
+}
+
+static inline void env_init(struct env *v)
+{
+    env_init_config(v, NULL);
+}
+
+/* With its only process everything that mappings hold goes: no page, lock, pin, commitment or open file is left. */
+static inline void env_end(struct env *v)
+{
+    static const enum node_stat_item mapped[] = {NR_ANON_MAPPED, NR_FILE_MAPPED, NR_UNEVICTABLE};
+
+    v->cpu->current = v->t;
+    assert_books(machine_check, v->m);
+    switch_mm(v->cpu, NULL);
+    task_exit(v->cpu, v->t);
+    lru_add_drain(v->cpu);
+    assert_books(machine_check, v->m);
+    assert_true(list_empty(&v->m->vm->tasks));
+    assert_true(list_empty(&v->m->vm->mms));
+    for (u32 i = 0; i < ARRAY_SIZE(mapped); i++)
+        assert_int_equal(global_node_page_state(v->m, mapped[i]), 0);
+    assert_int_equal(global_zone_page_state(v->m, NR_MLOCK), 0);
+    assert_int_equal(global_node_page_state(v->m, NR_FOLL_PIN_ACQUIRED),
+                     global_node_page_state(v->m, NR_FOLL_PIN_RELEASED));
+    assert_int_equal(atomic_load(&v->m->vm->vm_committed_as), 0);
+    assert_int_equal(atomic_load(&v->m->cache->nr_files), 0);
+    test_machine_end(v->m);
+}
+
+static inline struct file *env_open(struct env *v, u64 ino, u64 bytes)
+{
+    struct file *f = file_open(v->cpu, 1, ino, bytes, FMODE_READ | FMODE_WRITE, "/data");
+
+    assert_false(IS_ERR(f));
+    return f;
 }
 
 /* Events since event_start(). */

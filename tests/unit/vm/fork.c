@@ -4,32 +4,6 @@
 #include "vm/rmap.h"
 #include "vm/vma.h"
 
-struct env {
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t;
-};
-
-static void env_init(struct env *v)
-{
-    v->m = test_machine_full(NULL);
-    v->cpu = test_cpu(v->m);
-    v->t = test_task(v->cpu, 100);
-}
-
-static void env_end(struct env *v)
-{
-    v->cpu->current = v->t;
-    assert_books(vm_books, v->m);
-    task_exit(v->cpu, v->t);
-    assert_books(vm_books, v->m);
-    assert_true(list_empty(&v->m->vm->tasks));
-    assert_true(list_empty(&v->m->vm->mms));
-    assert_int_equal(global_node_page_state(v->m, NR_ANON_MAPPED), 0);
-    assert_int_equal(atomic_load(&v->m->vm->vm_committed_as), 0);
-    test_machine_end(v->m);
-}
-
 /* Who writes first copies, who writes last keeps the page. */
 static void test_cow(void **state)
 {
@@ -49,7 +23,7 @@ static void test_cow(void **state)
         assert_int_equal(page_count(page), 2);
         assert_false(PageAnonExclusive(page));
         assert_int_equal(get_mm_counter(child->mm, MM_ANONPAGES), 1);
-        assert_books(vm_books, v.m);
+        assert_books(machine_check, v.m);
 
         order[child_first ? 0 : 1] = child;
         order[child_first ? 1 : 0] = v.t;
@@ -68,7 +42,7 @@ static void test_cow(void **state)
         assert_true(PageAnonExclusive(page));
         v.cpu->current = order[0];
         assert_int_equal(get_byte(v.cpu, BASE), 22);
-        assert_books(vm_books, v.m);
+        assert_books(machine_check, v.m);
         v.cpu->current = v.t;
         task_exit(v.cpu, child);
         env_end(&v);
@@ -116,7 +90,7 @@ static void test_fork_vmas(void **state)
     child = do_fork(v.cpu, 101);
     assert_int_equal(child->mm->total_vm, v.t->mm->total_vm - 2);
     assert_int_equal(child->mm->map_count, v.t->mm->map_count - 1);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     v.cpu->current = child;
     for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
         va_t at = BASE + i * 16 * PG;
@@ -160,7 +134,7 @@ static void test_threads_and_vfork(void **state)
     assert_int_equal(vchild->mm->stack_vm, 3 + 32);
     assert_int_equal(get_mm_counter(vchild->mm, MM_ANONPAGES), 3);
     assert_int_equal(vma_first(vchild->mm)->vm_end, 0x7ffffffff000ul); /* no randomisation here */
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     v.cpu->current = v.t;
     assert_int_equal(get_byte(v.cpu, BASE), 5);
     assert_ptr_equal(task_find(v.cpu, 101), thread);
@@ -223,7 +197,7 @@ static void test_chains(void **state)
     assert_ptr_equal(gv->anon_vma->root, pv->anon_vma);
     assert_int_equal(atomic_load(&pv->anon_vma->refcount), 3);
     assert_ptr_equal(folio_anon_vma(page_folio(page_at(v.cpu, BASE + PG))), cv->anon_vma);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
 
     /* The middle one exits; its anon_vma has no VMA of its own, so grandchild's child takes it over. */
     v.cpu->current = grandchild;
@@ -233,11 +207,11 @@ static void test_chains(void **state)
 
         task_exit(v.cpu, child);
         assert_int_equal(left->num_active_vmas, 0);
-        assert_books(vm_books, v.m);
+        assert_books(machine_check, v.m);
         last = do_fork(v.cpu, 103);
         assert_ptr_equal(vma_lookup(v.cpu, last->mm, BASE)->anon_vma, left);
         assert_int_equal(left->num_active_vmas, 1);
-        assert_books(vm_books, v.m);
+        assert_books(machine_check, v.m);
         task_exit(v.cpu, last);
     }
     v.cpu->current = v.t;
@@ -361,7 +335,7 @@ static void test_rmap_file(void **state)
     assert_true(folio_test_dirty(folio));
     folio_put(v.cpu, folio);
     assert_int_equal(global_node_page_state(v.m, NR_FILE_MAPPED), 0);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     v.cpu->current = v.t;
     task_exit(v.cpu, child);
     fput(v.cpu, f);

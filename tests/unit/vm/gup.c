@@ -3,29 +3,6 @@
 #include "tests/unit/vm/fault_testing.h"
 #include "vm/gup.h"
 
-struct env {
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t;
-};
-
-static void env_init(struct env *v)
-{
-    v->m = test_machine_full(NULL);
-    v->cpu = test_cpu(v->m);
-    v->t = test_task(v->cpu, 100);
-}
-
-static void env_end(struct env *v)
-{
-    assert_books(vm_books, v->m);
-    task_exit(v->cpu, v->t);
-    assert_books(vm_books, v->m);
-    assert_int_equal(global_node_page_state(v->m, NR_FOLL_PIN_ACQUIRED),
-                     global_node_page_state(v->m, NR_FOLL_PIN_RELEASED));
-    test_machine_end(v->m);
-}
-
 static s64 pin(struct env *v, va_t addr, u64 nr, u32 flags, struct page **pages)
 {
     s64 n;
@@ -66,9 +43,9 @@ static void pins_are_counted(void **state)
     assert_int_equal(page_count(pages[0]), 1 + GUP_PIN_COUNTING_BIAS);
     assert_true(folio_maybe_dma_pinned(page_folio(pages[0])));
     assert_int_equal(global_node_page_state(v.m, NR_FOLL_PIN_ACQUIRED), 2);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     assert_int_equal(sys_munmap(v.cpu, BASE, 2 * PG), 0); /* the pins outlive the mapping */
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     unpin_user_pages(v.cpu, pages, 2, UNPIN_CLEAN);
     env_end(&v);
 }
@@ -93,7 +70,7 @@ static void fork_copies_pinned_pages(void **state)
     assert_true(pte_write(fmt, pte_at(v.cpu, BASE + PG)));
     assert_false(pte_write(fmt, pte_at(v.cpu, BASE)));
     assert_int_equal(get_mm_counter(child->mm, MM_ANONPAGES), 3);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     v.cpu->current = child;
     assert_ptr_not_equal(page_at(v.cpu, BASE + PG), page);
     assert_int_equal(get_byte(v.cpu, BASE + PG), 11);
@@ -162,7 +139,7 @@ static void fork_failing_allocations(void **state)
         child = kernel_clone(v.cpu, 0, 101, 101);
         failed = fail_injected(v.m);
         assert_true(failed || !IS_ERR(child));
-        assert_books(vm_books, v.m);
+        assert_books(machine_check, v.m);
         assert_ptr_equal(page_at(v.cpu, BASE + PG), page);
         if (!IS_ERR(child))
             task_exit(v.cpu, child);

@@ -4,35 +4,6 @@
 #include "vm/madvise.h"
 #include "vm/swapops.h"
 
-struct env {
-    struct machine *m;
-    struct cpu *cpu;
-    struct task *t;
-};
-
-static void env_init_config(struct env *v, const struct machine_config *c)
-{
-    v->m = test_machine_full(c);
-    v->cpu = test_cpu(v->m);
-    v->t = test_task(v->cpu, 100);
-    task_set_caps(v->t, CAP_FULL_SET);
-}
-
-static void env_init(struct env *v)
-{
-    env_init_config(v, NULL);
-}
-
-static void env_end(struct env *v)
-{
-    assert_books(vm_books, v->m);
-    task_exit(v->cpu, v->t);
-    assert_books(vm_books, v->m);
-    assert_int_equal(global_node_page_state(v->m, NR_ANON_MAPPED), 0);
-    assert_int_equal(atomic_load(&v->m->vm->vm_committed_as), 0);
-    test_machine_end(v->m);
-}
-
 static s64 adv(struct env *v, va_t addr, u64 pages, int advice)
 {
     return sys_madvise(v->cpu, addr, pages * PG, advice);
@@ -46,14 +17,6 @@ static u64 flags_at(struct env *v, va_t addr)
 static s64 on_list(const struct env *v, enum lru_list lru)
 {
     return global_node_page_state(v->m, (enum node_stat_item)(NR_INACTIVE_ANON + lru));
-}
-
-static struct file *open_file(struct env *v, u64 ino, u64 pages)
-{
-    struct file *f = file_open(v->cpu, 1, ino, pages * PG, FMODE_READ | FMODE_WRITE, "/data");
-
-    assert_false(IS_ERR(f));
-    return f;
 }
 
 /* -- arguments ----------------------------------------------------------------------------------------------------- */
@@ -210,7 +173,7 @@ static void free_makes_lazyfree(void **state)
     assert_false(pte_young(fmt, pte_at(v.cpu, BASE)));
     assert_int_equal(rss(v.cpu, MM_ANONPAGES), 3); /* it stays until reclaim wants it */
     assert_int_equal(global_node_page_state(v.m, NR_ANON_MAPPED), 3);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     touch(v.cpu, BASE, ACCESS_WRITE); /* no fault: only the dirty bit says that it is wanted again */
     assert_event(v.cpu, &e, PGFAULT, 0);
     assert_true(pte_dirty(fmt, pte_at(v.cpu, BASE)));
@@ -274,7 +237,7 @@ static void remove_needs_shared_maywrite(void **state)
     struct env v;
 
     env_init(&v);
-    rw = open_file(&v, 1, 8);
+    rw = env_open(&v, 1, 8 * PG);
     ro = file_open(v.cpu, 1, 1, 8 * PG, FMODE_READ, "/data");
     map_at(v.cpu, BASE, 1, RW, MAP_PRIVATE_ | MAP_FIXED_, rw, 0);
     map_at(v.cpu, BASE + PG, 1, PROT_READ_, MAP_SHARED_ | MAP_FIXED_, ro, 0);
@@ -333,7 +296,7 @@ static void willneed_reads_ahead(void **state)
     test_config(&c);
     c.page_cache_warm = false;
     env_init_config(&v, &c);
-    f = open_file(&v, 1, 8);
+    f = env_open(&v, 1, 8 * PG);
     map_at(v.cpu, BASE, 16, PROT_READ_, MAP_SHARED_ | MAP_FIXED_, f, 0);
     e = event_start(v.cpu);
     assert_int_equal(adv(&v, BASE + PG, 15, MADV_WILLNEED_), 0);
@@ -419,7 +382,7 @@ static void guard_life(void **state)
     assert_int_equal(v.t->mm->map_count, 1);
     assert_true(guarded(&v, BASE + PG) && guarded(&v, BASE + 2 * PG));
     assert_false(guarded(&v, BASE) || guarded(&v, BASE + 3 * PG));
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     assert_int_equal(adv(&v, BASE, 8, MADV_DONTNEED_), 0);
     assert_true(guarded(&v, BASE + PG));
     assert_int_equal(adv(&v, BASE, 8, MADV_FREE_), 0);
@@ -457,7 +420,7 @@ static void guard_moves_and_forks(void **state)
     assert_true(guarded(&v, BASE));
     assert_false(guarded(&v, BASE + 64 * PG));
     child = do_fork(v.cpu, 101);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     v.cpu->current = child;
     assert_true(guarded(&v, BASE));
     v.cpu->current = v.t;
@@ -479,7 +442,7 @@ static void guard_in_a_shared_mapping(void **state)
     struct env v;
 
     env_init(&v);
-    f = open_file(&v, 1, 8);
+    f = env_open(&v, 1, 8 * PG);
     map_at(v.cpu, BASE, 4, RW, MAP_SHARED_ | MAP_FIXED_, f, 0);
     map_at(v.cpu, BASE + 16 * PG, 4, PROT_READ_, MAP_PRIVATE_ | MAP_FIXED_, f, 0);
     assert_int_equal(adv(&v, BASE, 2, MADV_GUARD_INSTALL_), 0);
@@ -517,7 +480,7 @@ static void guard_failing_allocations(void **state)
         failed = fail_injected(v.m);
         assert_true(!err || (failed && err == -ENOMEM));
         assert_int_equal(guarded(&v, BASE), !err);
-        assert_books(vm_books, v.m);
+        assert_books(machine_check, v.m);
         assert_int_equal(sys_munmap(v.cpu, BASE, 2 * PG), 0);
     }
     env_end(&v);
@@ -541,7 +504,7 @@ static void flags_failing_allocations(void **state)
         assert_true(!err || (failed && err == -EAGAIN));
         assert_int_equal(v.t->mm->map_count, err ? 1 : 3);
         assert_int_equal(flags_at(&v, BASE + PG) & VM_DONTCOPY, err ? 0 : VM_DONTCOPY);
-        assert_books(vm_books, v.m);
+        assert_books(machine_check, v.m);
         assert_int_equal(sys_munmap(v.cpu, BASE, 4 * PG), 0);
     }
     env_end(&v);
@@ -559,7 +522,7 @@ static void hwpoison(void **state)
     test_config(&c);
     c.memory_failure = true;
     env_init_config(&v, &c);
-    f = open_file(&v, 1, 8);
+    f = env_open(&v, 1, 8 * PG);
     map_at(v.cpu, BASE, 2, RW, ANON_PRIVATE, NULL, 0);
     map_at(v.cpu, BASE + 4 * PG, 2, RW, MAP_SHARED_ | MAP_FIXED_, f, 0);
     touch_range(v.cpu, BASE, 2, ACCESS_WRITE);
@@ -574,7 +537,7 @@ static void hwpoison(void **state)
     assert_int_equal(fi.signo, 7);
     assert_int_equal(fi.si_code, 4);
     assert_int_equal(adv(&v, BASE, 2, MADV_POPULATE_READ_), -EHWPOISON);
-    assert_books(vm_books, v.m);
+    assert_books(machine_check, v.m);
     assert_int_equal(adv(&v, BASE + 4 * PG, 1, MADV_HWPOISON_), 0); /* a file's page is read again */
     assert_int_equal(do_access(v.cpu, BASE + 4 * PG, ACCESS_READ).signo, 0);
     assert_int_equal(atomic_load(&v.m->vm->num_poisoned_pages), 2);

@@ -7,7 +7,6 @@
  * Pictures: one character per page of an arena. '.' hole · n PROT_NONE · r read · w read and write ·
  * x read and execute · s shared anonymous, read and write. A capital begins a VMA.
  */
-#include <time.h>
 
 #include "tests/unit/testing_full.h"
 #include "cache/filemap.h"
@@ -591,61 +590,6 @@ static void test_vmacache(void **state)
     test_machine_end(m);
 }
 
-/* -- figures, printed with QUIRE_BENCH=1 only ---------------------------------------------------------------------- */
-
-static double ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static void test_speed(void **state)
-{
-    if (!getenv("QUIRE_BENCH"))
-        skip();
-    for (u32 nr = 10; nr <= 100000; nr *= 10) {
-        struct machine_config c;
-        struct machine *m;
-        struct cpu *cpu;
-        struct task *t;
-        const u32 rounds = 300000;
-        double best[3] = {1e9, 1e9, 1e9};
-        u64 state_ = 88172645463325252ull, sum = 0;
-
-        test_config(&c);
-        c.max_map_count = 1u << 20;
-        c.content = CONTENT_NONE;
-        m = test_machine_full(&c);
-        cpu = test_cpu(m);
-        t = test_task(cpu, 1);
-        for (u32 i = 0; i < nr; i++)
-            sys_mmap(cpu, AT(4 * i), PAGE_SIZE, 3, ANON | MAP_FIXED_, NULL, 0);
-        sys_mmap(cpu, AT(4 * nr + 100), 64 * PAGE_SIZE, 3, ANON | MAP_FIXED_, NULL, 0);
-        for (u32 k = 0; k < 5; k++) {
-            double t0 = ns(), t1, t2, t3;
-
-            for (u32 i = 0; i < rounds; i++)
-                sys_munmap(cpu, (va_t)sys_mmap(cpu, 0, PAGE_SIZE, 3, ANON, NULL, 0), PAGE_SIZE);
-            t1 = ns();
-            for (u32 i = 0; i < rounds; i++)
-                sys_mprotect(cpu, AT(4 * nr + 110), PAGE_SIZE, i & 1 ? 3 : 1);
-            t2 = ns();
-            for (u32 i = 0; i < rounds; i++)
-                sum += (uintptr_t)find_vma(cpu, t->mm, AT(4 * (test_random(&state_) % nr)));
-            t3 = ns();
-            best[0] = MIN(best[0], (t1 - t0) / rounds);
-            best[1] = MIN(best[1], (t2 - t1) / rounds);
-            best[2] = MIN(best[2], (t3 - t2) / rounds);
-        }
-        printf("%6u VMAs: mmap+munmap %.0f ns, mprotect %.0f ns, find_vma %.0f ns (%llu)\n", nr, best[0], best[1],
-               best[2], (unsigned long long)sum & 1);
-        task_exit(cpu, t);
-        test_machine_end(m);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -655,7 +599,6 @@ int main(void)
         cmocka_unit_test(test_layout),    cmocka_unit_test(test_layout_formats),
         cmocka_unit_test(test_aslr),      cmocka_unit_test(test_brk),
         cmocka_unit_test(test_stack),     cmocka_unit_test(test_vmacache),
-        cmocka_unit_test(test_speed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <cmocka.h>
 
 #include "base/errno.h"
@@ -454,65 +453,11 @@ static void test_check_sees(void **state)
     model_destroy(o);
 }
 
-/* Figures, printed only: run by hand with QUIRE_BENCH=1. */
-static double ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static void test_speed(void **state)
-{
-    if (!getenv("QUIRE_BENCH"))
-        skip();
-    for (u32 nr = 10; nr <= 100000; nr *= 10) {
-        struct vma_index x;
-        struct vm_area_struct *v = calloc(nr + 1, sizeof(*v)), *extra = &v[nr];
-        const u32 rounds = 2000000;
-        u64 sum = 0;
-        double t0, t1, t2, t3;
-        va_t a;
-
-        vma_index_init(&x);
-        for (u32 i = 0; i < nr; i++) {
-            v[i].vm_start = 3 * i * PAGE_SIZE;
-            v[i].vm_end = v[i].vm_start + PAGE_SIZE;
-            assert_int_equal(vma_index_prealloc(&test_cpu, &x, 1), 0);
-            vma_index_insert(&x, &v[i]);
-        }
-        t0 = ns();
-        for (u32 i = 0; i < rounds; i++)
-            sum += (uintptr_t)vma_index_find(&x, rnd(nr) * 3 * PAGE_SIZE);
-        t1 = ns();
-        for (u32 i = 0; i < rounds; i++) {
-            va_t at = (rnd(nr) * 3 + 1) * PAGE_SIZE;
-
-            extra->vm_start = at;
-            extra->vm_end = at + PAGE_SIZE;
-            assert_false(vma_index_prealloc(&test_cpu, &x, 1));
-            vma_index_insert(&x, extra);
-            vma_index_remove(&x, extra);
-        }
-        t2 = ns();
-        for (u32 i = 0; i < rounds; i++)
-            sum += vma_index_gap_highest(&x, 0, rnd(nr) * 3 * PAGE_SIZE, 2 * PAGE_SIZE, &a);
-        t3 = ns();
-        printf("%6u VMAs, height %u, %llu nodes: find %.1f ns, insert+remove %.1f ns, gap %.1f ns (%llu)\n", nr,
-               x.height, (unsigned long long)vma_index_nr_nodes(&x), (t1 - t0) / rounds, (t2 - t1) / rounds,
-               (t3 - t2) / rounds, (unsigned long long)sum % 10);
-        vma_index_destroy(&test_cpu, &x);
-        free(v);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),  cmocka_unit_test(test_gap_pictures), cmocka_unit_test(test_fill),
         cmocka_unit_test(test_random), cmocka_unit_test(test_prealloc),     cmocka_unit_test(test_check_sees),
-        cmocka_unit_test(test_speed),
     };
     const char *given = getenv("QUIRE_SEED");
 

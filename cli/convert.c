@@ -20,8 +20,11 @@ void convert_open(struct convert_output *o, const char *verb, const char *path)
     struct stat st;
 
     *o = (struct convert_output){.verb = verb, .path = path, .fd = STDOUT_FILENO};
-    if (strcmp(path, "-") == 0)
+    if (strcmp(path, "-") == 0) {
+        if (fcntl(STDOUT_FILENO, F_GETFL) & O_PATH) /* host_prepare() */
+            convert_give_up(o, "standard output: %s", strerror(EBADF));
         return;
+    }
     o->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     o->created = o->fd >= 0;
     if (o->fd < 0 && errno == EEXIST && stat(path, &st) == 0)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What the launcher finds on this host: a machine like it, qemu, the plugin. */
+/* What the tool finds on this host: a machine like it, qemu, the plugin, descriptors and limits of its own. */
 #define _GNU_SOURCE
 #include "quire.h"
 
+#include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -97,4 +99,42 @@ bool host_find_plugin(char out[SESSION_PATH])
         }
     }
     return false;
+}
+
+/* -- this process -------------------------------------------------------------------------------------------------- */
+
+static void nothing(int sig)
+{
+}
+
+/* A handler, unlike SIG_IGN, is not passed on to a program that is executed. */
+void host_survive(int sig)
+{
+    struct sigaction sa = {.sa_handler = nothing, .sa_flags = SA_RESTART}, old;
+
+    if (!sigaction(sig, NULL, &old) && old.sa_handler == SIG_DFL)
+        sigaction(sig, &sa, NULL);
+}
+
+void host_prepare(void)
+{
+    int fd;
+
+    do /* a standard descriptor that is closed stays so for the program, and is nothing else's number here */
+        fd = open("/dev/null", O_PATH | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+    host_survive(SIGXFSZ); /* beyond `ulimit -f`: an error like others */
+}
+
+const char *host_limits(void)
+{
+    struct rlimit file = {0}, space = {0};
+
+    if (!getrlimit(RLIMIT_FSIZE, &file) && file.rlim_cur != RLIM_INFINITY)
+        return "; a machine's memory is a file to the kernel, and `ulimit -f` is set: raise it";
+    if (!getrlimit(RLIMIT_AS, &space) && space.rlim_cur != RLIM_INFINITY)
+        return "; a machine's memory is mapped as a whole, and `ulimit -v` is set: raise it";
+    return "";
 }

@@ -72,6 +72,15 @@ void usage_error(const char *format, ...)
     exit(EXIT_USAGE);
 }
 
+/* What was printed must have got there. */
+static int close_stdout(int status)
+{
+    if (!ferror(stdout) && !fflush(stdout))
+        return status;
+    fprintf(stderr, "quire: standard output: %s\n", strerror(errno ? errno : EIO));
+    return status ? status : EXIT_USAGE;
+}
+
 /* -- machines ------------------------------------------------------------------------------------------------------ */
 
 #define MAX_SETS 256
@@ -206,10 +215,10 @@ static void parse_run(char **arg, struct run_options *o, struct settings *sets)
             o->quiet = true;
         } else if (strcmp(*arg, "--help-keys") == 0) {
             help_keys();
-            exit(0);
+            exit(close_stdout(0));
         } else if (strcmp(*arg, "--help") == 0) {
             fputs(help_text, stdout);
-            exit(0);
+            exit(close_stdout(0));
         } else {
             usage_error("%s: unknown option; `quire --help` lists them", *arg);
         }
@@ -458,7 +467,7 @@ static int cmd_convert(const struct conversion *c, char **arg)
     return c->convert(&o);
 }
 
-int main(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "verify") == 0)
         return cmd_verify(argv + 2);
@@ -486,4 +495,10 @@ int main(int argc, char **argv)
         usage_error("%s: unknown command; `quire --help` shows how", argv[1]);
     fputs(help_text, stderr);
     return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    host_prepare();
+    return close_stdout(run_command(argc, argv));
 }

@@ -51,6 +51,8 @@ void refuse_program(const struct program *p, enum program_error err, const char 
 /* run.c: returns the exit status, or does not return: the program died of a signal and so do we. */
 int run_program(struct run_options *o);
 
+void guardian_start(struct session *s); /* guardian.c: from here on the followed processes die with this one */
+
 struct record_native_options {
     const char *file; /* -o */
     bool maps_all;
@@ -95,6 +97,10 @@ void export_help(void);
 void host_config(struct machine_config *c, enum guest_arch arch); /* a machine like this host */
 void host_find_qemu(struct session *s);
 bool host_find_plugin(char out[SESSION_PATH]);
+
+void host_prepare(void);       /* first of all: closed standard descriptors, signals that are errors here */
+void host_survive(int sig);    /* sig interrupts nothing; programs that are executed do not notice */
+const char *host_limits(void); /* "; ...": which limit may be why there is no memory for a machine; "": none */
 
 /* report.c, report_json.c */
 void report_text(FILE *out, const struct run_options *o, struct session *s, const struct run_result *r);

@@ -183,6 +183,7 @@ int record_native(const struct record_native_options *o)
     struct native_result r = {0};
     char path[SESSION_PATH], why[512];
     char *host, *info;
+    int failed;
 
     check_program(o->argv[0], path);
     info = info_text(o->argv);
@@ -200,7 +201,10 @@ int record_native(const struct record_native_options *o)
         free(host);
         usage_error("%s: cannot be recorded: %s", o->argv[0], why);
     }
-    close_trace(&sink, &r, o->file);
+    failed = close_trace(&sink, &r, o->file);
     free(host);
-    return end_as(r.wait_status);
+    if (r.killed)
+        fprintf(stderr, "quire: told to stop, and the program did not end: %llu process(es) were killed\n",
+                (unsigned long long)r.killed);
+    return failed ? EXIT_USAGE : end_as(r.wait_status);
 }

@@ -116,7 +116,7 @@ void recording_start(const struct run_options *o, struct session *s, enum guest_
     s->trace.file = create_file(o->trace_file);
     s->trace.streams = memfd_create("quire-streams", MFD_CLOEXEC);
     if (s->trace.streams < 0 || ftruncate(s->trace.streams, (off_t)STREAM_BYTES * (SESSION_THREADS + 1)) < 0)
-        usage_error("record: memory for the recording: %s", strerror(errno));
+        usage_error("record: memory for the recording: %s%s", strerror(errno), host_limits());
     trace_file_header(head);
     err = trace_write_all(s->trace.file, head, sizeof(head));
     if (!err)

@@ -99,12 +99,12 @@ static struct session *boot(const struct run_options *o)
     struct session *s = session_create();
 
     if (!s)
-        usage_error("cannot create the session: %s", strerror(errno));
+        usage_error("cannot create the session: %s%s", strerror(errno), host_limits());
     for (u32 i = 0; i < o->nr_machines; i++) {
         struct machine *m = machine_boot(o->config[i], NULL);
 
         if (IS_ERR(m))
-            usage_error("machine %s: cannot be booted: %s", o->config[i]->name, strerror(-PTR_ERR(m)));
+            usage_error("machine %s: cannot be booted: %s%s", o->config[i]->name, strerror(-PTR_ERR(m)), host_limits());
         s->machine[i].handle = m->handle;
         s->machine[i].addr = (u64)(uintptr_t)m->region;
         s->nr_machines = i + 1;

@@ -9,7 +9,8 @@
  * The launcher is a child subreaper, so that orphans are its own. It keeps out of the program's way: terminal signals
  * reach the program directly and are ignored here, signals sent to the launcher alone are passed on; it ends as the
  * program ended. Somebody who sends SIGTERM or SIGINT means the whole run: if the program is there STOP_AFTER_S later,
- * or at the second such signal, all followed processes are killed, and the report tells what there was until then.
+ * or at the second such signal, all followed processes are killed, and the report tells what there was until then. If the
+ * launcher is killed, they are, too (guardian.c).
  */
 #define _GNU_SOURCE
 #include "quire.h"
@@ -103,7 +104,7 @@ static void boot_machines(struct launcher *l)
         check_format(c, &l->program);
         m = machine_boot(c, NULL);
         if (IS_ERR(m))
-            usage_error("machine %s: cannot be booted: %s", c->name, strerror(-PTR_ERR(m)));
+            usage_error("machine %s: cannot be booted: %s%s", c->name, strerror(-PTR_ERR(m)), host_limits());
         l->s->machine[i].handle = m->handle;
         l->s->machine[i].addr = (u64)(uintptr_t)m->region;
         l->s->nr_machines = i + 1;
@@ -142,6 +143,7 @@ static void start_program(struct launcher *l)
         usage_error("no memory");
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     setup_signals(l, &old);
+    guardian_start(l->s);
     fflush(NULL);
     l->start = now();
     l->child = fork();
@@ -383,6 +385,7 @@ static void stop_followers(struct launcher *l)
 
 static void release_followers(struct launcher *l)
 {
+    atomic_store(&l->s->ended, 1);
     for (u32 i = 0; i < l->s->nr_machines; i++)
         session_machine_dead(l->s, i, "the run has ended");
     for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++)
@@ -405,7 +408,8 @@ static bool check_machines(struct launcher *l)
     return ok;
 }
 
-static void report(struct launcher *l)
+/* False: the JSON could not be written. */
+static bool report(struct launcher *l)
 {
     FILE *out = l->err;
 
@@ -419,8 +423,10 @@ static void report(struct launcher *l)
     if (!l->o->quiet || l->o->report_file)
         report_text(out, l->o, l->s, &l->result);
     fflush(out);
-    if (l->o->json_file && report_json(l->o->json_file, l->o, l->s, &l->result))
-        fprintf(l->err, "quire: --json %s: %s\n", l->o->json_file, strerror(errno));
+    if (!l->o->json_file || !report_json(l->o->json_file, l->o, l->s, &l->result))
+        return true;
+    fprintf(l->err, "quire: --json %s: %s\n", l->o->json_file, strerror(errno));
+    return false;
 }
 
 /* End as the program ended. */
@@ -446,11 +452,13 @@ int run_program(struct run_options *o)
     int err = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 200);
     bool balanced = true, whole = true;
 
+    host_survive(SIGPIPE); /* whoever reads the report may have gone */
     l.o = o;
-    l.err = err >= 0 ? fdopen(err, "w") : fopen("/dev/null", "we");
+    l.err = err >= 0 ? fdopen(err, "w") : NULL;
+    l.err = l.err ? l.err : fopen("/dev/null", "we"); /* it is closed: host_prepare() */
     l.s = session_create();
     if (!l.err || !l.s)
-        usage_error("cannot create the session: %s", strerror(errno));
+        usage_error("cannot create the session: %s%s", strerror(errno), host_limits());
     port_posix_set_log_fd(err);
     l.save = (struct save_state){.o = &o->save, .program = o->argv[0]};
     l.s->keep = save_keep(&o->save);
@@ -466,7 +474,7 @@ int run_program(struct run_options *o)
         whole = false;
     if (o->check)
         balanced = check_machines(&l);
-    report(&l);
+    whole = report(&l) && whole;
     release_followers(&l);
     if (!balanced)
         return 3;

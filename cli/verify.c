@@ -38,7 +38,7 @@ static void begin(struct job *j, const void *bytes, size_t len)
                     j->o->file);
     j->v = verify_create(&vo, bytes, len, why, sizeof(why));
     if (!j->v)
-        usage_error("%s: %s", j->o->file, why);
+        usage_error("%s: %s%s", j->o->file, why, host_limits());
 }
 
 static void one_event(struct job *j, u32 type, const void *bytes, size_t len)

@@ -36,6 +36,7 @@ struct native_options {
 struct native_result {
     int wait_status; /* of the program */
     u64 calls, events, processes, threads;
+    u64 killed; /* processes, because the recorder was told to stop */
 };
 
 /* 0; or -1 and the reason why the program cannot be recorded, in `why`. */

@@ -66,6 +66,7 @@ struct thread {
     struct list_head waiting; /* in the queue of a gate */
     u32 passed;               /* gates that it went through */
     bool ends;                /* what it waits to do is to end */
+    bool told_to_die;
     enum thread_state state;
     s32 tid;
     struct proc *proc; /* NULL: EARLY */
@@ -93,6 +94,7 @@ struct tracer {
     struct gate ipc; /* calls on segments, in any address space */
     u32 nr_queued;
     bool timer;
+    double kill_at;      /* 0: nobody wants the run to stop */
     s32 root;            /* pid of the program */
     struct buffer other; /* events that are put together at once */
 };

@@ -35,6 +35,41 @@
 #define MAPS_EVERY 1000
 #define EXIT_NAP_NS 50000
 #define EXIT_NAPS 400
+#define STOP_AFTER_S 5.0
+
+/* -- signals to the recorder itself -------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t child_pid;
+static volatile sig_atomic_t nr_stops; /* SIGTERM and SIGINT that somebody sent to the recorder */
+
+/* The terminal's signals reach the program by themselves; those sent to the recorder alone are passed on. */
+static void pass_on(int sig, siginfo_t *si, void *context)
+{
+    if (child_pid <= 0 || si->si_code == SI_KERNEL)
+        return;
+    kill((pid_t)child_pid, sig);
+    nr_stops += sig == SIGTERM || sig == SIGINT;
+}
+
+/* So that wait4 comes back. */
+static void nothing(int sig)
+{
+}
+
+static void own_signals(s32 child)
+{
+    struct sigaction pass = {.sa_sigaction = pass_on, .sa_flags = SA_SIGINFO}, alarm = {.sa_handler = nothing};
+
+    child_pid = child;
+    sigaction(SIGINT, &pass, NULL);
+    sigaction(SIGQUIT, &pass, NULL);
+    sigaction(SIGTERM, &pass, NULL);
+    sigaction(SIGHUP, &pass, NULL);
+    sigaction(SIGUSR1, &pass, NULL);
+    sigaction(SIGUSR2, &pass, NULL);
+    sigaction(SIGALRM, &alarm, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
 
 /* -- threads and address spaces ------------------------------------------------------------------------------------ */
 
@@ -147,7 +182,7 @@ static void go_on(const struct thread *t, enum __ptrace_request how, int sig)
 static void tick(struct tracer *tr)
 {
     const struct itimerval every = {.it_interval.tv_usec = TICK_US, .it_value.tv_usec = TICK_US}, never = {0};
-    bool wanted = tr->nr_queued > 0;
+    bool wanted = tr->nr_queued > 0 || nr_stops > 0;
 
     if (wanted == tr->timer)
         return;
@@ -540,6 +575,32 @@ static void on_stop(struct tracer *tr, s32 tid, int status)
     }
 }
 
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Whoever stops the recorder means the whole run: STOP_AFTER_S later, or at the second signal, all are killed. */
+static void stop_overdue(struct tracer *tr)
+{
+    if (!tr->kill_at)
+        tr->kill_at = now() + STOP_AFTER_S;
+    if (nr_stops < 2 && now() < tr->kill_at)
+        return;
+    for (u32 i = 0; i < THREAD_HASH; i++) {
+        struct thread *t;
+
+        list_for_each_entry (t, &tr->hash[i], hash)
+            if (t->proc && t->proc->tgid == t->tid && !kill(t->tid, SIGKILL) && !t->told_to_die) {
+                t->told_to_die = true;
+                tr->r->killed++;
+            }
+    }
+}
+
 static void loop(struct tracer *tr)
 {
     for (;;) {
@@ -558,38 +619,10 @@ static void loop(struct tracer *tr)
             if (t)
                 on_gone(tr, t, status);
         }
+        if (nr_stops)
+            stop_overdue(tr);
         tick(tr);
     }
-}
-
-/* -- signals to the recorder itself -------------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t child_pid;
-
-static void pass_on(int sig)
-{
-    if (child_pid > 0)
-        kill((pid_t)child_pid, sig);
-}
-
-static void nothing(int sig)
-{
-}
-
-/* The terminal's signals reach the program by themselves; those sent to the recorder alone are passed on. */
-static void own_signals(s32 child)
-{
-    struct sigaction sa = {.sa_handler = SIG_IGN};
-
-    child_pid = child;
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGQUIT, &sa, NULL);
-    sigaction(SIGPIPE, &sa, NULL);
-    sa.sa_handler = pass_on;
-    sigaction(SIGTERM, &sa, NULL);
-    sigaction(SIGHUP, &sa, NULL);
-    sa.sa_handler = nothing; /* not SA_RESTART: wait4 comes back */
-    sigaction(SIGALRM, &sa, NULL);
 }
 
 int native_record(const struct native_options *o, struct native_result *r, char *why, size_t why_size)

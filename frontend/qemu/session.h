@@ -117,11 +117,12 @@ struct session_trace {
 };
 
 struct session {
-    u64 magic;       /* c */
-    s32 launcher;    /* c: pid */
-    s32 fd;          /* c: of this memfd in the launcher */
-    u32 nr_machines; /* c */
-    u32 keep;        /* c: enum session_keep */
+    u64 magic;         /* c */
+    s32 launcher;      /* c: pid */
+    s32 fd;            /* c: of this memfd in the launcher */
+    u32 nr_machines;   /* c */
+    u32 keep;          /* c: enum session_keep */
+    _Atomic u32 ended; /* a: the program has ended, processes that are left go on unfollowed */
     struct session_machine machine[SESSION_MACHINES];
     char plugin[SESSION_PATH];                  /* c */
     char qemu[NR_GUEST_ARCHS][SESSION_PATH];    /* c: empty: not installed */

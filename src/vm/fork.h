@@ -6,7 +6,16 @@
 #include "vm/vm.h"
 
 /* Reproducible "random" numbers, one for each use of an address space; 0 where nothing is randomised. layout.c */
-enum mm_random_use { RANDOM_MMAP, RANDOM_STACK, RANDOM_STACK_POINTER, RANDOM_BRK, RANDOM_CALLS };
+enum mm_random_use {
+    RANDOM_MMAP,
+    RANDOM_PROGRAM,
+    RANDOM_STACK,
+    RANDOM_STACK_ALIGN,
+    RANDOM_STACK_POINTER,
+    RANDOM_BRK,
+    RANDOM_CALLS,
+    RANDOM_BYTES /* AT_RANDOM's; at most 8 uses */
+};
 u64 mm_random(const struct mm *mm, enum mm_random_use use);
 u64 mm_random_next(struct mm *mm); /* another one with each call; mmap_lock for writing */
 void mm_init_pkeys(struct mm *mm); /* pkeys.c */

@@ -95,13 +95,13 @@ u64 mm_random_next(struct mm *mm)
 
 /* -- mmap ---------------------------------------------------------------------------------------------------------- */
 
-static u64 mmap_rnd(const struct mm *mm)
+static u64 mmap_rnd(const struct mm *mm, enum mm_random_use use)
 {
     u32 bits = mm->m->config.mmap_rnd_bits;
 
     if (!bits)
         bits = rules_of(mm->m)->mmap_rnd_bits;
-    return (mm_random(mm, RANDOM_MMAP) & (BIT(bits) - 1)) << PAGE_SHIFT;
+    return (mm_random(mm, use) & (BIT(bits) - 1)) << PAGE_SHIFT;
 }
 
 static bool mmap_is_legacy(const struct mm *mm, u64 stack_rlimit, u32 personality)
@@ -119,7 +119,7 @@ void arch_pick_mmap_layout(struct mm *mm, u64 stack_rlimit, u32 personality)
     mm->task_size = pt_task_size(pt_format_of(mm->m));
     mm->randomize = c->randomize_va_space && !(personality & ADDR_NO_RANDOMIZE_);
     window = default_map_window(mm);
-    rnd = mmap_rnd(mm);
+    rnd = mmap_rnd(mm, RANDOM_MMAP);
     if (mm->randomize)
         pad += r->stack_rnd_mask << PAGE_SHIFT;
     if (gap + pad > gap)
@@ -142,16 +142,19 @@ va_t randomize_stack_top(const struct mm *mm)
     return ALIGN_DOWN(default_map_window(mm), PAGE_SIZE) - (pages << PAGE_SHIFT);
 }
 
-va_t arch_align_stack(const struct mm *mm, va_t sp)
+va_t arch_align_stack(const struct mm *mm, va_t sp, enum mm_random_use use)
 {
-    return ALIGN_DOWN(sp - mm_random(mm, RANDOM_STACK_POINTER) % KIB(8), 16);
+    return ALIGN_DOWN(sp - mm_random(mm, use) % KIB(8), 16);
+}
+
+va_t elf_et_dyn_window(const struct mm *mm)
+{
+    return default_map_window(mm) / 3 * 2;
 }
 
 va_t elf_et_dyn_base(const struct mm *mm, u64 align)
 {
-    va_t base = default_map_window(mm) / 3 * 2;
-
-    return ALIGN_DOWN(base + mmap_rnd(mm), MAX(align, PAGE_SIZE));
+    return ALIGN_DOWN(elf_et_dyn_window(mm) + mmap_rnd(mm, RANDOM_PROGRAM), MAX(align, PAGE_SIZE));
 }
 
 va_t arch_randomize_brk(const struct mm *mm, va_t start)

@@ -185,6 +185,14 @@ struct exec_layout {
     char comm[16];
 };
 int exec_mmap(struct cpu *cpu, const struct exec_layout *layout);
+/*
+ * Its parts: the new mm with the stack's pages for the arguments, or ERR_PTR(-E2BIG / -ENOMEM), nothing has changed yet;
+ * cpu->current's change to it; the stack's room to grow into (0 or -errno: the kernel kills who comes so far).
+ */
+struct mm *exec_prepare(struct cpu *cpu, const struct exec_layout *layout);
+void exec_commit(struct cpu *cpu, struct mm *mm, const struct exec_layout *layout);
+int exec_expand_stack(struct cpu *cpu, struct mm *mm);
+va_t exec_stack_top(const struct mm *mm); /* end of the stack's mapping */
 /* The heap begins behind the program's last segment, which ends at `end`. mmap_lock held for writing. */
 void exec_set_brk(struct mm *mm, va_t end);
 

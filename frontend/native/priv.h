@@ -16,6 +16,7 @@
  *   R1  who holds a gate is IN_CALL, or waits at the next gate; any other IN_CALL thread of it is overlapped.
  *   R2  QUEUED threads are in the queue of one gate, in order of arrival.
  *   R3  no event of a thread is written before the NATIVE_CLONE that made it.
+ *   R4  maps are taken when no thread of their address space is IN_CALL.
  */
 #ifndef QUIRE_FRONTEND_NATIVE_PRIV_H
 #define QUIRE_FRONTEND_NATIVE_PRIV_H
@@ -48,7 +49,8 @@ struct gate {
 
 /* An address space. */
 struct nmm {
-    u32 users; /* threads */
+    u32 users;      /* threads */
+    u32 nr_in_call; /* of them */
     struct gate gate;
     bool has_segments; /* shmat(2) succeeded in it, or in the one that it is a copy of */
     u64 calls;         /* since its maps were recorded */
@@ -78,7 +80,8 @@ struct thread {
     u64 arg[6];
     u64 sp;
     u64 enter_seq;
-    u32 flags; /* NATIVE_OVERLAPPED */
+    u32 flags;    /* NATIVE_OVERLAPPED */
+    bool in_call; /* counted in mm->nr_in_call */
     u64 queued_ns;
     u64 clone_flags;
     struct buffer call; /* its event, from entry on */

@@ -115,12 +115,26 @@ static struct nmm *mm_new(void)
     return mm;
 }
 
+static void call_begins(struct thread *t)
+{
+    t->in_call = true;
+    if (t->mm->nr_in_call++)
+        t->flags |= NATIVE_OVERLAPPED;
+}
+
+static void call_is_over(struct thread *t)
+{
+    t->mm->nr_in_call -= t->in_call;
+    t->in_call = false;
+}
+
 static void mm_leave(struct tracer *tr, struct thread *t)
 {
     struct nmm *mm = t->mm;
 
     if (!mm)
         return;
+    call_is_over(t);
     gates_release(tr, t);
     t->mm = NULL;
     if (--mm->users)
@@ -232,6 +246,7 @@ void tracer_let_in(struct tracer *tr, struct thread *t)
         return;
     }
     t->state = THREAD_IN_CALL;
+    call_begins(t);
     t->enter_seq = ++tr->seq;
     buffer_reset(&t->call);
     if (is_clone(t)) {
@@ -291,7 +306,11 @@ static void write_call(struct tracer *tr, struct thread *t, s64 ret, u32 flags)
     emit(tr, NATIVE_CALL, &t->call);
     if (t->nr == NATIVE_ptrace)
         emit_notice(tr, t, "uses ptrace: its own processes are followed already, so that it is refused");
-    if (!(flags & NATIVE_UNFINISHED) && (tr->o->maps == NATIVE_MAPS_ALL || ++t->mm->calls >= MAPS_EVERY))
+    if (flags & NATIVE_UNFINISHED)
+        return;
+    t->mm->calls++;
+    /* not in the middle of another thread's call */
+    if (!t->mm->nr_in_call && (tr->o->maps == NATIVE_MAPS_ALL || t->mm->calls >= MAPS_EVERY))
         emit_maps(tr, t);
 }
 
@@ -318,6 +337,7 @@ static void on_leave(struct tracer *tr, struct thread *t)
 
     if (t->state == THREAD_IN_CALL && ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, sizeof(info), &info) > 0 &&
         info.op == PTRACE_SYSCALL_INFO_EXIT) {
+        call_is_over(t);
         if (!is_clone(t)) {
             t->mm->has_segments |= t->nr == ABI_shmat && !info.exit.is_error;
             write_call(tr, t, info.exit.rval, 0);
@@ -372,6 +392,7 @@ static void on_clone(struct tracer *tr, struct thread *t, u32 event)
 
     ptrace(PTRACE_GETEVENTMSG, t->tid, NULL, &tid);
     hide_untraced(t, true);
+    call_is_over(t);
     child = thread_find(tr, (s32)tid);
     if (!child)
         child = thread_new(tr, (s32)tid, THREAD_NEW);

@@ -56,15 +56,13 @@ static int memfd_name(struct cpu *cpu, const struct abi_call *c, char *name)
 }
 
 /* log2 of the huge page's size, 0: none asked for; -ENODEV: no such size. */
-static int memfd_huge_shift(u32 flags)
+static int memfd_huge_shift(const struct machine *m, u32 flags)
 {
-    u32 shift = (flags & MFD_HUGE_MASK) >> MFD_HUGE_SHIFT;
+    u32 shift = hugetlb_page_shift(m, (flags & MFD_HUGE_MASK) >> MFD_HUGE_SHIFT);
 
     if (!(flags & MFD_HUGETLB_))
         return 0;
-    if (!shift)
-        return 21;
-    return shift == 21 || shift == 30 ? (int)shift : -ENODEV;
+    return shift ? (int)shift : -ENODEV;
 }
 
 s64 abi_memfd_create(struct cpu *cpu, struct abi_call *c)
@@ -78,7 +76,7 @@ s64 abi_memfd_create(struct cpu *cpu, struct abi_call *c)
         err = memfd_name(cpu, c, name);
     if (err)
         return err;
-    shift = memfd_huge_shift(flags);
+    shift = memfd_huge_shift(cpu->m, flags);
     if (shift < 0)
         return shift;
     file = memfd_create_file(cpu, name,

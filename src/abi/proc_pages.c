@@ -243,6 +243,8 @@ static void put_numa_vma(struct cpu *cpu, struct seq *s, const struct vm_area_st
     walk_page_range(cpu, vma->vm_mm, vma->vm_start, vma->vm_end, &numa_walk_ops, &n);
     seq_printf(s, "%08llx default", (unsigned long long)vma->vm_start);
     put_numa_name(s, vma);
+    if (vma->vm_flags & VM_HUGETLB)
+        seq_puts(s, " huge");
     if (n.pages)
         put_numa_stats(s, &n);
     seq_putc(s, '\n');

@@ -197,8 +197,8 @@ static void put_vma(struct cpu *cpu, struct seq *s, const struct vm_area_struct 
     account_vma(cpu, vma, &st);
     proc_map_line(cpu, s, vma);
     put_kb(s, "Size:", vma->vm_end - vma->vm_start);
-    put_kb(s, "KernelPageSize:", PAGE_SIZE);
-    put_kb(s, "MMUPageSize:", PAGE_SIZE);
+    put_kb(s, "KernelPageSize:", vma_pagesize(vma));
+    put_kb(s, "MMUPageSize:", vma_pagesize(vma));
     put_stats(s, &st, false);
     seq_printf(s, "THPeligible:    %8u\n", 0); /* no mapping is yet: huge pages are for a later floor */
     if (vma->vm_mm->m->config.pkeys)

@@ -96,14 +96,21 @@ static bool shm_may_change(const struct cpu *cpu, const struct shm_segment *s)
 
 /* -- shmget -------------------------------------------------------------------------------------------------------- */
 
-/* No machine has a pool of huge pages yet. */
-static int no_huge_segment(const struct cpu *cpu, u32 flags)
-{
-    u32 shift = flags >> SHM_HUGE_SHIFT & SHM_HUGE_MASK;
+/* vm.hugetlb_shm_group: its members may, too. */
+#define HUGETLB_SHM_GROUP 0u
 
-    if (shift && shift != 21 && shift != 30)
+/* log2 of the huge page's size, 0: none is asked for. No machine has free huge pages: none can be reserved. */
+static int huge_segment(const struct cpu *cpu, u32 flags)
+{
+    u32 shift = hugetlb_page_shift(cpu->m, flags >> SHM_HUGE_SHIFT & SHM_HUGE_MASK);
+
+    if (!(flags & SHM_HUGETLB_))
+        return 0;
+    if (!shift)
         return -EINVAL;
-    return task_capable(cpu->current, CAP_IPC_LOCK_) ? -ENOMEM : -EPERM;
+    if (!task_capable(cpu->current, CAP_IPC_LOCK_) && cpu->current->signal->gid != HUGETLB_SHM_GROUP)
+        return -EPERM;
+    return flags & SHM_NORESERVE_ ? (int)shift : -ENOMEM;
 }
 
 static s64 shm_new(struct cpu *cpu, s32 key, u64 size, u32 flags)
@@ -112,14 +119,16 @@ static s64 shm_new(struct cpu *cpu, s32 key, u64 size, u32 flags)
     u64 pages = size / PAGE_SIZE + !!(size % PAGE_SIZE), all = shm_ids(cpu)->pages + pages;
     bool noreserve = (flags & SHM_NORESERVE_) && c->overcommit_memory != 2;
     struct shm_segment *s;
+    int huge;
 
     if (!size || size > c->shmmax)
         return -EINVAL;
     if (pages << PAGE_SHIFT < size || all < pages || all > c->shmall)
         return -ENOSPC;
-    if (flags & SHM_HUGETLB_)
-        return no_huge_segment(cpu, flags);
-    s = shm_create(cpu, key, size, flags & MODE_BITS, noreserve ? VM_NORESERVE : 0);
+    huge = huge_segment(cpu, flags);
+    if (huge < 0)
+        return huge;
+    s = shm_create(cpu, key, size, flags & MODE_BITS, noreserve ? VM_NORESERVE : 0, (u32)huge);
     return IS_ERR(s) ? PTR_ERR(s) : s->id;
 }
 
@@ -204,7 +213,7 @@ static struct file *attach_begin(struct cpu *cpu, s32 id, const struct attach *a
         file = shm_attach_file(cpu, s, a->f_mode);
     if (!IS_ERR(file)) {
         s->nattch++;
-        *size = s->bytes;
+        *size = inode_size(s->file->f_inode);
     }
     up_write(cpu, &shm_ids(cpu)->rwsem);
     return file;
@@ -401,6 +410,8 @@ static s64 ctl_lock(struct cpu *cpu, s32 id, s32 cmd)
         if (cmd == SHM_LOCK_ && !rlimit(cpu->current, RLIMIT_MEMLOCK_))
             return -EPERM;
     }
+    if (s->file->f_inode->i_flags & INODE_HUGETLB)
+        return 0; /* never swapped out */
     if (cmd == SHM_UNLOCK_) {
         if (s->mode & SHM_LOCKED_)
             shmem_unlock_mapping(cpu, s->file->f_mapping);

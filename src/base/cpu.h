@@ -59,6 +59,8 @@ struct core_code {
     /* src/cache's, for VMAs: a new shared-memory object of `size` bytes,
      * or ERR_PTR(-ENOMEM), VM_NORESERVE: committed page by page; drop a reference to a file. */
     struct file *(*shmem_file_setup)(struct cpu *, const char *name, u64 size, u64 vm_flags);
+    /* A new object of huge pages, of `size` bytes. */
+    struct file *(*hugetlb_file_setup)(struct cpu *, const char *name, u64 size, u32 huge_shift);
     s64 (*fallocate)(struct cpu *, struct file *, u32 mode, s64 offset, s64 len); /* fallocate(2): MADV_REMOVE */
     void (*fput)(struct cpu *, struct file *);
     int (*fsync_range)(struct cpu *, struct file *, u64 first, u64 last); /* write back these pages: 0 or -errno */

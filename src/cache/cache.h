@@ -78,6 +78,11 @@ static inline bool inode_is_regular(const struct inode *inode)
     return !(inode->i_flags & (INODE_DEVICE | INODE_PIPE));
 }
 
+/* hugetlb.c: what mappings of such objects do, also of SysV segments. */
+int hugetlb_mmap(struct cpu *cpu, struct vm_area_struct *vma);
+int hugetlb_may_split(struct cpu *cpu, struct vm_area_struct *vma, va_t addr);
+vm_fault_t hugetlb_fault(struct cpu *cpu, struct vm_fault *vmf);
+
 /* shmem.c */
 void shmem_clear_folio(struct cpu *cpu, struct folio *f); /* a locked folio that has no bytes yet: zeroes */
 int shmem_fallocate(struct cpu *cpu, struct inode *inode, u32 mode, u64 offset, u64 end);

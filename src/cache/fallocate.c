@@ -60,11 +60,19 @@ static int disk_fallocate(struct cpu *cpu, struct inode *inode, u32 mode, u64 of
 }
 
 /* No pool of huge pages: nothing can be allocated, and so nothing can be punched. */
-static int hugetlbfs_fallocate(u32 mode)
+static int hugetlbfs_fallocate(struct cpu *cpu, const struct inode *inode, u32 mode, u64 end)
 {
+    u32 seals = READ_ONCE(inode->seals);
+    int err;
+
     if (mode & ~(FALLOC_FL_KEEP_SIZE_ | FALLOC_FL_PUNCH_HOLE_))
         return -EOPNOTSUPP;
-    return mode & FALLOC_FL_PUNCH_HOLE_ ? 0 : -ENOSPC;
+    if (mode & FALLOC_FL_PUNCH_HOLE_)
+        return seals & (F_SEAL_WRITE_ | F_SEAL_FUTURE_WRITE_) ? -EPERM : 0;
+    err = inode_newsize_ok(cpu, inode, end);
+    if (err)
+        return err;
+    return (seals & F_SEAL_GROW_) && end > inode_size(inode) ? -EPERM : -ENOSPC;
 }
 
 s64 vfs_fallocate(struct cpu *cpu, struct file *file, u32 mode, s64 offset, s64 len)
@@ -84,7 +92,7 @@ s64 vfs_fallocate(struct cpu *cpu, struct file *file, u32 mode, s64 offset, s64 
     if ((u64)offset + (u64)len > inode_max_bytes(inode))
         return -EFBIG;
     if (inode->i_flags & INODE_HUGETLB)
-        return hugetlbfs_fallocate(mode);
+        return hugetlbfs_fallocate(cpu, inode, mode, (u64)offset + (u64)len);
     return inode->i_data.a_ops == A_OPS_SHMEM ? shmem_fallocate(cpu, inode, mode, (u64)offset, (u64)offset + (u64)len)
                                               : disk_fallocate(cpu, inode, mode, (u64)offset, (u64)offset + (u64)len);
 }

@@ -176,8 +176,10 @@ static void file_init(struct cpu *cpu, struct file *file, struct inode *inode, u
 {
     static const u32 vm_ops[NR_A_OPS] = {[A_OPS_DISK] = VM_OPS_FILE, [A_OPS_SHMEM] = VM_OPS_SHMEM};
 
-    *file = (struct file){
-        .f_inode = inode, .f_mapping = &inode->i_data, .f_mode = f_mode, .vm_ops = vm_ops[inode->i_data.a_ops]};
+    *file = (struct file){.f_inode = inode,
+                          .f_mapping = &inode->i_data,
+                          .f_mode = f_mode,
+                          .vm_ops = inode->i_flags & INODE_HUGETLB ? VM_OPS_HUGETLB : vm_ops[inode->i_data.a_ops]};
     atomic_init(&file->f_count, 1);
     atomic_fetch_add_explicit(&cpu->m->cache->nr_files, 1, memory_order_relaxed);
 }

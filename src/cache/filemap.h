@@ -14,6 +14,8 @@ struct file *file_open(struct cpu *cpu, u64 dev, u64 ino, u64 size, u32 f_mode, 
  * committed page by page, or 0. ERR_PTR(-ENOMEM).
  */
 struct file *shmem_file_setup(struct cpu *cpu, const char *name, u64 size, u64 vm_flags);
+/* A new unnamed object on hugetlbfs, of pages of 2^huge_shift bytes: cache/hugetlb.c. ERR_PTR(-ENOMEM). */
+struct file *hugetlb_file_setup(struct cpu *cpu, const char *name, u64 size, u32 huge_shift);
 /* A file on tmpfs, by identity, as file_open() does it for one on disk. */
 struct file *tmpfs_open(struct cpu *cpu, u64 dev, u64 ino, u64 size, u32 f_mode, const char *name);
 /* Another open file of the same object (open(2) of its /proc/PID/fd entry). ERR_PTR(-ENOMEM). */
@@ -63,7 +65,7 @@ s64 file_pwrite(struct cpu *cpu, struct file *file, const void *buf, u64 len, s6
 int disk_file_fill(struct cpu *cpu, struct file *file, const void *buf, u64 len, u64 pos);
 u64 truncate_inode_pages(struct cpu *cpu, struct address_space *mapping, u64 from_bytes);
 
-extern const struct vm_operations_struct generic_file_vm_ops, shmem_vm_ops;
+extern const struct vm_operations_struct generic_file_vm_ops, shmem_vm_ops, hugetlb_vm_ops;
 extern const struct address_space_operations disk_a_ops, shmem_a_ops;
 
 #endif

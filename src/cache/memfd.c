@@ -21,7 +21,8 @@
 
 struct file *memfd_create_file(struct cpu *cpu, const char *name, u32 flags, u32 huge_shift)
 {
-    struct file *file = shmem_file_setup(cpu, name, 0, VM_NORESERVE);
+    struct file *file =
+        huge_shift ? hugetlb_file_setup(cpu, name, 0, huge_shift) : shmem_file_setup(cpu, name, 0, VM_NORESERVE);
     struct inode *inode;
 
     if (IS_ERR(file))
@@ -29,10 +30,6 @@ struct file *memfd_create_file(struct cpu *cpu, const char *name, u32 flags, u32
     inode = file->f_inode;
     inode->i_flags |= INODE_SEALS | (flags & MEMFD_EXEC ? INODE_EXEC : 0);
     inode->seals = (flags & MEMFD_SEALABLE ? 0 : F_SEAL_SEAL_) | (flags & MEMFD_EXEC ? 0 : F_SEAL_EXEC_);
-    if (huge_shift) {
-        inode->i_flags |= INODE_HUGETLB;
-        inode->i_huge_shift = huge_shift;
-    }
     return file;
 }
 

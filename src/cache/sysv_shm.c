@@ -131,7 +131,7 @@ static void shm_destroy(struct cpu *cpu, struct shm_segment *s)
     kmem_cache_free(cpu, ids->cachep, s);
 }
 
-struct shm_segment *shm_create(struct cpu *cpu, s32 key, u64 bytes, u32 mode, vm_flags_t vm_flags)
+struct shm_segment *shm_create(struct cpu *cpu, s32 key, u64 bytes, u32 mode, vm_flags_t vm_flags, u32 huge_shift)
 {
     struct shm_ids *ids = &cpu->m->cache->shm;
     const struct task *t = cpu->current;
@@ -145,7 +145,8 @@ struct shm_segment *shm_create(struct cpu *cpu, s32 key, u64 bytes, u32 mode, vm
     s->uid = s->cuid = task_uid(t);
     s->gid = s->cgid = task_gid(t);
     quire_scnprintf(name, sizeof(name), "SYSV%08x", (u32)key);
-    s->file = shmem_file_setup(cpu, name, bytes, vm_flags);
+    s->file = huge_shift ? hugetlb_file_setup(cpu, name, ALIGN_UP(bytes, (u64)1 << huge_shift), huge_shift)
+                         : shmem_file_setup(cpu, name, bytes, vm_flags);
     if (IS_ERR(s->file)) {
         err = PTR_ERR(s->file);
         goto fail;
@@ -223,15 +224,21 @@ static int shm_mmap(struct cpu *cpu, struct vm_area_struct *vma)
     return 0;
 }
 
+static int shm_may_split(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
+{
+    return vma->vm_flags & VM_HUGETLB ? hugetlb_may_split(cpu, vma, addr) : 0;
+}
+
 static vm_fault_t shm_fault(struct cpu *cpu, struct vm_fault *vmf)
 {
-    return shmem_vm_ops.fault(cpu, vmf);
+    return vmf->vma->vm_flags & VM_HUGETLB ? hugetlb_fault(cpu, vmf) : shmem_vm_ops.fault(cpu, vmf);
 }
 
 const struct vm_operations_struct sysv_shm_vm_ops = {
     .mmap = shm_mmap,
     .open = shm_open,
     .close = shm_close,
+    .may_split = shm_may_split,
     .fault = shm_fault, /* and no .map_pages: a segment's pages are mapped one by one */
 };
 

@@ -22,9 +22,9 @@
 #define BOOT_TID 1
 
 static const struct vm_operations_struct *const vm_ops_table[NR_VM_OPS] = {
-    [VM_OPS_FILE] = &generic_file_vm_ops, [VM_OPS_SHMEM] = &shmem_vm_ops, [VM_OPS_SPECIAL] = &special_vm_ops,
-    [VM_OPS_SHM] = &sysv_shm_vm_ops,      [VM_OPS_MEM] = &mem_vm_ops,     [VM_OPS_WINDOW] = &window_vm_ops,
-    [VM_OPS_BUFFER] = &buffer_vm_ops,
+    [VM_OPS_FILE] = &generic_file_vm_ops, [VM_OPS_SHMEM] = &shmem_vm_ops,     [VM_OPS_SPECIAL] = &special_vm_ops,
+    [VM_OPS_SHM] = &sysv_shm_vm_ops,      [VM_OPS_MEM] = &mem_vm_ops,         [VM_OPS_WINDOW] = &window_vm_ops,
+    [VM_OPS_BUFFER] = &buffer_vm_ops,     [VM_OPS_HUGETLB] = &hugetlb_vm_ops,
 };
 
 static const struct address_space_operations *const a_ops_table[NR_A_OPS] = {
@@ -43,6 +43,7 @@ const struct core_code quire_code = {
     .xa_node_alloc = kmem_xa_node_alloc,
     .xa_node_free = kmem_xa_node_free,
     .shmem_file_setup = shmem_file_setup,
+    .hugetlb_file_setup = hugetlb_file_setup,
     .fallocate = vfs_fallocate,
     .fput = fput,
     .fsync_range = filemap_fsync_range,

@@ -216,6 +216,8 @@ vm_fault_t do_fault(struct cpu *cpu, struct vm_fault *vmf)
 
     if (!ops || !ops->fault)
         return VM_FAULT_SIGBUS;
+    if (unlikely(vmf->vma->vm_flags & VM_HUGETLB)) /* none of the pages that are prepared here */
+        return ops->fault(cpu, vmf);
     if (!(vmf->flags & FAULT_FLAG_WRITE))
         return do_read_fault(cpu, vmf);
     if (!(vmf->vma->vm_flags & VM_SHARED))

@@ -49,7 +49,7 @@ static const struct advice advices[ADVICE_LOW + 4] = {
     [MADV_RANDOM_] = {.action = ADVISE_FLAGS, .clear = VM_SEQ_READ, .set = VM_RAND_READ},
     [MADV_SEQUENTIAL_] = {.action = ADVISE_FLAGS, .clear = VM_RAND_READ, .set = VM_SEQ_READ},
     [MADV_WILLNEED_] = {.action = ADVISE_WILLNEED},
-    [MADV_DONTNEED_] = {.action = ADVISE_DONTNEED, .discards = true, .refused = VM_LOCKED | VM_PFNMAP | VM_HUGETLB},
+    [MADV_DONTNEED_] = {.action = ADVISE_DONTNEED, .discards = true, .refused = VM_LOCKED | VM_PFNMAP},
     [MADV_FREE_] = {.action = ADVISE_PAGES, .discards = true, .pages = madvise_free_vma},
     [MADV_REMOVE_] = {.action = ADVISE_REMOVE, .discards = true, .refused = VM_LOCKED},
     [MADV_DONTFORK_] = {.action = ADVISE_FLAGS, .discards = true, .set = VM_DONTCOPY},
@@ -69,7 +69,7 @@ static const struct advice advices[ADVICE_LOW + 4] = {
     [MADV_PAGEOUT_] = {.action = ADVISE_PAGES, .pages = madvise_pageout_vma},
     [MADV_POPULATE_READ_] = {.action = ADVISE_POPULATE},
     [MADV_POPULATE_WRITE_] = {.action = ADVISE_POPULATE},
-    [MADV_DONTNEED_LOCKED_] = {.action = ADVISE_DONTNEED, .discards = true, .refused = VM_PFNMAP | VM_HUGETLB},
+    [MADV_DONTNEED_LOCKED_] = {.action = ADVISE_DONTNEED, .discards = true, .refused = VM_PFNMAP},
     [MADV_COLLAPSE_] = {.action = ADVISE_PAGES, .pages = madvise_collapse_vma, .counted = Q_NO_EFFECT_COLLAPSE},
     [ADVICE_LOW + MADV_HWPOISON_ - 100] = {.action = ADVISE_INJECT},
     [ADVICE_LOW + MADV_SOFT_OFFLINE_ - 100] = {.action = ADVISE_INJECT},
@@ -148,6 +148,25 @@ static int advise_remove(struct cpu *cpu, struct vm_area_struct **vma, va_t star
     return (int)err;
 }
 
+/* VM_SPECIAL does not mean huge pages, which have VM_DONTEXPAND. */
+static bool refuses(const struct advice *a, const struct vm_area_struct *vma)
+{
+    vm_flags_t refused = a->refused & ~(vma->vm_flags & VM_HUGETLB ? VM_SPECIAL : VM_NONE);
+
+    return (vma->vm_flags & refused) || (a->anonymous_only && (vma->vm_file || (vma->vm_flags & VM_SHARED)));
+}
+
+/* Whole huge pages: what is not one stays. */
+static int advise_dontneed(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end)
+{
+    if (!IS_ALIGNED(start, vma_pagesize(vma)))
+        return -EINVAL;
+    end = ALIGN_DOWN(end, vma_pagesize(vma));
+    if (start < end)
+        zap_page_range(cpu, vma, start, end);
+    return 0;
+}
+
 static int advise_vma(struct cpu *cpu, struct advise_call *c, struct vm_area_struct **vma, va_t start, va_t end)
 {
     const struct advice *a = c->a;
@@ -155,7 +174,7 @@ static int advise_vma(struct cpu *cpu, struct advise_call *c, struct vm_area_str
 
     if (a->discards && !can_discard_vma(*vma))
         return -EPERM;
-    if (((*vma)->vm_flags & a->refused) || (a->anonymous_only && ((*vma)->vm_file || ((*vma)->vm_flags & VM_SHARED))))
+    if (refuses(a, *vma))
         return -EINVAL;
     switch (a->action) {
     case ADVISE_MERGEABLE:
@@ -165,8 +184,7 @@ static int advise_vma(struct cpu *cpu, struct advise_call *c, struct vm_area_str
     case ADVISE_FLAGS:
         return advise_flags(cpu, c, vma, start, end);
     case ADVISE_DONTNEED:
-        zap_page_range(cpu, *vma, start, end);
-        return 0;
+        return advise_dontneed(cpu, *vma, start, end);
     case ADVISE_WILLNEED:
         advise_willneed(cpu, *vma, start, end);
         return 0;

@@ -135,6 +135,7 @@ enum vm_ops_id {
     VM_OPS_MEM,     /* devices: cache/device.c */
     VM_OPS_WINDOW,
     VM_OPS_BUFFER,
+    VM_OPS_HUGETLB, /* hugetlbfs: cache/hugetlb.c */
     NR_VM_OPS
 };
 
@@ -242,7 +243,7 @@ enum device_kind { DEVICE_NULL, DEVICE_ZERO, DEVICE_MEM, DEVICE_WINDOW, DEVICE_B
 /* inode.i_flags */
 #define INODE_SEALS 1u    /* memfd, tmpfs: seals exist */
 #define INODE_EXEC 2u     /* a memfd with execute permission */
-#define INODE_HUGETLB 4u  /* memfd_create(MFD_HUGETLB): i_huge_shift */
+#define INODE_HUGETLB 4u  /* on hugetlbfs: i_huge_shift */
 #define INODE_UNLINKED 8u /* has no name: goes with its last file */
 #define INODE_DEVICE 16u  /* a character device */
 #define INODE_HASHED 64u  /* found by (dev, ino) */
@@ -366,6 +367,12 @@ struct address_space_operations {
     int (*writepage)(struct cpu *, struct folio *);
     bool (*dirty_folio)(struct cpu *, struct address_space *, struct folio *);
 };
+
+/* Bytes of the pages that can be mapped in it: cuts lie between them. */
+static inline u64 vma_pagesize(const struct vm_area_struct *vma)
+{
+    return vma->vm_flags & VM_HUGETLB ? (u64)1 << vma->vm_file->f_inode->i_huge_shift : PAGE_SIZE;
+}
 
 static inline const struct vm_operations_struct *vma_ops(const struct cpu *cpu, const struct vm_area_struct *vma)
 {

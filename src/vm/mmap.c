@@ -11,7 +11,7 @@
  *
  * Failure. A mapping that fails leaves what it would have replaced untouched, but for the refusals by the file's object
  * (mmap_state.refusal): the kernel asks it after it has unmapped what lay there, and so is this. They are MAP_SYNC on a
- * disk's file (-EOPNOTSUPP) and MAP_HUGETLB without free huge pages (-ENOMEM).
+ * disk's file (-EOPNOTSUPP) and huge pages that are not free (-ENOMEM).
  * Order of the checks and errno values: those of 6.18, compared by tests/oracle; mmap(2).
  */
 #include "vm/vma_priv.h"
@@ -19,9 +19,10 @@
 #include "base/errno.h"
 #include "kmem/slab.h"
 
-#define MAP_HUGE_SHIFT 26
-#define MAP_HUGE_MASK (0x3fu << MAP_HUGE_SHIFT)
-#define MAP_HUGE_SIZES (31u << MAP_HUGE_SHIFT) /* MAP_HUGE_2MB | MAP_HUGE_1GB */
+/* MAP_HUGE_SHIFT, MAP_HUGE_MASK of mmap(2), which headers of the host may define as well. */
+#define HUGE_SHIFT 26
+#define HUGE_MASK 0x3fu
+#define MAP_HUGE_SIZES (31u << HUGE_SHIFT) /* MAP_HUGE_2MB | MAP_HUGE_1GB */
 /* Flags that MAP_SHARED_VALIDATE knows of every file. */
 #define LEGACY_MAP_MASK                                                                                                \
     (MAP_SHARED_ | MAP_PRIVATE_ | MAP_FIXED_ | MAP_ANONYMOUS_ | MAP_DENYWRITE_ | MAP_EXECUTABLE_ | MAP_GROWSDOWN_ |    \
@@ -37,7 +38,6 @@ struct mmap_state {
     pgoff_t pgoff;
     vm_flags_t vm_flags;
     u32 vm_ops;
-    u64 huge_size;                /* MAP_HUGETLB: bytes */
     int refusal;                  /* what the file's object says to being mapped: 0 or -errno */
     struct unmap_plan old;        /* what lies in the way */
     struct vm_area_struct *vma;   /* prepared, where a failure would come too late */
@@ -124,13 +124,21 @@ static int check_private_file(struct mmap_state *s)
     return s->vm_flags & VM_GROWSDOWN ? -EINVAL : 0;
 }
 
+/* A mapping needs as many free huge pages as it has, unless it does without: no machine has any yet. */
+static int hugetlb_refusal(const struct mmap_state *s)
+{
+    u64 bytes = s->pgoff.nr << PAGE_SHIFT;
+
+    if (!IS_ALIGNED(bytes, (u64)1 << s->file->f_inode->i_huge_shift) || (s64)(bytes + s->len) < 0)
+        return -EINVAL;
+    return (s->flags & MAP_NORESERVE_) || s->vm_ops == VM_OPS_SHM ? 0 : -ENOMEM;
+}
+
 /* What the object will say, when it is asked. */
 static int file_refusal(const struct mmap_state *s)
 {
-    const struct inode *inode = s->file->f_inode;
-
-    if (inode->i_flags & INODE_HUGETLB) /* no machine has a pool of huge pages yet */
-        return (s->pgoff.nr << PAGE_SHIFT) & (((u64)1 << inode->i_huge_shift) - 1) ? -EINVAL : -ENOMEM;
+    if (s->vm_flags & VM_HUGETLB)
+        return hugetlb_refusal(s);
     /* MAP_SYNC needs a file system on persistent memory (DAX). */
     return s->vm_ops == VM_OPS_FILE && (s->vm_flags & VM_SYNC) ? -EOPNOTSUPP : 0;
 }
@@ -158,6 +166,8 @@ static int check_file(struct mmap_state *s)
     if (err)
         return err;
     s->vm_ops = s->file->vm_ops;
+    if (s->file->f_inode->i_flags & INODE_HUGETLB)
+        s->vm_flags |= VM_HUGETLB | VM_DONTEXPAND;
     s->refusal = file_refusal(s);
     err = memfd_check_seals_mmap(s);
     if (!err)
@@ -193,20 +203,6 @@ static int check_anonymous(struct mmap_state *s)
     default:
         return -EINVAL;
     }
-}
-
-/* No machine has a pool of huge pages yet: a mapping that is right finds none free. */
-static int check_hugetlb(struct mmap_state *s)
-{
-    u32 type = s->flags & MAP_TYPE_;
-
-    if ((type != MAP_SHARED_ && type != MAP_PRIVATE_ && type != MAP_SHARED_VALIDATE_) || (s->vm_flags & VM_GROWSDOWN))
-        return -EINVAL;
-    if (type == MAP_SHARED_VALIDATE_ && (s->flags & ~known_flags(s)))
-        return -EOPNOTSUPP;
-    s->vm_flags |= VM_HUGETLB | (type != MAP_PRIVATE_ ? VM_SHARED | VM_MAYSHARE : 0);
-    s->refusal = s->pgoff.nr & ((s->huge_size >> PAGE_SHIFT) - 1) ? -EINVAL : -ENOMEM;
-    return 0;
 }
 
 /* -- mapping ------------------------------------------------------------------------------------------------------- */
@@ -427,25 +423,14 @@ static int mmap_region(struct cpu *cpu, struct mmap_state *s)
 
 /* -- the system call ----------------------------------------------------------------------------------------------- */
 
-/* Whole huge pages; where they go matters to nobody, for there are none. */
-static s64 hugetlb_get_unmapped_area(struct cpu *cpu, const struct mmap_state *s)
-{
-    if (s->len > s->mm->task_size)
-        return -ENOMEM;
-    if ((s->flags & MAP_FIXED_) && (s->addr & (s->huge_size - 1)))
-        return -EINVAL;
-    return get_unmapped_area(cpu, s->mm, NULL, s->addr, s->len, PGOFF(0), s->flags);
-}
-
 /* The address, and what follows from the arguments alone. */
 static int mmap_address(struct cpu *cpu, struct mmap_state *s)
 {
     va_t min = mmap_min_addr(s->mm->m);
-    struct file *file = s->huge_size ? NULL : s->file;
     s64 found;
 
     if ((cpu->current->personality & READ_IMPLIES_EXEC_) && (s->prot & PROT_READ_) &&
-        !(file && (file->f_mode & FMODE_PATH_NOEXEC)))
+        !(s->file && (s->file->f_mode & FMODE_PATH_NOEXEC)))
         s->prot |= PROT_EXEC_;
     if (s->flags & MAP_FIXED_NOREPLACE_)
         s->flags |= MAP_FIXED_;
@@ -461,8 +446,7 @@ static int mmap_address(struct cpu *cpu, struct mmap_state *s)
         return -EOVERFLOW;
     if (s->mm->map_count > s->mm->m->config.max_map_count)
         return -ENOMEM;
-    found = s->huge_size ? hugetlb_get_unmapped_area(cpu, s)
-                         : get_unmapped_area(cpu, s->mm, file, s->addr, s->len, s->pgoff, s->flags);
+    found = get_unmapped_area(cpu, s->mm, s->file, s->addr, s->len, s->pgoff, s->flags);
     if (IS_ERR_VALUE(found))
         return (int)found;
     s->addr = (va_t)found;
@@ -501,10 +485,10 @@ static int do_mmap(struct cpu *cpu, struct mmap_state *s)
         return -EPERM;
     if (!mlock_future_ok(cpu, s->mm, s->vm_flags, s->len))
         return -EAGAIN;
-    err = s->huge_size ? check_hugetlb(s) : s->file ? check_file(s) : check_anonymous(s);
+    err = s->file ? check_file(s) : check_anonymous(s);
     if (err)
         return err;
-    if ((s->flags & MAP_NORESERVE_) && s->mm->m->config.overcommit_memory != 2)
+    if ((s->flags & MAP_NORESERVE_) && (s->mm->m->config.overcommit_memory != 2 || (s->vm_flags & VM_HUGETLB)))
         s->vm_flags |= VM_NORESERVE;
     if (!object_decides_flags(cpu, s))
         s->vm_flags = ksm_vma_flags(s->mm, s->vm_flags);
@@ -514,17 +498,15 @@ static int do_mmap(struct cpu *cpu, struct mmap_state *s)
     return err;
 }
 
-/* Bytes of the huge pages that the flags ask for; 0: the machine has no such. */
-static u64 hugetlb_size(const struct machine *m, u32 flags)
+u32 hugetlb_page_shift(const struct machine *m, u32 named)
 {
     const struct pt_format *fmt = pt_format_of(m);
-    u32 shift = (flags & MAP_HUGE_MASK) >> MAP_HUGE_SHIFT;
 
-    if (!shift)
-        return (u64)1 << fmt->shift[2];
+    if (!named)
+        return fmt->shift[2];
     for (u32 level = 2; level <= fmt->levels; level++)
-        if (fmt->shift[level] == shift && (fmt->leaf_levels >> level & 1))
-            return (u64)1 << shift;
+        if (fmt->shift[level] == named && (fmt->leaf_levels >> level & 1))
+            return named;
     return 0;
 }
 
@@ -539,19 +521,32 @@ s64 mmap_locked(struct cpu *cpu, struct mmap_request *r)
         .file = r->file,
         .pgoff = r->pgoff,
     };
-    int err;
+    int err = do_mmap(cpu, &s);
 
-    if (r->flags & MAP_HUGETLB_) {
-        s.huge_size = hugetlb_size(s.mm->m, r->flags);
-        if (!s.huge_size)
-            return -EINVAL;
-        s.len = ALIGN_UP(r->len, s.huge_size);
-    }
-    err = do_mmap(cpu, &s);
     if (err)
         return err;
     r->populate = (s.vm_flags & VM_LOCKED) || (s.flags & (MAP_POPULATE_ | MAP_NONBLOCK_)) == MAP_POPULATE_;
     return (s64)s.addr;
+}
+
+/* Huge pages: an object of them for MAP_ANONYMOUS, whose reference is the caller's; whole ones. 0 or -errno. */
+static int mmap_huge_object(struct cpu *cpu, struct mmap_request *r)
+{
+    u32 shift = r->file && (r->file->f_inode->i_flags & INODE_HUGETLB) ? r->file->f_inode->i_huge_shift : 0;
+
+    if (!shift && !(r->flags & MAP_HUGETLB_))
+        return 0;
+    if (!shift && !(r->flags & MAP_ANONYMOUS_))
+        return -EINVAL;
+    if (!shift)
+        shift = hugetlb_page_shift(cpu->m, r->flags >> HUGE_SHIFT & HUGE_MASK);
+    if (!shift)
+        return -EINVAL;
+    r->len = ALIGN_UP(r->len, (u64)1 << shift);
+    if (r->file)
+        return 0;
+    r->file = cpu->code->hugetlb_file_setup(cpu, "anon_hugepage", r->len, shift);
+    return IS_ERR(r->file) ? PTR_ERR(r->file) : 0;
 }
 
 s64 sys_mmap(struct cpu *cpu, va_t addr, u64 len, u32 prot, u32 flags, struct file *file, u64 offset)
@@ -572,13 +567,16 @@ s64 sys_mmap(struct cpu *cpu, va_t addr, u64 len, u32 prot, u32 flags, struct fi
         return -EINVAL;
     if (!(flags & MAP_ANONYMOUS_) && !file)
         return -EBADF;
-    if (!(flags & MAP_ANONYMOUS_) && (flags & MAP_HUGETLB_))
-        return -EINVAL;
+    result = mmap_huge_object(cpu, &r);
+    if (result)
+        return result;
     down_write(cpu, &mm->mmap_lock);
     result = mmap_locked(cpu, &r);
     up_write(cpu, &mm->mmap_lock);
+    if (r.file && (flags & MAP_ANONYMOUS_))
+        cpu->code->fput(cpu, r.file);
     if (r.populate)
-        mm_populate(cpu, mm, (va_t)result, ALIGN_UP(len, PAGE_SIZE));
+        mm_populate(cpu, mm, (va_t)result, ALIGN_UP(r.len, PAGE_SIZE));
     return result;
 }
 

@@ -63,15 +63,28 @@ static int check_params(const struct mremap_state *s)
     return 0;
 }
 
-static int check_vma(struct cpu *cpu, const struct mremap_state *s)
+/* Whole huge pages, as few as can be; they never become more. */
+static int align_hugetlb(struct mremap_state *s)
+{
+    u64 size = vma_pagesize(s->vma);
+
+    s->old_len = ALIGN_UP(s->old_len, size);
+    s->new_len = ALIGN_UP(s->new_len, size);
+    return IS_ALIGNED(s->addr, size) && IS_ALIGNED(s->new_addr, size) && s->new_len <= s->old_len ? 0 : -EINVAL;
+}
+
+static int check_vma(struct cpu *cpu, struct mremap_state *s)
 {
     const struct vm_area_struct *vma = s->vma;
-    u64 delta = s->new_len - s->old_len, pgoff;
+    u64 delta, pgoff;
 
     if (!vma)
         return -EFAULT;
     if (vma->vm_flags & VM_SEALED)
         return -EPERM;
+    if ((vma->vm_flags & VM_HUGETLB) && align_hugetlb(s))
+        return -EINVAL;
+    delta = s->new_len - s->old_len;
     if (s->new_len <= s->old_len && !implies_new_addr(s))
         return 0;
     if (!s->old_len && !(vma->vm_flags & (VM_SHARED | VM_MAYSHARE)))
@@ -345,7 +358,7 @@ static s64 mremap_to(struct cpu *cpu, struct mremap_state *s)
 /* A segment's mapping chooses its addresses itself: it is moved alone, never as one of several. */
 static bool moves_alone(const struct vm_area_struct *vma)
 {
-    return vma->vm_ops == VM_OPS_SHM;
+    return vma->vm_ops == VM_OPS_SHM && !(vma->vm_flags & VM_HUGETLB);
 }
 
 /* MREMAP_FIXED with the size unchanged: all VMAs of the range, each to its place relative to the first. */

@@ -37,7 +37,6 @@ static int unmap_refused(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan
 int unmap_prepare(struct cpu *cpu, struct mm *mm, va_t start, va_t end, struct unmap_plan *plan)
 {
     struct vm_area_struct *vma = find_vma_intersection(cpu, mm, start, end);
-    int err;
 
     *plan = (struct unmap_plan){.cuts = {.first = vma, .last = vma, .start = start, .end = end}};
     if (!vma)
@@ -53,10 +52,7 @@ int unmap_prepare(struct cpu *cpu, struct mm *mm, va_t start, va_t end, struct u
         plan->nr_accounted += vma->vm_flags & VM_ACCOUNT ? pages : 0;
         plan->cuts.last = vma;
     }
-    err = vma_cuts_prepare(cpu, mm, &plan->cuts);
-    if (err == -EINVAL && plan->cuts.last != plan->cuts.first) /* the last one must not be split */
-        return unmap_refused(cpu, mm, plan, err);
-    return err;
+    return vma_cuts_prepare(cpu, mm, &plan->cuts);
 }
 
 void unmap_abandon(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan)

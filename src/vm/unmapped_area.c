@@ -12,6 +12,8 @@
  *             a hint (6.7), and files on disk, even with one: there a hint counts only if the larger hole begins there.
  *             Not with 32 bits. Whether huge pages are switched on plays no role.
  *
+ * hugetlb     whole huge pages, at an address that is a multiple of them: in a hole that is larger by one less a page.
+ *
  * The guard gap is no part of the index's gaps: a hole that touches it is looked at again with the limit moved, which
  * happens once for each stack.
  * Follows mmap(2) and Documentation/arch/x86/x86_64/mm.rst, 5level-paging.rst; the huge rule is what 6.18 was seen to do.
@@ -38,29 +40,33 @@ va_t vm_start_gap(const struct vm_area_struct *vma)
     return vma->vm_start > gap ? vma->vm_start - gap : 0;
 }
 
-static s64 area_bottom_up(struct mm *mm, va_t low, va_t high, u64 len)
+/* A stack above keeps its distance from all of the hole, as it was searched for. */
+static s64 area_bottom_up(struct mm *mm, va_t low, va_t high, u64 len, u64 align)
 {
+    u64 room = len + align - PAGE_SIZE;
     va_t addr;
 
-    while (vma_index_gap_lowest(&mm->vmas, low, high, len, &addr)) {
+    while (vma_index_gap_lowest(&mm->vmas, low, high, room, &addr)) {
         struct vm_area_struct *next = vma_index_find(&mm->vmas, addr);
 
-        if (!next || addr + len <= vm_start_gap(next))
+        addr = ALIGN_UP(addr, align);
+        if (!next || !(next->vm_flags & VM_GROWSDOWN) || addr + room <= vm_start_gap(next))
             return (s64)addr;
         low = next->vm_end;
     }
     return -ENOMEM;
 }
 
-static s64 area_top_down(struct mm *mm, va_t low, va_t high, u64 len)
+static s64 area_top_down(struct mm *mm, va_t low, va_t high, u64 len, u64 align)
 {
+    u64 room = len + align - PAGE_SIZE;
     va_t addr;
 
-    while (vma_index_gap_highest(&mm->vmas, low, high, len, &addr)) {
+    while (vma_index_gap_highest(&mm->vmas, low, high, room, &addr)) {
         struct vm_area_struct *next = vma_index_find(&mm->vmas, addr);
 
-        if (!next || addr + len <= vm_start_gap(next))
-            return (s64)addr;
+        if (!next || addr + room <= vm_start_gap(next))
+            return (s64)ALIGN_DOWN(addr + room - len, align);
         high = vm_start_gap(next);
     }
     return -ENOMEM;
@@ -76,7 +82,7 @@ static bool hint_is_free(struct mm *mm, va_t addr, u64 len, va_t end)
     return !next || addr + len <= vm_start_gap(next);
 }
 
-static s64 choose_area(struct mm *mm, va_t addr, u64 len, u32 map_flags)
+static s64 choose_area(struct mm *mm, va_t addr, u64 len, u32 map_flags, u64 align)
 {
     va_t window = default_map_window(mm), extra = addr > window ? mm->task_size - window : 0;
     bool low_2g = (map_flags & MAP_32BIT_) && is_x86_64(mm);
@@ -88,11 +94,11 @@ static s64 choose_area(struct mm *mm, va_t addr, u64 len, u32 map_flags)
     if (addr && hint_is_free(mm, addr, len, end))
         return (s64)addr;
     if (low_2g)
-        return area_bottom_up(mm, GIB(1) + (mm_random_next(mm) & (MIB(32) - 1) & PAGE_MASK), end, len);
+        return area_bottom_up(mm, GIB(1) + (mm_random_next(mm) & (MIB(32) - 1) & PAGE_MASK), end, len, align);
     if (!mm->topdown)
-        return area_bottom_up(mm, mm->mmap_legacy_base, end, len);
-    found = area_top_down(mm, low, mm->mmap_base + extra, len);
-    return found >= 0 ? found : area_bottom_up(mm, mm->mmap_legacy_base, end, len);
+        return area_bottom_up(mm, mm->mmap_legacy_base, end, len, align);
+    found = area_top_down(mm, low, mm->mmap_base + extra, len, align);
+    return found >= 0 ? found : area_bottom_up(mm, mm->mmap_legacy_base, end, len, align);
 }
 
 /* Where huge pages of `size` fit; 0: there is no such place, or none is needed. */
@@ -105,7 +111,7 @@ static s64 choose_huge_area(struct mm *mm, va_t addr, u64 len, u64 offset, u32 m
     /* File offsets are signed: near the end of the largest file `first` is negative, and the rest looks like room. */
     if ((s64)end <= (s64)first || end - first < size || larger < len || offset + larger < offset)
         return 0;
-    found = choose_area(mm, addr, larger, map_flags);
+    found = choose_area(mm, addr, larger, map_flags, PAGE_SIZE);
     if (IS_ERR_VALUE(found))
         return 0;
     if (addr && (va_t)found == addr)
@@ -129,14 +135,17 @@ s64 get_unmapped_area(struct cpu *cpu, struct mm *mm, struct file *file, va_t ad
                       u32 map_flags)
 {
     u64 offset = file ? pgoff.nr << PAGE_SHIFT : 0;
+    u64 align = file && (file->f_inode->i_flags & INODE_HUGETLB) ? (u64)1 << file->f_inode->i_huge_shift : PAGE_SIZE;
     s64 found = (map_flags & MAP_FIXED_) ? (s64)addr : 0;
 
     if (len > mm->task_size)
         return -ENOMEM;
+    if (align > PAGE_SIZE && (!IS_ALIGNED(len, align) || ((map_flags & MAP_FIXED_) && !IS_ALIGNED(addr, align))))
+        return -EINVAL;
     if (!(map_flags & MAP_FIXED_) && wants_huge_alignment(mm, file, addr, len, map_flags))
         found = choose_huge_area(mm, addr, len, offset, map_flags);
     if (!(map_flags & MAP_FIXED_) && !found)
-        found = choose_area(mm, addr, len, map_flags);
+        found = choose_area(mm, align > PAGE_SIZE ? ALIGN_UP(addr, align) : addr, len, map_flags, align);
     if (IS_ERR_VALUE(found))
         return found;
     if ((va_t)found > mm->task_size - len)

@@ -60,6 +60,9 @@ int vm_init(struct cpu *cpu); /* boot: caches, zero page */
 #define MAP_HUGETLB_ 0x40000u
 #define MAP_SYNC_ 0x80000u
 #define MAP_FIXED_NOREPLACE_ 0x100000u
+/* log2 of a huge page's size, from how mmap, memfd_create and shmget name it (0: the default); 0: the machine has no
+ * such. mmap.c */
+u32 hugetlb_page_shift(const struct machine *m, u32 named);
 #define MREMAP_MAYMOVE_ 1u
 #define MREMAP_FIXED_ 2u
 #define MREMAP_DONTUNMAP_ 4u

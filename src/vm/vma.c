@@ -26,6 +26,7 @@
  *   V4  a VMA with a file is in its mapping's tree with its page range as the key, and no other node of it is there.
  *   V5  a VMA with an anon_vma has a chain entry to it; each entry's key is the VMA's page range.
  *   V6  a VMA whose vm_ops is VM_OPS_NONE has no file but /dev/zero.
+ *   V7  a VMA has VM_HUGETLB just if its file is on hugetlbfs; then its start, end and offset are whole huge pages.
  *
  * Follows Documentation/mm/process_addrs.rst.
  */
@@ -397,6 +398,23 @@ void vma_cuts_cancel(struct cpu *cpu, struct vma_cuts *cuts)
     cuts->below = cuts->above = NULL;
 }
 
+static void cut(struct cpu *cpu, struct mm *mm, struct vm_area_struct *vma, struct vm_area_struct *below,
+                struct vm_area_struct *above)
+{
+    const struct vm_operations_struct *ops = vma_ops(cpu, vma);
+    struct vma_change c = {.vma = vma, .insert = {below, above}};
+
+    c.start = below ? below->vm_end : vma->vm_start;
+    c.end = above ? above->vm_start : vma->vm_end;
+    vma_commit(cpu, mm, &c);
+    if (!ops || !ops->open)
+        return;
+    if (below)
+        ops->open(cpu, below);
+    if (above)
+        ops->open(cpu, above);
+}
+
 int vma_cuts_prepare(struct cpu *cpu, struct mm *mm, struct vma_cuts *cuts)
 {
     bool low = cuts->start > cuts->first->vm_start, high = cuts->end < cuts->last->vm_end;
@@ -415,6 +433,10 @@ int vma_cuts_prepare(struct cpu *cpu, struct mm *mm, struct vma_cuts *cuts)
     }
     if (high) {
         copy = vma_copy_range(cpu, cuts->last, cuts->end, cuts->last->vm_end);
+        if (IS_ERR(copy) && PTR_ERR(copy) != -ENOMEM && low) { /* refused: as in the kernel, the first cut is done */
+            cut(cpu, mm, cuts->first, cuts->below, NULL);
+            cuts->below = NULL;
+        }
         if (IS_ERR(copy)) {
             vma_cuts_cancel(cpu, cuts);
             return PTR_ERR(copy);
@@ -422,23 +444,6 @@ int vma_cuts_prepare(struct cpu *cpu, struct mm *mm, struct vma_cuts *cuts)
         cuts->above = copy;
     }
     return 0;
-}
-
-static void cut(struct cpu *cpu, struct mm *mm, struct vm_area_struct *vma, struct vm_area_struct *below,
-                struct vm_area_struct *above)
-{
-    const struct vm_operations_struct *ops = vma_ops(cpu, vma);
-    struct vma_change c = {.vma = vma, .insert = {below, above}};
-
-    c.start = below ? below->vm_end : vma->vm_start;
-    c.end = above ? above->vm_start : vma->vm_end;
-    vma_commit(cpu, mm, &c);
-    if (!ops || !ops->open)
-        return;
-    if (below)
-        ops->open(cpu, below);
-    if (above)
-        ops->open(cpu, above);
 }
 
 void vma_cuts_commit(struct cpu *cpu, struct mm *mm, struct vma_cuts *cuts)

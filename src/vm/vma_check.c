@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The books of an address space's VMAs: V1..V6 of vma.c, recounted. Nobody changes the mm meanwhile. */
+/* The books of an address space's VMAs: V1..V7 of vma.c, recounted. Nobody changes the mm meanwhile. */
 #include "vm/vma_priv.h"
 
 static bool tree_holds(struct interval_tree_root *root, const struct interval_tree_node *want)
@@ -44,6 +44,15 @@ static void check_trees(struct check_report *r, struct vm_area_struct *vma)
                    (unsigned long long)vma->vm_end);
 }
 
+static bool huge_pages_are_whole(const struct vm_area_struct *vma)
+{
+    bool huge = vma->vm_file && (vma->vm_file->f_inode->i_flags & INODE_HUGETLB);
+
+    if (!huge || !(vma->vm_flags & VM_HUGETLB))
+        return huge == !!(vma->vm_flags & VM_HUGETLB);
+    return IS_ALIGNED(vma->vm_start | vma->vm_end | vma->vm_pgoff.nr << PAGE_SHIFT, vma_pagesize(vma));
+}
+
 static void check_one(struct check_report *r, const struct mm *mm, const struct vm_area_struct *vma)
 {
     if (vma->vm_start >= vma->vm_end || ((vma->vm_start | vma->vm_end) & ~PAGE_MASK) || vma->vm_end > mm->task_size)
@@ -53,6 +62,10 @@ static void check_one(struct check_report *r, const struct mm *mm, const struct 
     if (vma->vm_ops == VM_OPS_NONE && vma->vm_file && vma->vm_file->f_inode->i_device != DEVICE_ZERO)
         check_fail(r, "VMA V6: [%llx, %llx) is anonymous and has a file", (unsigned long long)vma->vm_start,
                    (unsigned long long)vma->vm_end);
+    if (!huge_pages_are_whole(vma))
+        check_fail(r, "VMA V7: [%llx, %llx) at offset %llx, flags %llx: huge pages are whole and of a file of them",
+                   (unsigned long long)vma->vm_start, (unsigned long long)vma->vm_end,
+                   (unsigned long long)vma->vm_pgoff.nr, (unsigned long long)vma->vm_flags);
 }
 
 void vma_check(struct mm *mm, struct check_report *r)

@@ -214,6 +214,9 @@ static u32 object_of(const struct line *l)
         return ORACLE_OBJ_ANON;
     if (l->dev == 1) /* 00:01: the kernel's own tmpfs */
         return ORACLE_OBJ_SHMEM;
+    for (u32 i = 0; i < 2; i++)
+        if (shared->huge_dev[i] == l->dev)
+            return ORACLE_OBJ_HUGE + i;
     for (u32 i = 0; i < ORACLE_SLOTS; i++)
         if (shared->file[i].dev == l->dev && shared->file[i].ino == l->ino)
             return 2 + i;
@@ -303,11 +306,21 @@ static u64 see_flag_line(const char *p)
     return sum;
 }
 
+/* "KernelPageSize:        4 kB" */
+static u64 number_behind(const char *p)
+{
+    while (*p != ':')
+        p++;
+    while (*++p == ' ')
+        ;
+    return decimal(&p);
+}
+
 static void see_flags(struct oracle_result *r)
 {
     const char *p = text;
     struct oracle_line l = {0};
-    u64 last = 0, end = 0;
+    u64 last = 0, end = 0, kernel_kb = 4, mmu_kb = 4;
 
     if (!read_all(smaps_fd))
         return;
@@ -318,8 +331,13 @@ static void see_flags(struct oracle_result *r)
             l.start = hex(&p);
             p++;
             l.end = hex(&p);
+        } else if (p[0] == 'K' && p[1] == 'e') {
+            kernel_kb = number_behind(p);
+        } else if (p[0] == 'M' && p[1] == 'M') {
+            mmu_kb = number_behind(p);
         } else if (p[0] == 'V' && p[1] == 'm' && p[2] == 'F' && !(l.start >> 63)) {
-            r->flags = oracle_mix_flags(r->flags, &l, see_flag_line(p), &last, &end, (int)shared->join);
+            r->flags = oracle_mix_flags(r->flags, &l, see_flag_line(p) + oracle_page_sizes(kernel_kb, mmu_kb), &last,
+                                        &end, (int)shared->join);
         }
         while (*p && *p++ != '\n')
             ;

@@ -15,6 +15,7 @@ void generate_init(struct generator *g, struct model *v, const struct host *host
     for (u32 i = 0; i < 8; i++)
         pick(g, 2);
     g->drop = chance(g, 40);
+    g->huge = host->huge && chance(g, 30);
     g->inject = chance(g, 30);
 }
 

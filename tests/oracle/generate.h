@@ -12,6 +12,7 @@ struct generator {
     u32 proc; /* who did the last op */
     u32 nr_procs;
     bool drop;               /* the first op drops all privileges */
+    bool huge;               /* huge pages are asked for */
     bool inject;             /* some calls find no memory first */
     u8 wanted[NR_ABI_CALLS]; /* calls to be generated */
 };
@@ -27,7 +28,10 @@ bool generate_call(struct generator *g, struct oracle_op *op);
 va_t some_addr(struct generator *g);
 va_t some_page(struct generator *g);
 u64 some_len(struct generator *g);
-bool range_allowed(struct generator *g, va_t addr, u64 len);  /* nothing of the child's own */
+bool range_allowed(struct generator *g, va_t addr, u64 len); /* nothing of the child's own */
+/* The same where the call may make whole huge pages of the length. */
+bool huge_range_allowed(struct generator *g, va_t addr, u64 len);
+bool in_huge_arena(va_t addr);
 bool range_readable(struct generator *g, va_t addr, u64 len); /* nothing of the kernel's own: vdso, vvar */
 struct mm *gen_mm(struct generator *g);
 /* rules.c: the rule by which this kernel is not asked for the op; NULL: none. */

@@ -63,11 +63,26 @@ static va_t odd_place(struct generator *g)
     return PICK(g, places);
 }
 
+/* Mostly where one begins. */
+static va_t huge_page(struct generator *g)
+{
+    va_t at = ORACLE_HUGE_ARENA + pick(g, ORACLE_HUGE_PAGES) * ORACLE_HUGE_PAGE;
+
+    return chance(g, 70) ? at : chance(g, 50) ? at + (pick(g, 3) - 1) * PAGE_SIZE : at + pick(g, 512) * PAGE_SIZE;
+}
+
+bool in_huge_arena(va_t addr)
+{
+    return addr >= ORACLE_HUGE_ARENA - PAGE_SIZE && addr < ORACLE_HUGE_ARENA + ORACLE_HUGE_PAGES * ORACLE_HUGE_PAGE;
+}
+
 va_t some_page(struct generator *g)
 {
     struct mm *mm = gen_mm(g);
     u64 r = pick(g, 1000);
 
+    if (g->huge && chance(g, 20))
+        return huge_page(g);
     if (r < 760)
         return ORACLE_ARENA + pick(g, ORACLE_ARENA_PAGES) * PAGE_SIZE;
     if (r < 930)
@@ -111,6 +126,13 @@ bool range_allowed(struct generator *g, va_t addr, u64 len)
         return true; /* no call takes that */
     end = MIN(ALIGN_UP(end, PAGE_SIZE), (u64)(-2 * PAGE_SIZE)) + PAGE_SIZE;
     return !model_own(g->v, start, end);
+}
+
+bool huge_range_allowed(struct generator *g, va_t addr, u64 len)
+{
+    if (g->huge && len < 1ul << 47)
+        len = ALIGN_UP(len, 1ul << 30);
+    return range_allowed(g, addr, len);
 }
 
 bool range_readable(struct generator *g, va_t addr, u64 len)

@@ -27,11 +27,18 @@ static void put_slot(struct oracle_op *op, u32 arg, enum oracle_arg kind, u64 sl
     op->arg[arg] = slot;
 }
 
+static u64 huge_len(struct generator *g)
+{
+    u64 len = (1 + pick(g, 3)) * ORACLE_HUGE_PAGE;
+
+    return chance(g, 60) ? len : chance(g, 50) ? some_len(g) : len + (pick(g, 3) - 1) * PAGE_SIZE;
+}
+
 /* addr and len in the first two arguments. */
 static bool put_range(struct generator *g, struct oracle_op *op)
 {
     op->arg[0] = some_addr(g);
-    op->arg[1] = some_len(g);
+    op->arg[1] = in_huge_arena(op->arg[0]) ? huge_len(g) : some_len(g);
     return range_allowed(g, op->arg[0], op->arg[1]);
 }
 
@@ -59,8 +66,30 @@ static void mmap_object(struct generator *g, struct oracle_op *op)
     /* often the offset that continues what may lie beside it */
     op->arg[5] = chance(g, 40) ? pick(g, 26) * PAGE_SIZE : (op->arg[0] - ORACLE_ARENA) % (32 * PAGE_SIZE);
     op->arg[5] &= PAGE_MASK;
+    if (g->huge && chance(g, 30))
+        op->arg[5] = pick(g, 3) * ORACLE_HUGE_PAGE;
     if (chance(g, 2))
         op->arg[5] = chance(g, 50) ? 0x123 : (u64)-0x4000;
+}
+
+/* Anonymous huge pages, mostly without reserving them, mostly of 2 MiB; or what a descriptor of such has. */
+static void mmap_huge(struct generator *g, struct oracle_op *op)
+{
+    static const u32 sizes[] = {0, 0, 0, 0, 21, 21, 30, 30, 25};
+
+    if (!(op->arg[3] & MAP_ANONYMOUS_) && op->arg[4] < NR_BASE_SLOTS && chance(g, 70)) {
+        op->argkind[4] = ORACLE_VALUE;
+        op->arg[4] = ~0ull;
+        op->arg[3] |= MAP_ANONYMOUS_;
+        op->arg[5] = chance(g, 80) ? 0 : op->arg[5];
+    }
+    op->arg[0] = chance(g, 70) ? some_addr(g) : 0;
+    if (op->arg[0] && chance(g, 80))
+        op->arg[0] = ORACLE_HUGE_ARENA + pick(g, ORACLE_HUGE_PAGES) * ORACLE_HUGE_PAGE;
+    op->arg[1] = huge_len(g);
+    op->arg[3] |= (MAP_HUGETLB_ | (u64)PICK(g, sizes) << 26) | (chance(g, 85) ? MAP_NORESERVE_ : 0);
+    if (!op->arg[0])
+        op->arg[3] &= ~(u64)MAP_FIXED_;
 }
 
 static bool make_mmap(struct generator *g, struct oracle_op *op)
@@ -82,17 +111,18 @@ static bool make_mmap(struct generator *g, struct oracle_op *op)
         op->arg[3] |= 1ul << pick(g, 31);
     if (!g->host->droppable && (op->arg[3] & 8))
         return false;
-    /* docs/differences.md: needs no free huge page until it is touched */
-    if ((op->arg[3] & (MAP_HUGETLB_ | MAP_NORESERVE_)) == (MAP_HUGETLB_ | MAP_NORESERVE_))
-        op->arg[3] &= ~(u64)MAP_NORESERVE_;
+    if (!g->host->huge && (op->arg[3] & MAP_HUGETLB_))
+        return false; /* there may be some, which the machine does not have */
     mmap_object(g, op);
+    if (g->huge && chance(g, 25))
+        mmap_huge(g, op);
     if ((gen_mm(g)->def_flags & VM_LOCKED) || (op->arg[3] & (MAP_LOCKED_ | MAP_POPULATE_)))
         op->arg[1] %= 256 * PAGE_SIZE;
     if (!op->arg[0] && !(op->arg[3] & MAP_FIXED_))
         return true;
     if (!op->arg[0] && !chance(g, 2))
         return false;
-    return range_allowed(g, op->arg[0], op->arg[1]);
+    return huge_range_allowed(g, op->arg[0], op->arg[1]);
 }
 
 static bool make_range(struct generator *g, struct oracle_op *op)
@@ -112,7 +142,7 @@ static bool make_mremap(struct generator *g, struct oracle_op *op)
 {
     if (!put_range(g, op))
         return false;
-    op->arg[2] = chance(g, 40) ? op->arg[1] : some_len(g);
+    op->arg[2] = chance(g, 40) ? op->arg[1] : in_huge_arena(op->arg[0]) ? huge_len(g) : some_len(g);
     op->arg[3] = chance(g, 80) ? MREMAP_MAYMOVE_ : 0;
     if (chance(g, 45))
         op->arg[3] |= MREMAP_FIXED_;
@@ -131,7 +161,7 @@ static bool make_mremap(struct generator *g, struct oracle_op *op)
         return false; /* what a shrinking move charges depends on the size of memory */
     if (gen_mm(g)->locked_vm && op->arg[2] > (1ul << 20))
         return false;
-    return range_allowed(g, op->arg[0], op->arg[2]) && range_allowed(g, op->arg[4], op->arg[2]);
+    return huge_range_allowed(g, op->arg[0], op->arg[2]) && huge_range_allowed(g, op->arg[4], op->arg[2]);
 }
 
 static bool make_mprotect(struct generator *g, struct oracle_op *op)
@@ -317,7 +347,8 @@ static bool make_process_madvise(struct generator *g, struct oracle_op *op)
 
 static bool small_range(struct generator *g, struct oracle_op *op)
 {
-    return put_range(g, op) && (op->arg[1] <= 256 * PAGE_SIZE || op->arg[1] > (u64) - (1l << 20));
+    return put_range(g, op) &&
+           (op->arg[1] <= (in_huge_arena(op->arg[0]) ? 1024 : 256) * PAGE_SIZE || op->arg[1] > (u64) - (1l << 20));
 }
 
 static bool make_mlock2(struct generator *g, struct oracle_op *op)
@@ -390,6 +421,11 @@ static bool make_shmget(struct generator *g, struct oracle_op *op)
     op->arg[0] = chance(g, 60) ? 0 : (0x51000000u | 0x71) + pick(g, 3);
     op->arg[1] = chance(g, 92) ? 1 + pick(g, 12 * PAGE_SIZE) : some_len(g);
     op->arg[2] = PICK(g, flags);
+    if (g->huge && chance(g, 50))
+        op->arg[2] |= 04000 | (chance(g, 80) ? 010000 : 0) |
+                      (chance(g, 80)   ? 0
+                       : chance(g, 80) ? 30u << 26
+                                       : 25u << 26);
     op->returns = ORACLE_RET_SHM;
     op->ret_slot = (u8)pick(g, ORACLE_SHMS);
     /* one segment a slot: none is lost sight of */
@@ -403,7 +439,7 @@ static bool make_shmat(struct generator *g, struct oracle_op *op)
     put_slot(op, 0, ORACLE_SHMID, pick(g, ORACLE_SHMS));
     op->arg[1] = chance(g, 25) ? 0 : some_addr(g);
     op->arg[2] = PICK(g, flags);
-    return range_allowed(g, op->arg[1], 16 * PAGE_SIZE);
+    return huge_range_allowed(g, op->arg[1], 16 * PAGE_SIZE);
 }
 
 static bool make_shmdt(struct generator *g, struct oracle_op *op)
@@ -436,9 +472,11 @@ static bool make_memfd_create(struct generator *g, struct oracle_op *op)
 
     put_data(op, 0, "a memfd", 8);
     op->arg[1] = PICK(g, flags);
+    if (g->huge && chance(g, 60))
+        op->arg[1] |= 4 | (chance(g, 60) ? 0 : chance(g, 50) ? 21u << 26 : chance(g, 70) ? 30u << 26 : 25u << 26);
     op->returns = ORACLE_RET_FD;
     op->ret_slot = (u8)(NR_BASE_SLOTS + pick(g, ORACLE_SLOTS - NR_BASE_SLOTS));
-    return op->arg[1] < 4 || chance(g, 20);
+    return (op->arg[1] & 0xff) < 8 || chance(g, 20);
 }
 
 static u64 some_memfd(struct generator *g)
@@ -467,6 +505,8 @@ static bool make_ftruncate(struct generator *g, struct oracle_op *op)
     op->arg[1] = chance(g, 95) ? pick(g, 30 * PAGE_SIZE) : chance(g, 50) ? ~0ull : 1ul << 62;
     if (chance(g, 30))
         op->arg[1] &= PAGE_MASK;
+    if (g->huge && op->arg[0] >= NR_BASE_SLOTS && chance(g, 60))
+        op->arg[1] = pick(g, 4) * ORACLE_HUGE_PAGE;
     /* a file on disk gets no new pages: whether those are in the page cache is the file system's business */
     return op->arg[0] >= NR_BASE_SLOTS || native_file[op->arg[0]].shmem || (s64)op->arg[1] < 0 ||
            op->arg[1] <= g->v->base[op->arg[0]]->f_inode->i_size;

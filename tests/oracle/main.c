@@ -169,6 +169,32 @@ static bool cpu_has(const char *flag)
     return found;
 }
 
+static bool is_zero(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    unsigned long n = 1;
+
+    if (f && fscanf(f, "%lu", &n) != 1)
+        n = 1;
+    if (f)
+        fclose(f);
+    return !n;
+}
+
+/* Huge pages of a size that the kernel knows, of which it has none and makes none. */
+static bool no_huge_pages(u32 kb)
+{
+    static const char *const files[] = {"nr_hugepages", "nr_overcommit_hugepages"};
+    char path[96];
+
+    for (u32 i = 0; i < ARRAY_SIZE(files); i++) {
+        snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%ukB/%s", kb, files[i]);
+        if (!is_zero(path))
+            return false;
+    }
+    return true;
+}
+
 static void ask_host(struct host *h)
 {
     struct utsname u;
@@ -184,6 +210,7 @@ static void ask_host(struct host *h)
     h->la57 = cpu_has(" la57");
     h->anon_names = !prctl(0x53564d41, 0, 0, 0, 0);
     h->pkeys = syscall(SYS_pkey_alloc, 0, 0) > 0;
+    h->huge = since(h, 17) && no_huge_pages(2048) && no_huge_pages(1048576);
     h->poison = getenv("QUIRE_ORACLE_POISON") != NULL;
 }
 

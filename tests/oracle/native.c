@@ -189,6 +189,22 @@ static void start(struct native *n)
         die("%s does not start", n->child_path);
 }
 
+static void find_huge(struct native *n)
+{
+    static const unsigned int size_flags[] = {21u << 26, 30u << 26};
+    struct stat st;
+
+    for (int i = 0; i < 2; i++) {
+        int fd = memfd_create("oracle-huge", MFD_HUGETLB | size_flags[i]);
+
+        n->shared->huge_dev[i] = ~0ull;
+        if (fd >= 0 && !fstat(fd, &st))
+            n->shared->huge_dev[i] = (uint64_t)(major(st.st_dev) << 8 | minor(st.st_dev));
+        if (fd >= 0)
+            close(fd);
+    }
+}
+
 void native_start(struct native *n, const char *child_path)
 {
     struct stat st;
@@ -205,6 +221,7 @@ void native_start(struct native *n, const char *child_path)
     if (n->shared == MAP_FAILED)
         die("mmap: %s", strerror(errno));
     n->shared->key_base = 0x51000000u ^ (uint32_t)getpid() << 8;
+    find_huge(n);
     open_files(n);
     reset_files(n);
     start(n);

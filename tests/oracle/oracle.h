@@ -28,6 +28,9 @@
 #define ORACLE_ARENA 0x180000000000ul     /* where most ops happen */
 #define ORACLE_ARENA_PAGES 128ul
 #define ORACLE_PAGE 4096ul
+#define ORACLE_HUGE_ARENA 0x180040000000ul /* and those of huge pages */
+#define ORACLE_HUGE_PAGES 8ul
+#define ORACLE_HUGE_PAGE 0x200000ul
 
 #define ORACLE_OPS 4096u /* of a sequence, at most */
 #define ORACLE_PROCS 6u  /* alive at the same time */
@@ -119,6 +122,7 @@ struct oracle_shared {
     uint32_t join;                            /* cuts between mappings that look alike are not seen (rules.c) */
     uint64_t image_end;                       /* the child's own: [its start, image_end), and the shared memory */
     struct oracle_file_id file[ORACLE_SLOTS]; /* files on disk by slot */
+    uint64_t huge_dev[2];                     /* hugetlbfs of 2 MiB and of 1 GiB; ~0: none */
     struct oracle_op op[ORACLE_OPS];
     struct oracle_result result[ORACLE_OPS];
 };
@@ -133,9 +137,10 @@ static inline uint64_t oracle_mix(uint64_t h, uint64_t v)
     return h ^ (h >> 29);
 }
 
-/* Which object a mapping shows: 0 anonymous, 1 some shared memory, 2 + slot a file on disk. */
+/* Which object a mapping shows: 0 anonymous, 1 some shared memory, 2 + slot a file on disk, huge pages of 2 MiB, 1 GiB. */
 #define ORACLE_OBJ_ANON 0u
 #define ORACLE_OBJ_SHMEM 1u
+#define ORACLE_OBJ_HUGE 253u
 #define ORACLE_OBJ_OTHER 255u
 
 static inline uint64_t oracle_mix_vma(uint64_t h, uint64_t start, uint64_t end, uint32_t perms, uint64_t offset,
@@ -187,6 +192,12 @@ static inline uint64_t oracle_mix_flags(uint64_t h, const struct oracle_line *l,
 static inline uint64_t oracle_flag(char a, char b)
 {
     return oracle_mix(0x5151, (uint64_t)(uint8_t)a << 8 | (uint8_t)b);
+}
+
+/* Page sizes of a mapping, in kB, as smaps has them. */
+static inline uint64_t oracle_page_sizes(uint64_t kernel_kb, uint64_t mmu_kb)
+{
+    return kernel_kb == 4 && mmu_kb == 4 ? 0 : oracle_mix(oracle_mix(0x7171, kernel_kb), mmu_kb);
 }
 
 /* bits: present 1, of a file or shared 2, mapped once 4. Is it a page of a file on disk, not a private copy? */

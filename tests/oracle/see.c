@@ -27,6 +27,8 @@ u32 see_object(const struct model *v, const struct vm_area_struct *vma)
 
     if (!inode)
         return ORACLE_OBJ_ANON;
+    if (inode->i_flags & INODE_HUGETLB)
+        return ORACLE_OBJ_HUGE + (inode->i_huge_shift > 21);
     if (inode->i_data.a_ops == A_OPS_SHMEM && inode->dev == 1)
         return ORACLE_OBJ_SHMEM;
     for (u32 i = 0; i < ORACLE_SLOTS; i++)
@@ -82,12 +84,12 @@ static void see_pages(struct model *v, struct oracle_result *r, const struct vm_
     }
 }
 
-static u64 flags_sum(vm_flags_t flags)
+static u64 flags_sum(const struct vm_area_struct *vma)
 {
-    u64 sum = 0;
+    u64 kb = vma_pagesize(vma) >> 10, sum = oracle_page_sizes(kb, kb);
 
     for (u32 bit = 0; bit < 64; bit++) {
-        const char *name = flags >> bit & 1 ? proc_flag_name(bit) : "";
+        const char *name = vma->vm_flags >> bit & 1 ? proc_flag_name(bit) : "";
 
         if (*name)
             sum += oracle_flag(name[0], name[1]);
@@ -108,7 +110,7 @@ void model_see(struct model *v, u32 proc, u32 see, struct oracle_result *r)
         if (see & ORACLE_SEE_PAGES)
             see_pages(v, r, vma);
         if (see & ORACLE_SEE_FLAGS)
-            r->flags = oracle_mix_flags(r->flags, &l, flags_sum(vma->vm_flags), &last, &end, v->join);
+            r->flags = oracle_mix_flags(r->flags, &l, flags_sum(vma), &last, &end, v->join);
     }
     if (see & ORACLE_SEE_MAPS)
         r->maps = oracle_mix_line(r->maps, &kept, &none, false);

@@ -276,7 +276,7 @@ static void test_vm_flags(void **state)
     c.pkeys = true;
     cpu = test_cpu(test_machine_full(&c));
     test_task(cpu, 4711);
-    map_at(cpu, BASE, 16, RW, ANON_PRIVATE, NULL, 0);
+    map_at(cpu, 0x40000000, 512, RW, ANON_PRIVATE | MAP_HUGETLB_ | MAP_NORESERVE_, NULL, 0);
     vma = vma_first(cpu->current->mm);
     before = vma->vm_flags;
     vma->vm_flags = ~(vm_flags_t)0 & ~VM_PKEY_MASK & ~(vm_flags_t)0x77ffffe000000000 & ~BIT(36);

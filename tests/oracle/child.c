@@ -440,6 +440,8 @@ static u64 get_arg(const struct oracle_op *op, struct oracle_result *r, u32 i)
         return (u64)CALL(pidfd_open, shared->pid[v], 0);
     case ORACLE_SHMID:
         return (u64)(s64)shared->shmid[v];
+    case ORACLE_KEY:
+        return shared->key_base + v;
     case ORACLE_IN:
         return (u64)&op->data[v];
     case ORACLE_OUTPUT:
@@ -447,6 +449,13 @@ static u64 get_arg(const struct oracle_op *op, struct oracle_result *r, u32 i)
     default:
         return v;
     }
+}
+
+static void made_segment(u32 slot, int32_t id)
+{
+    shared->shmid[slot] = id;
+    if (shared->nr_made < sizeof(shared->made) / sizeof(shared->made[0]))
+        shared->made[shared->nr_made++] = id;
 }
 
 static void do_call(const struct oracle_op *op, struct oracle_result *r)
@@ -459,6 +468,8 @@ static void do_call(const struct oracle_op *op, struct oracle_result *r)
     for (u32 i = 0; i < 6; i++)
         if (op->argkind[i] == ORACLE_PIDFD && (s64)a[i] >= 0)
             CALL(close, a[i]);
+    if (op->host_nr == ORACLE_NR_SHMCTL && a[1] == ORACLE_IPC_STAT)
+        oracle_clean_shmid_ds(r->out);
     if (r->ret < 0 || op->returns == ORACLE_RET_VALUE)
         return;
     if (op->returns == ORACLE_RET_FD) {
@@ -466,7 +477,7 @@ static void do_call(const struct oracle_op *op, struct oracle_result *r)
             CALL(close, fds[op->ret_slot]);
         fds[op->ret_slot] = (int)r->ret;
     } else {
-        shared->shmid[op->ret_slot] = (int32_t)r->ret;
+        made_segment(op->ret_slot, (int32_t)r->ret);
     }
     r->ret = 0;
 }
@@ -578,10 +589,19 @@ static void end_sequence(void)
         ;
     for (u32 i = 0; i < ORACLE_PROCS; i++)
         shared->pid[i] = 0;
-    for (u32 i = 0; i < ORACLE_SHMS; i++) {
-        if (shared->shmid[i] >= 0)
-            CALL(shmctl, shared->shmid[i], 0, 0);
+    for (u32 i = 0; i < shared->nr_made; i++)
+        CALL(shmctl, shared->made[i], 0, 0);
+    shared->nr_made = 0;
+    for (u32 i = 0; i < ORACLE_SHMS; i++)
         shared->shmid[i] = -1;
+}
+
+static void make_base_segments(void)
+{
+    for (u32 i = ORACLE_BASE_SHM; i < ORACLE_SHMS; i++) {
+        u32 key = shared->key_base + ORACLE_BASE_KEY + i - ORACLE_BASE_SHM;
+
+        made_segment(i, (int32_t)CALL(shmget, key, oracle_base_pages(i) * ORACLE_PAGE, 01000 | oracle_base_mode(i)));
     }
 }
 
@@ -615,6 +635,7 @@ static void run_sequence(void)
     s64 pid;
 
     shared->reap = ORACLE_PROCS;
+    make_base_segments();
     pid = CALL(clone, SIGCHLD);
     if (!pid) {
         me = 0;

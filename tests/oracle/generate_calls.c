@@ -2,6 +2,8 @@
 /* Arguments of each call: mostly sensible, sometimes wrong in one way, seldom in two. */
 #include "tests/oracle/generate.h"
 
+#include "cache/sysv_shm.h"
+
 #include <string.h>
 
 typedef bool (*make_fn)(struct generator *g, struct oracle_op *op);
@@ -414,22 +416,36 @@ static bool make_process_vm(struct generator *g, struct oracle_op *op)
 
 /* -- shared memory, files ------------------------------------------------------------------------------------------ */
 
+/* Nothing is lost sight of when it gets another segment. */
+static bool shm_slot_is_spare(struct generator *g, u32 slot, s32 next)
+{
+    struct shm_segment *s = shm_find_id(g->v->m, g->v->shmid[slot]);
+
+    return !s || (s->mode & SHM_DEST_) || s->id == next;
+}
+
+/* A few keys, so that some exist, some did, and some belong to who has privileges. */
 static bool make_shmget(struct generator *g, struct oracle_op *op)
 {
-    static const u32 flags[] = {01600, 01600, 01600, 03600, 0600, 01400, 01666, 0};
+    static const u32 flags[] = {01600, 01600, 01600, 03600, 0600, 01400, 01666, 0, 01000, 0400, 0444, 0666, 01604};
+    struct shm_segment *s = NULL;
 
-    op->arg[0] = chance(g, 60) ? 0 : (0x51000000u | 0x71) + pick(g, 3);
     op->arg[1] = chance(g, 92) ? 1 + pick(g, 12 * PAGE_SIZE) : some_len(g);
     op->arg[2] = PICK(g, flags);
+    if (chance(g, 60)) {
+        put_slot(op, 0, ORACLE_KEY, pick(g, ORACLE_KEYS));
+        s = shm_find_key(g->v->m, (s32)(g->v->key_base + op->arg[0]));
+        if (chance(g, 60))
+            op->arg[1] = pick(g, 4 * PAGE_SIZE);
+    }
     if (g->huge && chance(g, 50))
         op->arg[2] |= 04000 | (chance(g, 80) ? 010000 : 0) |
                       (chance(g, 80)   ? 0
                        : chance(g, 80) ? 30u << 26
                                        : 25u << 26);
     op->returns = ORACLE_RET_SHM;
-    op->ret_slot = (u8)pick(g, ORACLE_SHMS);
-    /* one segment a slot: none is lost sight of */
-    return g->v->shmid[op->ret_slot] < 0 && (op->arg[1] < (1ul << 24) || op->arg[1] > (1ul << 60)) && !op->arg[0];
+    op->ret_slot = (u8)pick(g, ORACLE_BASE_SHM);
+    return shm_slot_is_spare(g, op->ret_slot, s ? s->id : -1) && (op->arg[1] < (1ul << 24) || op->arg[1] > (1ul << 60));
 }
 
 static bool make_shmat(struct generator *g, struct oracle_op *op)
@@ -455,15 +471,32 @@ static bool make_shmdt(struct generator *g, struct oracle_op *op)
     return range_allowed(g, op->arg[0], 1);
 }
 
+/* struct shmid64_ds: owner, group and mode are what IPC_SET takes. */
+static void put_shmid_ds(struct generator *g, struct oracle_op *op)
+{
+    static const u32 ids[] = {0, 0, 65534, 65534, 1000, ~0u}, modes[] = {0600, 0666, 0400, 0, 04777, 0040};
+    u32 ds[28] = {0};
+
+    ds[1] = PICK(g, ids);
+    ds[2] = PICK(g, ids);
+    ds[5] = PICK(g, modes);
+    put_data(op, 2, ds, sizeof(ds));
+}
+
 static bool make_shmctl(struct generator *g, struct oracle_op *op)
 {
-    static const u32 commands[] = {0, 11, 12, 11, 12, 77};
+    enum { RMID, SET, STAT, LOCK = 11, UNLOCK };
+    static const u32 commands[] = {RMID, SET, SET, STAT, STAT, LOCK, UNLOCK, LOCK, UNLOCK, 77};
 
     put_slot(op, 0, ORACLE_SHMID, pick(g, ORACLE_SHMS));
     op->arg[1] = PICK(g, commands);
-    if (op->arg[1] == 11 && !task_capable(g->v->proc[g->proc], CAP_IPC_LOCK_))
-        return false; /* SHM_LOCK: what a user has locked in all is not counted (docs/differences.md) */
-    return op->arg[1] || chance(g, 30);
+    if (op->arg[1] == SET)
+        put_shmid_ds(g, op);
+    if (op->arg[1] == STAT)
+        put_out(op, 2);
+    if (op->arg[1] == LOCK && !task_capable(g->v->proc[g->proc], CAP_IPC_LOCK_))
+        return false; /* what a user has locked in all is not counted (docs/differences.md) */
+    return op->arg[1] || chance(g, 50);
 }
 
 static bool make_memfd_create(struct generator *g, struct oracle_op *op)

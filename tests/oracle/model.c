@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "tests/oracle/model.h"
-#include "cache/filemap.h"
+#include "cache/cache.h"
 
 #define MODEL_BYTES (320ul << 20) /* a stack without limit grows by 128 MiB: no reason to overcommit */
 #define PID_OF(proc) (100 + (s32)(proc))
@@ -70,7 +70,7 @@ void model_boot(struct model *v, struct native *n, const struct host *host)
 {
     struct machine_config c;
 
-    *v = (struct model){.image_end = n->shared->image_end, .join = !host->joins};
+    *v = (struct model){.image_end = n->shared->image_end, .join = !host->joins, .key_base = n->shared->key_base};
     n->shared->join = v->join;
     configure(&c, host);
     v->m = machine_boot(&c, NULL);
@@ -131,6 +131,19 @@ static void mark_foreign(struct model *v, u32 foreign)
             v->base[i]->f_mode = (v->base[i]->f_mode & ~FMODE_FOREIGN) | foreign;
 }
 
+static void make_base_segments(struct model *v)
+{
+    for (u32 i = ORACLE_BASE_SHM; i < ORACLE_SHMS; i++) {
+        struct abi_call c = {.nr = ABI_shmget,
+                             .arg = {v->key_base + ORACLE_BASE_KEY + i - ORACLE_BASE_SHM,
+                                     oracle_base_pages(i) * PAGE_SIZE, 01000 | oracle_base_mode(i)}};
+
+        v->shmid[i] = (s32)abi_syscall(v->cpu, &c);
+        if (v->shmid[i] < 0)
+            die("machine: no memory for a segment");
+    }
+}
+
 void model_begin(struct model *v)
 {
     v->cpu->current = v->super;
@@ -141,6 +154,7 @@ void model_begin(struct model *v)
         inode_set_size(v->cpu, v->base[i]->f_inode, 0);
         inode_set_size(v->cpu, v->base[i]->f_inode, native_file[i].size);
     }
+    make_base_segments(v);
     v->proc[0] = fork_task(v, v->super, 0);
     if (IS_ERR(v->proc[0]))
         die("machine: no memory for a process");
@@ -160,13 +174,18 @@ static void exit_proc(struct model *v, u32 proc)
     }
 }
 
-static void remove_segment(struct model *v, u32 slot)
+static void remove_segments(struct model *v)
 {
-    struct abi_call c = {.nr = ABI_shmctl, .arg = {(u64)(s64)v->shmid[slot], 0 /* IPC_RMID */}};
+    struct shm_segment *s;
+    u64 index;
 
-    if (v->shmid[slot] >= 0)
+    xa_for_each (&v->m->cache->shm.segments, index, s) {
+        struct abi_call c = {.nr = ABI_shmctl, .arg = {(u64)s->id, 0 /* IPC_RMID */}};
+
         abi_syscall(v->cpu, &c);
-    v->shmid[slot] = -1;
+    }
+    for (u32 i = 0; i < ORACLE_SHMS; i++)
+        v->shmid[i] = -1;
 }
 
 void model_end(struct model *v)
@@ -175,8 +194,7 @@ void model_end(struct model *v)
         if (v->proc[i])
             exit_proc(v, i);
     v->cpu->current = v->super;
-    for (u32 i = 0; i < ORACLE_SHMS; i++)
-        remove_segment(v, i);
+    remove_segments(v);
     v->sequences++;
 }
 
@@ -297,6 +315,9 @@ static void fill_arg(struct model *v, const struct oracle_op *op, struct oracle_
     case ORACLE_SHMID:
         c->arg[i] = (u64)(s64)v->shmid[value];
         break;
+    case ORACLE_KEY:
+        c->arg[i] = v->key_base + value;
+        break;
     case ORACLE_IN:
         c->in[i] = (struct abi_buf){(void *)(uintptr_t)&op->data[value], ORACLE_DATA - value};
         c->arg[i] = ORACLE_SHARED_AT + value;
@@ -317,6 +338,8 @@ static void do_call(struct model *v, const struct oracle_op *op, struct oracle_r
     for (u32 i = 0; i < 6; i++)
         fill_arg(v, op, r, &c, i);
     r->ret = abi_syscall(v->cpu, &c);
+    if (op->host_nr == ORACLE_NR_SHMCTL && c.arg[1] == ORACLE_IPC_STAT)
+        oracle_clean_shmid_ds(r->out);
     if (r->ret < 0 || op->returns == ORACLE_RET_VALUE)
         return;
     if (op->returns == ORACLE_RET_FD) {

@@ -28,6 +28,7 @@ struct model {
     struct file *fd[ORACLE_PROCS][ORACLE_SLOTS];
     struct file *shared; /* the shared memory */
     s32 shmid[ORACLE_SHMS];
+    u64 key_base;
     u64 image_end;
     bool join;    /* as in oracle_shared */
     u64 injected; /* allocation failures so far */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <linux/futex.h>
 #include <linux/magic.h>
 #include <signal.h>
@@ -189,6 +190,22 @@ static void start(struct native *n)
         die("%s does not start", n->child_path);
 }
 
+/* Segments of our own, which go with the last of us, if that is allowed; else at least keys that nobody has. */
+static void choose_keys(struct native *n)
+{
+    uint32_t base = 0x51000000u ^ (uint32_t)getpid() << 4, taken = 1;
+
+    if (unshare(CLONE_NEWIPC) && errno != EPERM)
+        die("unshare: %s", strerror(errno));
+    while (taken) {
+        base = (base + ORACLE_KEYS) & 0x7fffffff;
+        taken = !base;
+        for (uint32_t i = 0; i < ORACLE_KEYS; i++)
+            taken |= shmget((key_t)(base + i), 0, 0) >= 0 || errno != ENOENT;
+    }
+    n->shared->key_base = base;
+}
+
 static void find_huge(struct native *n)
 {
     static const unsigned int size_flags[] = {21u << 26, 30u << 26};
@@ -220,7 +237,7 @@ void native_start(struct native *n, const char *child_path)
     n->shared = mmap(NULL, sizeof(struct oracle_shared), PROT_READ | PROT_WRITE, MAP_SHARED, n->shared_fd, 0);
     if (n->shared == MAP_FAILED)
         die("mmap: %s", strerror(errno));
-    n->shared->key_base = 0x51000000u ^ (uint32_t)getpid() << 8;
+    choose_keys(n);
     find_huge(n);
     open_files(n);
     reset_files(n);
@@ -229,11 +246,11 @@ void native_start(struct native *n, const char *child_path)
 
 static void remove_segments(struct native *n)
 {
-    for (uint32_t i = 0; i < ORACLE_SHMS; i++) {
-        if (n->shared->shmid[i] >= 0)
-            shmctl(n->shared->shmid[i], IPC_RMID, NULL);
+    for (uint32_t i = 0; i < n->shared->nr_made; i++)
+        shmctl(n->shared->made[i], IPC_RMID, NULL);
+    n->shared->nr_made = 0;
+    for (uint32_t i = 0; i < ORACLE_SHMS; i++)
         n->shared->shmid[i] = -1;
-    }
 }
 
 static void kill_all(struct native *n)

@@ -36,7 +36,10 @@
 #define ORACLE_PROCS 6u  /* alive at the same time */
 #define ORACLE_SUPERVISOR ORACLE_PROCS
 #define ORACLE_SLOTS 16u   /* descriptors */
-#define ORACLE_SHMS 6u     /* IPC segments */
+#define ORACLE_SHMS 8u     /* IPC segments; the last ones: the supervisor's */
+#define ORACLE_BASE_SHM 6u /* theirs are the last keys, too */
+#define ORACLE_KEYS 6u     /* of segments */
+#define ORACLE_BASE_KEY 4u
 #define ORACLE_DATA 160u   /* bytes that an op brings for its pointers */
 #define ORACLE_OUT 192u    /* bytes that the kernel writes for an op */
 #define ORACLE_FD_SHARED 3 /* the child's descriptor of the shared memory */
@@ -61,6 +64,7 @@ enum oracle_arg {
     ORACLE_PID,    /* process */
     ORACLE_PIDFD,  /* process; closed again after the call */
     ORACLE_SHMID,  /* slot */
+    ORACLE_KEY,    /* of a segment: by number */
     ORACLE_IN,     /* pointer to data[value] */
     ORACLE_OUTPUT, /* pointer to the result's out[value] */
 };
@@ -86,7 +90,6 @@ struct oracle_op {
     uint16_t nr;     /* enum abi_nr */
     int16_t host_nr; /* the running architecture's number */
     uint16_t data_len;
-    uint16_t out_mask; /* bytes of out that are compared; 0: all */
     uint64_t arg[6];
     uint8_t data[ORACLE_DATA];
 };
@@ -118,7 +121,9 @@ struct oracle_shared {
     uint32_t reap;              /* process that exits */
     int32_t pid[ORACLE_PROCS + 1];
     int32_t shmid[ORACLE_SHMS]; /* -1: none */
-    uint32_t key_base;
+    uint32_t key_base;          /* keys that nothing else on the host has */
+    uint32_t nr_made;
+    int32_t made[ORACLE_OPS + ORACLE_SHMS];   /* segments of the sequence: removed at its end */
     uint32_t join;                            /* cuts between mappings that look alike are not seen (rules.c) */
     uint64_t image_end;                       /* the child's own: [its start, image_end), and the shared memory */
     struct oracle_file_id file[ORACLE_SLOTS]; /* files on disk by slot */
@@ -128,6 +133,34 @@ struct oracle_shared {
 };
 
 #define ORACLE_IMAGE 0x400000ul
+
+/* -- segments ------------------------------------------------------------------------------------------------------ */
+
+/* Those that are there when a sequence begins, by who has all privileges. */
+static inline uint32_t oracle_base_pages(uint32_t slot)
+{
+    return slot == ORACLE_BASE_SHM ? 3 : 5;
+}
+
+static inline uint32_t oracle_base_mode(uint32_t slot)
+{
+    return slot == ORACLE_BASE_SHM ? 0644 : 0600;
+}
+
+/* struct shmid64_ds without what has its own value on each side: sequence number, times, pids. */
+static inline void oracle_clean_shmid_ds(uint8_t *ds)
+{
+    static const uint8_t from[] = {24, 56}, to[] = {28, 84};
+    uint8_t attached = ds[84] | ds[85] | ds[86] | ds[87];
+
+    for (uint32_t i = 0; i < sizeof(from); i++)
+        for (uint32_t at = from[i]; at < to[i]; at++)
+            ds[at] = 0;
+    ds[84] = attached != 0;
+    ds[85] = ds[86] = ds[87] = 0;
+}
+#define ORACLE_NR_SHMCTL 31
+#define ORACLE_IPC_STAT 2
 
 /* -- hashes of what is seen: computed alike on both sides ---------------------------------------------------------- */
 

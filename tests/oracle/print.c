@@ -25,6 +25,9 @@ static void print_arg(const struct oracle_op *op, u32 i, FILE *out)
     case ORACLE_SHMID:
         fprintf(out, "shm[%lu]", v);
         break;
+    case ORACLE_KEY:
+        fprintf(out, "KEY(%lu)", v);
+        break;
     case ORACLE_IN:
         fprintf(out, "in + %lu", v);
         break;
@@ -79,7 +82,7 @@ static const char prologue[] =
     "#include <errno.h>\n#include <fcntl.h>\n#include <sched.h>\n#include <setjmp.h>\n#include <signal.h>\n"
     "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/mman.h>\n#include <sys/prctl.h>\n"
     "#include <sys/syscall.h>\n#include <sys/wait.h>\n#include <unistd.h>\n\n"
-    "#define A(page) (0x180000000000ul + (page) * 4096ul)\n"
+    "#define A(page) (0x180000000000ul + (page) * 4096ul)\n#define KEY(n) (0x51000000 + (n))\n"
     "static struct {\n    volatile int turn, pid[8], shm[8];\n} *shared; /* by all processes */\n"
     "#define pid shared->pid\n#define shm shared->shm\n"
     "static int me, fd[16];\n"
@@ -99,6 +102,14 @@ static const char prologue[] =
     "    if (ftruncate(f, size))\n        perror(name);\n    return f;\n}\n\n"
     "static int again(int of, int flags)\n{\n    char path[64];\n\n"
     "    sprintf(path, \"/proc/self/fd/%d\", of);\n    return open(path, flags);\n}\n\n";
+
+/* To be removed with ipcrm, like all others that the program leaves. */
+static void print_segments(FILE *out)
+{
+    for (u32 i = ORACLE_BASE_SHM; i < ORACLE_SHMS; i++)
+        fprintf(out, "    shm[%u] = syscall(SYS_shmget, KEY(%u), %u * 4096, 01000 | 0%o);\n", i,
+                ORACLE_BASE_KEY + i - ORACLE_BASE_SHM, oracle_base_pages(i), oracle_base_mode(i));
+}
 
 static const char main_begin[] =
     "int main(void)\n{\n"
@@ -230,6 +241,7 @@ void print_c_program(const struct sequence *s, FILE *out)
         fprintf(out, "{%u, step%u}, ", s->op[i].proc, i);
     fprintf(out, "};\n\n%s", main_begin);
     print_files(out);
+    print_segments(out);
     fprintf(out,
             "    for (int i = 0; i < %u; i++) {\n        while (shared->turn != i)\n            sched_yield();\n"
             "        if (list[i].proc != me)\n            continue;\n"

@@ -382,7 +382,7 @@ enum {
 static u32 fill_auxv(struct exec *e, va_t platform_name, va_t random)
 {
     const struct exec_platform *p = e->platform;
-    const struct signal_struct *own = e->cpu->current->signal;
+    const struct task *t = e->cpu->current;
     const struct exec_program *exe = &e->image->exe;
     struct mm *mm = e->mm;
     u32 n = 0;
@@ -399,10 +399,10 @@ static u32 fill_auxv(struct exec *e, va_t platform_name, va_t random)
     aux(mm, &n, AT_BASE_, e->interp_base);
     aux(mm, &n, AT_FLAGS_, 0);
     aux(mm, &n, AT_ENTRY_, exe->entry + e->bias);
-    aux(mm, &n, AT_UID_, own->uid);
-    aux(mm, &n, AT_EUID_, own->uid);
-    aux(mm, &n, AT_GID_, own->gid);
-    aux(mm, &n, AT_EGID_, own->gid);
+    aux(mm, &n, AT_UID_, task_uid(t));
+    aux(mm, &n, AT_EUID_, task_uid(t));
+    aux(mm, &n, AT_GID_, task_gid(t));
+    aux(mm, &n, AT_EGID_, task_gid(t));
     aux(mm, &n, AT_SECURE_, 0);
     aux(mm, &n, AT_RANDOM_, random);
     aux(mm, &n, AT_HWCAP2_, p->hwcap2);

@@ -28,7 +28,8 @@ static int brk_link(struct cpu *cpu, struct mm *mm, va_t addr, u64 len, vm_flags
         .vm_flags = flags,
     };
 
-    vma = vma_merge_new_range(cpu, &g);
+    /* the heap's first mapping stays apart from the program's data before it */
+    vma = addr > mm->start_brk ? vma_merge_new_range(cpu, &g) : NULL;
     if (vma) {
         vma->vm_flags |= VM_SOFTDIRTY;
         return 0;

@@ -7,6 +7,10 @@
  *        ▲                                                   waits for each that exits, so that its memory is gone
  *        └───────────── whose turn it is: shared->turn       when the next op begins
  *
+ * Processes may share their memory (CLONE_VM): what each has for itself lies at the lower end of its stack. With
+ * CLONE_VFORK the parent sleeps; the child then says that the op is done. execve runs this program again, which goes on
+ * as the process that its argument names.
+ *
  * x86-64 only: the entry, the accesses and the return from signals are assembly.
  */
 #include "oracle.h"
@@ -30,18 +34,34 @@ typedef int64_t s64;
 
 #define STACK_BYTES 65536u
 #define TEXT_BYTES (160u << 10)
+#define O_CLOEXEC 02000000
+#define AT_EMPTY_PATH 0x1000
+#define AT_RANDOM_BYTES 25
 
 void *memset(void *p, int c, unsigned long n);
 void *memcpy(void *d, const void *s, unsigned long n);
-void child_main(void);
+void child_main(u64 *sp);
+void shared_main(void);
 
-static u8 own_stack[STACK_BYTES] __attribute__((aligned(4096), used));
+static u8 own_stack[ORACLE_STACKS][STACK_BYTES] __attribute__((aligned(65536), used));
 static char text[TEXT_BYTES] __attribute__((aligned(4096)));
 static u64 pagemap[ORACLE_PAGES_SEEN] __attribute__((aligned(4096)));
 static struct oracle_shared *const shared = (struct oracle_shared *)ORACLE_SHARED_AT;
-static u32 me = ORACLE_SUPERVISOR;
-static int fds[ORACLE_SLOTS];
-static int maps_fd, smaps_fd, pagemap_fd;
+
+/* A process's own, at the lower end of its stack. */
+struct self {
+    u32 me;
+    int fds[ORACLE_SLOTS];
+    int maps_fd, smaps_fd, pagemap_fd;
+};
+
+static inline struct self *self(void)
+{
+    u64 sp;
+
+    __asm__ volatile("mov %%rsp, %0" : "=r"(sp));
+    return (struct self *)(sp & -(u64)STACK_BYTES);
+}
 
 /* -- system calls, accesses ---------------------------------------------------------------------------------------- */
 
@@ -82,13 +102,25 @@ u64 access_load(u64 addr);
 void access_store(u64 addr, u64 value);
 void access_exec(u64 addr);
 u64 access_sum(u64 page);
+s64 clone_shared(u64 flags, void *stack);
 extern char fault_return[];
 __asm__(".text\n"
-        "_start: lea own_stack+65536(%rip), %rsp\n"
+        "_start: mov %rsp, %rdi\n"
+        "  lea own_stack+65536(%rip), %rsp\n" /* the first stack */
         "  xor %ebp, %ebp\n"
         "  call child_main\n"
         "  ud2\n"
         ".globl _start\n"
+        "clone_shared: mov $56, %eax\n" /* clone(flags, stack): the child begins in shared_main() */
+        "  xor %edx, %edx\n"
+        "  xor %r10d, %r10d\n"
+        "  xor %r8d, %r8d\n"
+        "  syscall\n"
+        "  test %rax, %rax\n"
+        "  jnz 1f\n"
+        "  xor %ebp, %ebp\n"
+        "  call shared_main\n"
+        "1: ret\n"
         "access_load: movzbl (%rdi), %eax\n"
         "  ret\n"
         "access_store: movb %sil, (%rdi)\n"
@@ -249,7 +281,7 @@ static void see_line_pages(struct oracle_result *r, const struct line *l)
 
     if (pages > ORACLE_PAGES_SEEN)
         pages = ORACLE_PAGES_SEEN;
-    if (CALL(pread64, pagemap_fd, pagemap, pages * 8, l->start / ORACLE_PAGE * 8) != (s64)(pages * 8)) {
+    if (CALL(pread64, self()->pagemap_fd, pagemap, pages * 8, l->start / ORACLE_PAGE * 8) != (s64)(pages * 8)) {
         r->pages = oracle_mix(r->pages, 1);
         return;
     }
@@ -270,7 +302,7 @@ static void see_maps(struct oracle_result *r, u32 see)
     struct oracle_line kept = {0}, none = {0};
     const char *p = text;
 
-    if (!read_all(maps_fd))
+    if (!read_all(self()->maps_fd))
         return;
     while (*p) {
         struct oracle_line seen;
@@ -322,7 +354,7 @@ static void see_flags(struct oracle_result *r)
     struct oracle_line l = {0};
     u64 last = 0, end = 0, kernel_kb = 4, mmu_kb = 4;
 
-    if (!read_all(smaps_fd))
+    if (!read_all(self()->smaps_fd))
         return;
     while (*p) {
         u32 c = (u8)*p;
@@ -349,19 +381,20 @@ static void see_flags(struct oracle_result *r)
 static void begin_process(void)
 {
     static const char maps[] = "/proc/self/maps", smaps[] = "/proc/self/smaps", pages[] = "/proc/self/pagemap";
+    struct self *s = self();
 
-    if (maps_fd) {
-        CALL(close, maps_fd);
-        CALL(close, smaps_fd);
-        CALL(close, pagemap_fd);
+    if (s->maps_fd) {
+        CALL(close, s->maps_fd);
+        CALL(close, s->smaps_fd);
+        CALL(close, s->pagemap_fd);
     }
-    maps_fd = (int)CALL(open, maps, 0);
-    smaps_fd = (int)CALL(open, smaps, 0);
-    pagemap_fd = (int)CALL(open, pages, 0);
+    s->maps_fd = (int)CALL(open, maps, O_CLOEXEC);
+    s->smaps_fd = (int)CALL(open, smaps, O_CLOEXEC);
+    s->pagemap_fd = (int)CALL(open, pages, O_CLOEXEC);
     CALL(prctl, PR_SET_PDEATHSIG, SIGKILL);
     /* its own pages are there, and its own: no op finds a fault of theirs counted */
     for (u32 i = 0; i < STACK_BYTES; i += ORACLE_PAGE)
-        *(volatile u8 *)&own_stack[i] = own_stack[i];
+        *((volatile u8 *)s + i) = *((volatile u8 *)s + i);
     for (u32 i = 0; i < TEXT_BYTES; i += ORACLE_PAGE)
         *(volatile char *)&text[i] = text[i];
     for (u32 i = 0; i < ORACLE_PAGES_SEEN; i += 512)
@@ -408,23 +441,112 @@ static void do_sum(const struct oracle_op *op, struct oracle_result *r)
     r->ret = (s64)(h >> 1);
 }
 
-static void do_fork(const struct oracle_op *op, struct oracle_result *r)
+/* Who finishes the op. */
+enum finish { MINE, OTHERS };
+
+static void look(const struct oracle_op *op, struct oracle_result *r);
+static void op_done(u32 n);
+static void process_loop(void);
+
+/* A stack on which no process of the same memory runs. */
+static u32 free_stack(u32 memory)
+{
+    for (u32 i = 0; i < ORACLE_STACKS; i++) {
+        u32 p = 0;
+
+        while (p < ORACLE_PROCS && !(shared->pid[p] > 0 && shared->memory[p] == memory && shared->stack[p] == i))
+            p++;
+        if (p == ORACLE_PROCS)
+            return i;
+    }
+    return 0;
+}
+
+/* The new process: with CLONE_VFORK its parent sleeps, and the op is done when it is born. */
+static void be_born(void)
+{
+    u32 n = atomic_load(&shared->done);
+    const struct oracle_op *op = &shared->op[n];
+
+    shared->pid[self()->me] = (int32_t)CALL(getpid, 0);
+    begin_process();
+    if (op->arg[1] & ORACLE_CLONE_VFORK) {
+        look(op, &shared->result[n]);
+        set(&shared->turn, self()->me); /* to hand it on in the parent's place */
+        op_done(n);
+    } else {
+        set(&shared->born, atomic_load(&shared->born) + 1);
+    }
+}
+
+/* Begins with the memory of its parent, which filled in what is its own. */
+void shared_main(void)
+{
+    self()->maps_fd = 0; /* copies of the parent's stay open: they close when it executes, or exits */
+    be_born();
+    process_loop();
+}
+
+static s64 clone_sharer(u32 slot, u64 flags)
+{
+    u32 stack = free_stack(shared->memory[self()->me]);
+    struct self *child = (struct self *)own_stack[stack];
+
+    shared->stack[slot] = stack;
+    shared->memory[slot] = shared->memory[self()->me];
+    memcpy(child, self(), sizeof(*child));
+    child->me = slot;
+    return clone_shared(flags, own_stack[stack] + STACK_BYTES);
+}
+
+static s64 clone_copy(u32 slot, u64 flags)
+{
+    s64 pid;
+
+    shared->stack[slot] = shared->stack[self()->me];
+    shared->memory[slot] = ++shared->memories;
+    pid = CALL(clone, flags);
+    if (!pid) {
+        self()->me = slot;
+        be_born();
+    }
+    return pid;
+}
+
+static enum finish do_fork(const struct oracle_op *op, struct oracle_result *r)
 {
     u32 slot = (u32)op->arg[0], born = atomic_load(&shared->born);
-    s64 pid = CALL(clone, CLONE_PARENT | SIGCHLD);
+    u64 how = op->arg[1], flags = how | CLONE_PARENT | SIGCHLD;
+    s64 pid = how & ORACLE_CLONE_VM ? clone_sharer(slot, flags) : clone_copy(slot, flags);
 
-    if (!pid) {
-        me = slot;
-        begin_process();
-        set(&shared->born, born + 1);
-        return;
-    }
+    if (!pid)
+        return OTHERS;
+    if (pid > 0 && (how & ORACLE_CLONE_VFORK))
+        return OTHERS;
     r->ret = pid > 0 ? 0 : pid;
     if (pid < 0)
-        return;
-    shared->pid[slot] = (int32_t)pid;
+        return MINE;
     while (atomic_load(&shared->born) == born)
         futex_wait(&shared->born, born);
+    return MINE;
+}
+
+/* Goes on in child_main() of the new program; comes back only if that is refused. */
+static void do_execve(const struct oracle_op *op, struct oracle_result *r)
+{
+    static const char argv0[] = ORACLE_ARGV0, nothing[] = "";
+    char who[2] = {(char)('0' + self()->me), 0};
+    const char *argv[3] = {argv0, who, 0}, *envp[ORACLE_ENV_MOST + 1];
+    u32 i;
+
+    for (i = 0; i + 1 < op->arg[1]; i++)
+        text[i] = 'e';
+    text[i] = 0;
+    for (i = 0; i < op->arg[0]; i++)
+        envp[i] = text;
+    envp[i] = 0;
+    memcpy(shared->fds[self()->me], self()->fds, sizeof(self()->fds));
+    r->ret = CALL(execveat, ORACLE_FD_IMAGE, nothing, argv, envp, AT_EMPTY_PATH);
 }
 
 static u64 get_arg(const struct oracle_op *op, struct oracle_result *r, u32 i)
@@ -433,7 +555,7 @@ static u64 get_arg(const struct oracle_op *op, struct oracle_result *r, u32 i)
 
     switch (op->argkind[i]) {
     case ORACLE_FD:
-        return (u64)(s64)fds[v];
+        return (u64)(s64)self()->fds[v];
     case ORACLE_PID:
         return (u64)shared->pid[v];
     case ORACLE_PIDFD:
@@ -460,6 +582,7 @@ static void made_segment(u32 slot, int32_t id)
 
 static void do_call(const struct oracle_op *op, struct oracle_result *r)
 {
+    int *fds = self()->fds;
     u64 a[6];
 
     for (u32 i = 0; i < 6; i++)
@@ -493,19 +616,19 @@ static void do_drop(void)
 
 static void do_close(const struct oracle_op *op, struct oracle_result *r)
 {
-    int *fd = &fds[op->arg[0]];
+    int *fd = &self()->fds[op->arg[0]];
 
     r->ret = CALL(close, *fd);
     *fd = -1;
 }
 
 /* Not for exits: the supervisor does their rest. */
-static void do_op(const struct oracle_op *op, struct oracle_result *r)
+static enum finish do_op(const struct oracle_op *op, struct oracle_result *r)
 {
+    if (op->kind == ORACLE_FORK)
+        return do_fork(op, r);
     if (op->kind == ORACLE_SYSCALL)
         do_call(op, r);
-    else if (op->kind == ORACLE_FORK)
-        do_fork(op, r);
     else if (op->kind <= ORACLE_EXEC)
         do_access(op, r);
     else if (op->kind == ORACLE_SUM)
@@ -514,6 +637,9 @@ static void do_op(const struct oracle_op *op, struct oracle_result *r)
         do_close(op, r);
     else if (op->kind == ORACLE_DROP)
         do_drop();
+    else if (op->kind == ORACLE_EXECVE)
+        do_execve(op, r);
+    return MINE;
 }
 
 static void look(const struct oracle_op *op, struct oracle_result *r)
@@ -539,7 +665,7 @@ static const struct oracle_op *next_op(void)
 
         if (atomic_load(&shared->stop))
             return 0;
-        if (turn != me) {
+        if (turn != self()->me) {
             futex_wait(&shared->turn, turn);
             continue;
         }
@@ -548,7 +674,7 @@ static const struct oracle_op *next_op(void)
             futex_wait(&shared->published, published);
             continue;
         }
-        if (shared->op[n].proc == me)
+        if (shared->op[n].proc == self()->me)
             return &shared->op[n];
         set(&shared->turn, shared->op[n].proc);
     }
@@ -559,23 +685,85 @@ static void process_loop(void)
     const struct oracle_op *op;
 
     while ((op = next_op())) {
-        u32 n = (u32)(op - shared->op), self = me;
+        u32 n = (u32)(op - shared->op);
         struct oracle_result *r = &shared->result[n];
 
         if (op->kind == ORACLE_EXIT) {
-            shared->reap = me;
+            shared->reap = self()->me;
             set(&shared->turn, ORACLE_SUPERVISOR);
             break;
         }
         memset(r, 0, sizeof(*r));
-        do_op(op, r);
-        if (me != self)
-            continue; /* the new process of a fork */
+        if (do_op(op, r) == OTHERS)
+            continue;
         look(op, r);
         op_done(n);
     }
     for (;;)
         CALL(exit_group, 0);
+}
+
+/* -- after execve -------------------------------------------------------------------------------------------------- */
+
+static const char *after_spaces(const char *p, u32 nr)
+{
+    for (; nr; p++)
+        nr -= *p == ' ';
+    return p;
+}
+
+static void see_layout(struct oracle_result *r)
+{
+    static const char name[] = "/proc/self/stat";
+    int fd = (int)CALL(open, name, O_CLOEXEC);
+    u64 value[ORACLE_LAYOUT];
+    const char *p = text;
+
+    read_all(fd);
+    CALL(close, fd);
+    while (*p != ')')
+        p++;
+    p = after_spaces(p, 24); /* to field 26 */
+    for (u32 i = 0; i < ORACLE_LAYOUT; i++) {
+        if (i == 3)
+            p = after_spaces(p, 16); /* to field 45 */
+        value[i] = decimal(&p);
+        p++;
+    }
+    memcpy(r->out, value, sizeof(value));
+}
+
+/* The kernel's random bytes: nobody else can know them. */
+static void clear_random(u64 *sp)
+{
+    u64 *p = sp + sp[0] + 2;
+
+    while (*p++)
+        ;
+    for (; p[0]; p += 2)
+        if (p[0] == AT_RANDOM_BYTES)
+            memset((void *)p[1], 0, 16);
+}
+
+static void go_on(u32 slot)
+{
+    u32 n = atomic_load(&shared->done);
+    struct self *s = self();
+
+    s->me = slot;
+    for (u32 i = 0; i < ORACLE_SLOTS; i++) {
+        s->fds[i] = shared->fds[slot][i];
+        if (s->fds[i] >= 0 && CALL(fcntl, s->fds[i], 1 /* F_GETFD */) < 0)
+            s->fds[i] = -1;
+    }
+    shared->stack[slot] = 0;
+    shared->memory[slot] = ++shared->memories;
+    begin_process();
+    memset(&shared->result[n], 0, sizeof(shared->result[n]));
+    see_layout(&shared->result[n]);
+    look(&shared->op[n], &shared->result[n]);
+    op_done(n);
+    process_loop();
 }
 
 /* -- the supervisor ------------------------------------------------------------------------------------------------ */
@@ -638,7 +826,9 @@ static void run_sequence(void)
     make_base_segments();
     pid = CALL(clone, SIGCHLD);
     if (!pid) {
-        me = 0;
+        self()->me = 0;
+        shared->stack[0] = 0;
+        shared->memory[0] = shared->memories = 1;
         shared->pid[0] = (int32_t)CALL(getpid, 0); /* before the supervisor knows it */
         begin_process();
         set(&shared->born, 1);
@@ -651,14 +841,21 @@ static void run_sequence(void)
 
 extern char _end[];
 
-void child_main(void)
+void child_main(u64 *sp)
 {
-    for (u32 i = 0; i < ORACLE_SLOTS; i++)
-        fds[i] = CALL(fcntl, ORACLE_FD_BASE + i, 1 /* F_GETFD */) >= 0 ? (int)(ORACLE_FD_BASE + i) : -1;
+    int *fds = self()->fds;
+
     CALL(mmap, ORACLE_SHARED_AT, sizeof(struct oracle_shared), 3, 0x11, ORACLE_FD_SHARED, 0);
-    shared->image_end = ((u64)_end + ORACLE_PAGE - 1) & -ORACLE_PAGE;
     catch_signal(SIGSEGV);
     catch_signal(SIGBUS);
+    if (sp[0] == 2) {
+        clear_random(sp);
+        go_on((u32)(*(const char *)sp[2] - '0'));
+    }
+    self()->me = ORACLE_SUPERVISOR;
+    for (u32 i = 0; i < ORACLE_SLOTS; i++)
+        fds[i] = CALL(fcntl, ORACLE_FD_BASE + i, 1 /* F_GETFD */) >= 0 ? (int)(ORACLE_FD_BASE + i) : -1;
+    shared->image_end = ((u64)_end + ORACLE_PAGE - 1) & -ORACLE_PAGE;
     CALL(prctl, PR_SET_THP_DISABLE, 1, 0, 0, 0);
     begin_process();
     for (;;) {

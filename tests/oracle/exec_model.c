@@ -98,16 +98,15 @@ static struct task *make_task(struct exec_model *v, const struct exec_case *c)
     if (!t)
         exit(2);
     v->pid++;
-    t->signal->uid = geteuid();
-    t->signal->gid = getegid();
-    t->signal->cap_effective = geteuid() ? 0 : CAP_FULL_SET;
+    task_set_ids(t, geteuid(), getegid());
+    task_set_caps(t, geteuid() ? 0 : CAP_FULL_SET);
     t->personality = c->personality;
     if (c->stack_limit)
-        t->signal->rlim[RLIMIT_STACK_].cur = c->stack_limit;
+        task_set_rlimit(t, RLIMIT_STACK_, c->stack_limit, RLIM_INFINITY_);
     if (c->as_limit)
-        t->signal->rlim[RLIMIT_AS_].cur = c->as_limit;
+        task_set_rlimit(t, RLIMIT_AS_, c->as_limit, RLIM_INFINITY_);
     if (c->data_limit)
-        t->signal->rlim[RLIMIT_DATA_].cur = c->data_limit;
+        task_set_rlimit(t, RLIMIT_DATA_, c->data_limit, RLIM_INFINITY_);
     return t;
 }
 

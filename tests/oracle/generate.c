@@ -7,9 +7,10 @@
 void generate_init(struct generator *g, struct model *v, const struct host *host, u64 seed)
 {
     u8 wanted[NR_ABI_CALLS];
+    bool processes = g->processes;
 
     memcpy(wanted, g->wanted, sizeof(wanted));
-    *g = (struct generator){.v = v, .host = host, .nr_procs = 1};
+    *g = (struct generator){.v = v, .host = host, .nr_procs = 1, .processes = processes};
     memcpy(g->wanted, wanted, sizeof(wanted));
     g->state = (seed ^ 0x5851f42d4c957f2dull) * 0x9e3779b97f4a7c15ull | 1;
     for (u32 i = 0; i < 8; i++)
@@ -30,11 +31,11 @@ static u32 count_procs(const struct model *v)
 
 static void choose_proc(struct generator *g)
 {
-    if (g->v->proc[g->proc] && !chance(g, 8))
+    if (model_runs(g->v, g->proc) && !chance(g, 8))
         return;
     do
         g->proc = (u32)pick(g, ORACLE_PROCS);
-    while (!g->v->proc[g->proc]);
+    while (!model_runs(g->v, g->proc));
 }
 
 static bool make_access(struct generator *g, struct oracle_op *op)
@@ -57,7 +58,17 @@ static bool make_sum(struct generator *g, struct oracle_op *op)
 
 static bool make_fork(struct generator *g, struct oracle_op *op)
 {
+    static const u64 flags[] = {0,
+                                0,
+                                0,
+                                ORACLE_CLONE_VM,
+                                ORACLE_CLONE_VM,
+                                ORACLE_CLONE_VM | ORACLE_CLONE_VFORK,
+                                ORACLE_CLONE_VM | ORACLE_CLONE_VFORK,
+                                ORACLE_CLONE_VFORK};
+
     op->kind = ORACLE_FORK;
+    op->arg[1] = PICK(g, flags);
     for (u32 i = 0; i < ORACLE_PROCS; i++)
         if (!g->v->proc[i]) {
             op->arg[0] = i;
@@ -72,6 +83,30 @@ static bool make_exit(struct generator *g, struct oracle_op *op)
     return count_procs(g->v) > 1;
 }
 
+/*
+ * Not where the kernel would find the new program too large only when the old one is gone: it would be killed
+ * (exec_oracle asks for that). Of arguments: none, few, near the limit of all, or more than a small stack takes.
+ */
+static bool make_execve(struct generator *g, struct oracle_op *op)
+{
+    const struct task *t = g->v->proc[g->proc];
+    u64 stack = rlimit(t, RLIMIT_STACK_), r = pick(g, 100);
+
+    op->kind = ORACLE_EXECVE;
+    op->arg[1] = 1;
+    if (stack < (256ul << 10)) {
+        op->arg[0] = r < 60 ? 0 : 4;
+        op->arg[1] = stack / 4 + 8 * PAGE_SIZE;
+    } else if (r < 30) {
+        op->arg[0] = pick(g, ORACLE_ENV_MOST + 1);
+        op->arg[1] = 1 + pick(g, 3 * PAGE_SIZE);
+    } else if (r < 40) {
+        op->arg[0] = pick(g, ORACLE_ENV_MOST + 1);
+        op->arg[1] = ORACLE_ENV_BYTES - 16 + pick(g, 18);
+    }
+    return rlimit(t, RLIMIT_AS_) >= (32ul << 20) && rlimit(t, RLIMIT_DATA_) >= (4ul << 20);
+}
+
 static bool make_close(struct generator *g, struct oracle_op *op)
 {
     op->kind = ORACLE_CLOSE;
@@ -84,6 +119,8 @@ static bool try_op(struct generator *g, struct oracle_op *op)
     u64 r = pick(g, 1000);
 
     *op = (struct oracle_op){.proc = (u8)g->proc};
+    if (g->processes && r < 80)
+        return r < 40 ? make_fork(g, op) : r < 60 ? make_exit(g, op) : make_execve(g, op);
     if (r < 330)
         return make_access(g, op);
     if (r < 345)
@@ -94,7 +131,17 @@ static bool try_op(struct generator *g, struct oracle_op *op)
         return make_exit(g, op);
     if (r < 368)
         return make_close(g, op);
+    if (r < 371)
+        return make_execve(g, op);
     return generate_call(g, op);
+}
+
+/* Of CLONE_VFORK the child looks, the parent sleeps: the same only if they share their memory. */
+bool can_look_after(const struct oracle_op *op)
+{
+    if (op->kind == ORACLE_FORK && (op->arg[1] & ORACLE_CLONE_VFORK))
+        return op->arg[1] & ORACLE_CLONE_VM;
+    return op->kind != ORACLE_EXIT;
 }
 
 void generate_op(struct generator *g, u32 n, struct oracle_op *op)
@@ -106,7 +153,7 @@ void generate_op(struct generator *g, u32 n, struct oracle_op *op)
     choose_proc(g);
     while (!try_op(g, op) || rule_against(g, op))
         ;
-    if (op->kind == ORACLE_EXIT)
+    if (!can_look_after(op))
         return;
     if (chance(g, 30))
         op->see |= ORACLE_SEE_MAPS;

@@ -14,12 +14,14 @@ struct generator {
     bool drop;               /* the first op drops all privileges */
     bool huge;               /* huge pages are asked for */
     bool inject;             /* some calls find no memory first */
+    bool processes;          /* more of clone, execve, exit */
     u8 wanted[NR_ABI_CALLS]; /* calls to be generated */
 };
 
 void generate_init(struct generator *g, struct model *v, const struct host *host, u64 seed);
 /* The n-th op of the sequence. */
 void generate_op(struct generator *g, u32 n, struct oracle_op *op);
+bool can_look_after(const struct oracle_op *op);
 u64 pick(struct generator *g, u64 below);
 bool chance(struct generator *g, u32 percent);
 /* generate_calls.c: fill in a call; false: none that makes sense now. */

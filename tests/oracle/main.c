@@ -39,6 +39,7 @@ static const char usage[] =
     "  --seconds N    stop after this time (default 30; QUIRE_SECONDS)\n"
     "  --calls A,B    only these calls\n"
     "  --without A,B  not these calls\n"
+    "  --processes    more of clone, execve and exit\n"
     "  --keep N       go on after a disagreement, up to N of them (default 1)\n"
     "  --check N      machine_check() every N operations, not only after each sequence\n"
     "  --no-shrink    report a failing sequence as it is\n"
@@ -59,7 +60,23 @@ static u64 number_of(const char *text, const char *what)
 
 static void parse_options(struct options *p, int argc, char **argv)
 {
-    enum { SEED, SEEDS, STEPS, SECONDS, CALLS, WITHOUT, KEEP, CHECK, NO_SHRINK, REPLAY, OUT, CHILD, ANY_KERNEL, HELP };
+    enum {
+        SEED,
+        SEEDS,
+        STEPS,
+        SECONDS,
+        CALLS,
+        WITHOUT,
+        KEEP,
+        CHECK,
+        NO_SHRINK,
+        REPLAY,
+        OUT,
+        CHILD,
+        ANY_KERNEL,
+        PROCESSES,
+        HELP
+    };
     static const struct option list[] = {{"seed", 1, NULL, SEED},
                                          {"seeds", 1, NULL, SEEDS},
                                          {"steps", 1, NULL, STEPS},
@@ -73,6 +90,7 @@ static void parse_options(struct options *p, int argc, char **argv)
                                          {"out", 1, NULL, OUT},
                                          {"child", 1, NULL, CHILD},
                                          {"any-kernel", 0, NULL, ANY_KERNEL},
+                                         {"processes", 0, NULL, PROCESSES},
                                          {"help", 0, NULL, HELP},
                                          {NULL, 0, NULL, 0}};
     u64 number[KEEP + 2] = {0};
@@ -114,6 +132,7 @@ static void parse_options(struct options *p, int argc, char **argv)
     p->without = text[WITHOUT];
     p->no_shrink = text[NO_SHRINK];
     p->replay = text[REPLAY];
+    oracle.gen.processes = text[PROCESSES];
     p->out = text[OUT] ? text[OUT] : ".";
     p->any_kernel = text[ANY_KERNEL];
     p->child = text[CHILD] ? text[CHILD] : ORACLE_CHILD;

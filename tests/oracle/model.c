@@ -90,6 +90,7 @@ void model_boot(struct model *v, struct native *n, const struct host *host)
         if (IS_ERR(v->base[i]))
             die("machine: no memory for files");
     }
+    model_boot_exec(v, n);
     import_limits(v, n);
     import_space(v, n);
     for (u32 i = 0; i < ORACLE_SHMS; i++)
@@ -102,22 +103,24 @@ void model_shutdown(struct model *v)
     task_exit(v->cpu, v->super);
     for (int i = 0; i < NR_BASE_SLOTS; i++)
         fput(v->cpu, v->base[i]);
+    fput(v->cpu, v->child.program.file);
     fput(v->cpu, v->shared);
     machine_destroy(v->m);
 }
 
 /* -- sequences ----------------------------------------------------------------------------------------------------- */
 
-static struct task *fork_task(struct model *v, struct task *parent, u32 proc)
+static struct task *fork_task(struct model *v, struct task *parent, u64 flags, u32 proc)
 {
     v->cpu->current = parent;
-    return kernel_clone(v->cpu, 0, PID_OF(proc), PID_OF(proc));
+    return kernel_clone(v->cpu, flags, PID_OF(proc), PID_OF(proc));
 }
 
-static void copy_fds(struct model *v, struct file *const *from, u32 proc)
+static void copy_fds(struct model *v, struct file *const *from, const bool *cloexec, u32 proc)
 {
     for (u32 i = 0; i < ORACLE_SLOTS; i++) {
         v->fd[proc][i] = from[i];
+        v->cloexec[proc][i] = cloexec && cloexec[i];
         if (from[i])
             get_file(from[i]);
     }
@@ -155,10 +158,18 @@ void model_begin(struct model *v)
         inode_set_size(v->cpu, v->base[i]->f_inode, native_file[i].size);
     }
     make_base_segments(v);
-    v->proc[0] = fork_task(v, v->super, 0);
+    v->proc[0] = fork_task(v, v->super, 0, 0);
     if (IS_ERR(v->proc[0]))
         die("machine: no memory for a process");
-    copy_fds(v, v->base, 0);
+    copy_fds(v, v->base, NULL, 0);
+}
+
+/* The child has exited or executed a program: who slept in vfork goes on. */
+void model_wake(struct model *v, u32 child)
+{
+    for (u32 i = 0; i < ORACLE_PROCS; i++)
+        if (v->waits_for[i] == child + 1)
+            v->waits_for[i] = 0;
 }
 
 static void exit_proc(struct model *v, u32 proc)
@@ -166,6 +177,7 @@ static void exit_proc(struct model *v, u32 proc)
     v->cpu->current = v->proc[proc];
     task_exit(v->cpu, v->proc[proc]);
     v->proc[proc] = NULL;
+    model_wake(v, proc);
     v->cpu->current = v->super;
     for (u32 i = 0; i < ORACLE_SLOTS; i++) {
         if (v->fd[proc][i])
@@ -190,9 +202,11 @@ static void remove_segments(struct model *v)
 
 void model_end(struct model *v)
 {
-    for (u32 i = 0; i < ORACLE_PROCS; i++)
+    for (u32 i = 0; i < ORACLE_PROCS; i++) {
         if (v->proc[i])
             exit_proc(v, i);
+        v->waits_for[i] = 0;
+    }
     v->cpu->current = v->super;
     remove_segments(v);
     v->sequences++;
@@ -288,13 +302,15 @@ static void do_sum(struct model *v, const struct oracle_op *op, struct oracle_re
 static void do_fork(struct model *v, const struct oracle_op *op, struct oracle_result *r)
 {
     u32 slot = (u32)op->arg[0];
-    struct task *t = fork_task(v, v->proc[op->proc], slot);
+    struct task *t = fork_task(v, v->proc[op->proc], op->arg[1], slot);
 
     r->ret = IS_ERR(t) ? PTR_ERR(t) : 0;
     if (IS_ERR(t))
         return;
     v->proc[slot] = t;
-    copy_fds(v, v->fd[op->proc], slot);
+    copy_fds(v, v->fd[op->proc], v->cloexec[op->proc], slot);
+    if (op->arg[1] & ORACLE_CLONE_VFORK)
+        v->waits_for[op->proc] = slot + 1;
 }
 
 static void fill_arg(struct model *v, const struct oracle_op *op, struct oracle_result *r, struct abi_call *c, u32 i)
@@ -348,6 +364,7 @@ static void do_call(struct model *v, const struct oracle_op *op, struct oracle_r
         if (*slot)
             fput(v->cpu, *slot);
         *slot = c.new_file;
+        v->cloexec[op->proc][op->ret_slot] = op->arg[1] & 1; /* MFD_CLOEXEC */
     } else {
         v->shmid[op->ret_slot] = (s32)r->ret;
     }
@@ -404,6 +421,9 @@ void model_do(struct model *v, const struct oracle_op *op, struct oracle_result 
         break;
     case ORACLE_DROP:
         do_drop(v);
+        break;
+    case ORACLE_EXECVE:
+        model_execve(v, op, r);
         break;
     default:
         exit_proc(v, op->proc);

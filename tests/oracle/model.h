@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "abi/abi.h"
+#include "tests/oracle/elf_image.h"
 #include "tests/oracle/native.h"
 
 /* What the host's kernel has; what it lacks is not asked for. */
@@ -26,7 +27,11 @@ struct model {
     struct task *proc[ORACLE_PROCS]; /* NULL: not alive */
     struct file *base[ORACLE_SLOTS]; /* descriptors of the supervisor */
     struct file *fd[ORACLE_PROCS][ORACLE_SLOTS];
-    struct file *shared; /* the shared memory */
+    bool cloexec[ORACLE_PROCS][ORACLE_SLOTS]; /* goes with execve */
+    u32 waits_for[ORACLE_PROCS];              /* 1 + the child of its vfork; 0: it runs */
+    struct file *shared;                      /* the shared memory */
+    struct elf_platform platform;
+    struct elf_read child; /* the child's program */
     s32 shmid[ORACLE_SHMS];
     u64 key_base;
     u64 image_end;
@@ -41,6 +46,14 @@ void model_shutdown(struct model *v);
 void model_begin(struct model *v); /* process 0, files as new */
 void model_end(struct model *v);   /* everybody exits */
 void model_do(struct model *v, const struct oracle_op *op, struct oracle_result *r);
+/* model_exec.c */
+void model_boot_exec(struct model *v, struct native *n);
+void model_wake(struct model *v, u32 child); /* model.c */
+void model_execve(struct model *v, const struct oracle_op *op, struct oracle_result *r);
+static inline bool model_runs(const struct model *v, u32 proc) /* alive, and no parent asleep in vfork */
+{
+    return v->proc[proc] && !v->waits_for[proc];
+}
 /* Mismatches in the books, printed to `out`; 0: none. */
 u32 model_check(struct model *v, FILE *out);
 

@@ -136,7 +136,8 @@ static void exec_child(struct native *n)
     for (int i = 0; i < NR_BASE_SLOTS; i++)
         dup2(n->fd[i], ORACLE_FD_BASE + i);
     dup2(n->shared_fd, ORACLE_FD_SHARED);
-    syscall(SYS_close_range, ORACLE_FD_SHARED + 1, ORACLE_FD_BASE - 1, 0);
+    dup2(n->image_fd, ORACLE_FD_IMAGE);
+    syscall(SYS_close_range, ORACLE_FD_IMAGE + 1, ORACLE_FD_BASE - 1, 0);
     syscall(SYS_close_range, ORACLE_FD_BASE + NR_BASE_SLOTS, ~0u, 0);
     personality(ADDR_NO_RANDOMIZE);
     limit(RLIMIT_STACK, 8ul << 20, RLIM_INFINITY);
@@ -230,9 +231,10 @@ void native_start(struct native *n, const char *child_path)
         die("%s: %s", child_path, strerror(errno));
     n->image = (struct oracle_file_id){(uint64_t)(major(st.st_dev) << 8 | minor(st.st_dev)), st.st_ino};
     n->image_size = (uint64_t)st.st_size;
+    n->image_fd = fcntl(open(n->child_path, O_RDONLY | O_CLOEXEC), F_DUPFD_CLOEXEC, ORACLE_FD_BASE + 3 * ORACLE_SLOTS);
     n->shared_fd = memfd_create("oracle-shared", MFD_CLOEXEC);
     n->shared_fd = fcntl(n->shared_fd, F_DUPFD_CLOEXEC, ORACLE_FD_BASE + 3 * ORACLE_SLOTS);
-    if (n->shared_fd < 0 || ftruncate(n->shared_fd, sizeof(struct oracle_shared)))
+    if (n->shared_fd < 0 || n->image_fd < 0 || ftruncate(n->shared_fd, sizeof(struct oracle_shared)))
         die("memfd_create: %s", strerror(errno));
     n->shared = mmap(NULL, sizeof(struct oracle_shared), PROT_READ | PROT_WRITE, MAP_SHARED, n->shared_fd, 0);
     if (n->shared == MAP_FAILED)
@@ -280,6 +282,7 @@ void native_stop(struct native *n)
         close(n->fd[i]);
     munmap(n->shared, sizeof(struct oracle_shared));
     close(n->shared_fd);
+    close(n->image_fd);
 }
 
 /* -- sequences ----------------------------------------------------------------------------------------------------- */

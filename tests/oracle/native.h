@@ -23,7 +23,7 @@ extern const struct native_file native_file[NR_BASE_SLOTS];
 struct native {
     pid_t pid; /* supervisor; 0: not running */
     struct oracle_shared *shared;
-    int shared_fd;
+    int shared_fd, image_fd;
     int fd[NR_BASE_SLOTS];
     struct oracle_file_id image; /* of the child's program */
     uint64_t image_size;

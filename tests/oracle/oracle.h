@@ -16,7 +16,7 @@
  * mapping (import.c), so that addresses that the kernel chooses must agree, too. What has numbers of its own on each
  * side (descriptors, pids, IPC ids) is named by slots.
  *
- * The child's own memory (image, stack in .bss, the shared memory) is never the target of an op.
+ * The child's own memory (image, stacks in .bss, the shared memory) is never the target of an op.
  */
 #ifndef QUIRE_TESTS_ORACLE_ORACLE_H
 #define QUIRE_TESTS_ORACLE_ORACLE_H
@@ -40,10 +40,12 @@
 #define ORACLE_BASE_SHM 6u /* theirs are the last keys, too */
 #define ORACLE_KEYS 6u     /* of segments */
 #define ORACLE_BASE_KEY 4u
-#define ORACLE_DATA 160u   /* bytes that an op brings for its pointers */
-#define ORACLE_OUT 192u    /* bytes that the kernel writes for an op */
-#define ORACLE_FD_SHARED 3 /* the child's descriptor of the shared memory */
-#define ORACLE_FD_BASE 10  /* slot 0's; those that every process begins with */
+#define ORACLE_DATA 160u                 /* bytes that an op brings for its pointers */
+#define ORACLE_OUT 192u                  /* bytes that the kernel writes for an op */
+#define ORACLE_FD_SHARED 3               /* the child's descriptor of the shared memory */
+#define ORACLE_FD_BASE 10                /* slot 0's; those that every process begins with */
+#define ORACLE_FD_IMAGE 4                /* its program, for execve */
+#define ORACLE_STACKS (ORACLE_PROCS + 1) /* in each image: one for each process that may share its memory */
 
 enum oracle_kind {
     ORACLE_SYSCALL,
@@ -51,10 +53,11 @@ enum oracle_kind {
     ORACLE_STORE, /* arg[1] there */
     ORACLE_EXEC,  /* load it; if it is a return instruction, call it */
     ORACLE_SUM,   /* checksum of arg[1] pages from arg[0]; what cannot be read is part of it */
-    ORACLE_FORK,  /* process arg[0] begins */
+    ORACLE_FORK,  /* process arg[0] begins, by clone with flags arg[1]: CLONE_VM, CLONE_VFORK */
     ORACLE_EXIT,
-    ORACLE_CLOSE, /* slot arg[0] */
-    ORACLE_DROP,  /* become nobody: all capabilities go */
+    ORACLE_CLOSE,  /* slot arg[0] */
+    ORACLE_DROP,   /* become nobody: all capabilities go */
+    ORACLE_EXECVE, /* the child's program again, with arg[0] variables of arg[1] bytes; result's out: oracle_layout */
     NR_ORACLE_KINDS
 };
 
@@ -119,6 +122,9 @@ struct oracle_shared {
     _Atomic uint32_t born;      /* forks that are ready */
     _Atomic uint32_t wake_at;   /* the test sleeps until done reaches it */
     uint32_t reap;              /* process that exits */
+    /* by process: its stack in its image, a number for its memory (0: not alive), its descriptors while it executes */
+    uint32_t stack[ORACLE_PROCS], memory[ORACLE_PROCS], memories;
+    int32_t fds[ORACLE_PROCS][ORACLE_SLOTS];
     int32_t pid[ORACLE_PROCS + 1];
     int32_t shmid[ORACLE_SHMS]; /* -1: none */
     uint32_t key_base;          /* keys that nothing else on the host has */
@@ -133,6 +139,18 @@ struct oracle_shared {
 };
 
 #define ORACLE_IMAGE 0x400000ul
+
+/* Of clone(2); a header of the kernel's has them for one side only. */
+#define ORACLE_CLONE_VM 0x100ul
+#define ORACLE_CLONE_VFORK 0x4000ul
+/* Of ORACLE_EXECVE. */
+#define ORACLE_ENV_MOST 16u
+#define ORACLE_ENV_BYTES (128u << 10)
+#define ORACLE_EXEC_NAME "/dev/fd/4" /* the kernel's name for what execveat(ORACLE_FD_IMAGE, "") executes */
+#define ORACLE_ARGV0 "oracle-child"
+
+/* What /proc/self/stat says of a new program: fields 26 to 28 and 45 to 51. */
+#define ORACLE_LAYOUT 10u
 
 /* -- segments ------------------------------------------------------------------------------------------------------ */
 

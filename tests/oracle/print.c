@@ -47,8 +47,8 @@ static void print_arg(const struct oracle_op *op, u32 i, FILE *out)
 void print_op(const struct oracle_op *op, FILE *out)
 {
     static const char *const names[NR_ORACLE_KINDS] = {"?",    "load", "store", "exec", "sum",
-                                                       "fork", "exit", "close", "drop"};
-    static const u8 nr_args[NR_ORACLE_KINDS] = {6, 1, 2, 1, 2, 1, 0, 1, 0};
+                                                       "fork", "exit", "close", "drop", "execve"};
+    static const u8 nr_args[NR_ORACLE_KINDS] = {6, 1, 2, 1, 2, 2, 0, 1, 0, 2};
 
     fprintf(out, "%u: %s(", op->proc, op->kind == ORACLE_SYSCALL ? abi_name[op->nr] : names[op->kind]);
     for (u32 i = 0; i < nr_args[op->kind]; i++) {
@@ -199,6 +199,9 @@ static void print_c_op(const struct oracle_op *op, FILE *out)
         print_c_call(op, out);
         break;
     case ORACLE_FORK:
+        if (op->arg[1])
+            fprintf(out, "    /* with flags %#lx: --replay does that, this program does not */\n",
+                    (unsigned long)op->arg[1]);
         fprintf(out, "    if (!(pid[%lu] = fork())) {\n        me = %lu;\n        return;\n    }\n", at, at);
         break;
     case ORACLE_CLOSE:
@@ -207,6 +210,9 @@ static void print_c_op(const struct oracle_op *op, FILE *out)
     case ORACLE_DROP:
         fprintf(out, "    if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))\n        exit(1);\n"
                      "    prctl(PR_SET_DUMPABLE, 1);\n");
+        break;
+    case ORACLE_EXECVE:
+        fprintf(out, "    /* --replay does that, this program does not */\n");
         break;
     case ORACLE_EXIT:
         fprintf(out, "    shared->turn++;\n    _exit(0);\n");

@@ -294,7 +294,7 @@ static void describe(struct oracle *o, const struct sequence *s, FILE *out)
 
 static bool op_possible(const struct model *v, const struct oracle_op *op)
 {
-    if (!v->proc[op->proc])
+    if (!model_runs(v, op->proc))
         return false;
     if (op->kind == ORACLE_FORK)
         return !v->proc[op->arg[0]];
@@ -305,7 +305,7 @@ static bool run_one(struct oracle *o, struct sequence *s, u32 n)
 {
     struct oracle_shared *shared = o->native.shared;
 
-    s->op[n].see = s->op[n].kind == ORACLE_EXIT ? 0 : ORACLE_SEE_MAPS | ORACLE_SEE_PAGES | ORACLE_SEE_FLAGS;
+    s->op[n].see = can_look_after(&s->op[n]) ? ORACLE_SEE_MAPS | ORACLE_SEE_PAGES | ORACLE_SEE_FLAGS : 0;
     memcpy(&shared->op[n], &s->op[n], sizeof(s->op[n]));
     native_publish(&o->native, n + 1);
     model_do(&o->model, &s->op[n], &s->model[n]);

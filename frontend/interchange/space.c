@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PM_PRESENT_BIT (1ull << 63)
-#define PM_PFN_BITS ((1ull << 55) - 1)
-
 static int to_file(void *arg, const char *bytes, size_t len)
 {
     return fwrite(bytes, 1, len, arg) == len ? 0 : -ENOMEM;
@@ -136,68 +133,60 @@ int space_vma_json(struct cpu *cpu, const char *process, FILE *out)
 
 /* -- v2p ----------------------------------------------------------------------------------------------------------- */
 
+/* Lines of the view `pages`: runs of present pages. Address spaces of terabytes have few of them. */
 struct v2p {
-    const struct vma_list *l;
-    u32 vma;
-    u64 addr;
     u64 pages;
     FILE *out; /* NULL: they are counted */
-    u64 word;  /* under way */
-    u32 have;  /* bytes of it */
+    char line[512];
+    u32 len; /* of the line under way; what is longer is a mapping's, and left out */
 };
 
-static void next_page(struct v2p *p)
+static void take_run(struct v2p *p)
 {
-    if (p->out && p->word & PM_PRESENT_BIT)
-        fprintf(p->out, "address_mapping {\n  key: 0x%llx\n  value: 0x%llx\n}\n", (unsigned long long)p->addr,
-                (unsigned long long)(p->word & PM_PFN_BITS) << PAGE_SHIFT);
-    p->pages += p->word >> 63;
-    p->addr += PAGE_SIZE;
-    if (p->addr >= p->l->line[p->vma].end && ++p->vma < p->l->nr)
-        p->addr = p->l->line[p->vma].start;
+    unsigned long long addr, nr, pfn;
+
+    p->line[p->len] = '\0';
+    if (p->line[0] != ' ' || sscanf(p->line, "%llx %llu pfn %llx", &addr, &nr, &pfn) != 3)
+        return;
+    p->pages += nr;
+    for (u64 i = 0; p->out && i < nr; i++)
+        fprintf(p->out, "address_mapping {\n  key: 0x%llx\n  value: 0x%llx\n}\n", addr + (i << PAGE_SHIFT),
+                (pfn + i) << PAGE_SHIFT);
 }
 
-static int on_pagemap(void *arg, const char *bytes, size_t len)
+static int on_pages(void *arg, const char *bytes, size_t len)
 {
     struct v2p *p = arg;
 
     for (; len > 0; bytes++, len--) {
-        if (p->vma >= p->l->nr)
-            return -EINVAL; /* more pages than maps has */
-        ((char *)&p->word)[p->have++] = *bytes;
-        if (p->have < sizeof(p->word))
-            continue;
-        p->have = 0;
-        next_page(p);
+        if (*bytes == '\n') {
+            take_run(p);
+            p->len = 0;
+        } else if (p->len < sizeof(p->line) - 1) {
+            p->line[p->len++] = *bytes;
+        }
     }
     return 0;
 }
 
-static int walk(struct cpu *cpu, const char *process, const struct vma_list *l, struct v2p *p)
+static int read_pages(struct cpu *cpu, const char *process, struct v2p *p)
 {
-    struct proc_sink sink = {on_pagemap, p};
-    FILE *out = p->out;
+    struct proc_sink sink = {on_pages, p};
     char name[64];
 
-    *p = (struct v2p){.l = l, .addr = l->nr ? l->line[0].start : 0, .out = out};
-    snprintf(name, sizeof(name), "%s/pagemap", process);
+    snprintf(name, sizeof(name), "%s/pages", process);
     return proc_read(cpu, name, &sink);
 }
 
 int space_v2p(struct cpu *cpu, const char *process, FILE *out)
 {
-    struct vma_list l = {0};
-    struct v2p p = {0};
-    int err = read_maps(cpu, process, &l);
+    struct v2p all = {0}, p = {.out = out};
+    int err = read_pages(cpu, process, &all);
 
-    if (!err)
-        err = walk(cpu, process, &l, &p);
-    if (!err)
-        fprintf(out, "page_size: 0x%x\npage_count: 0x%llx\nbytes_mapped: 0x%llx\n", (u32)PAGE_SIZE,
-                (unsigned long long)p.pages, (unsigned long long)p.pages << PAGE_SHIFT);
-    p.out = out;
-    if (!err)
-        err = walk(cpu, process, &l, &p);
-    free_list(&l);
+    if (err)
+        return err;
+    fprintf(out, "page_size: 0x%x\npage_count: 0x%llx\nbytes_mapped: 0x%llx\n", (u32)PAGE_SIZE,
+            (unsigned long long)all.pages, (unsigned long long)all.pages << PAGE_SHIFT);
+    err = read_pages(cpu, process, &p);
     return err ? err : result(out);
 }

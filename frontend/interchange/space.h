@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The address space of a process on a machine, for other tools: made of its maps and pagemap (src/abi/proc.h).
+ * The address space of a process on a machine, for other tools: made of its maps and pages (src/abi/proc.h).
  * docs/interchange.md has the layouts.
  */
 #ifndef QUIRE_FRONTEND_SPACE_H

@@ -16,7 +16,7 @@
  * PG_mlocked is set at once; everything else waits in a batch of the CPU, since most often many folios come together.
  * While a folio is off the lists (isolated, or in another CPU's add batch) it cannot be counted: then mlock_count is too
  * small, and a later munlock_folio() makes a folio evictable that another mapping still locks. Reclaim repairs that when
- * it meets the mapping, as Linux's does.
+ * it meets the mapping, as Linux's does. phys->mlock_uncounted tells the checks that it can have happened.
  *
  * Counters   NR_MLOCK = folios' pages with PG_mlocked. unevictable_pgs_mlocked - munlocked - stranded - cleared = NR_MLOCK.
  * Invariants ML1 PG_mlocked: on an LRU then PG_unevictable, or the batch has it still.
@@ -104,6 +104,7 @@ static void do_munlock_folio(struct cpu *cpu, struct lruvec *v, struct folio *f)
 static struct lruvec *do_op(struct cpu *cpu, struct lruvec *held, struct folio *f, enum mlock_op op)
 {
     if (op != OP_MLOCK_NEW && !folio_test_clear_lru(f)) {
+        atomic_fetch_add_explicit(&cpu->m->phys->mlock_uncounted, 1, memory_order_relaxed);
         if (op == OP_MUNLOCK)
             do_munlock_folio(cpu, NULL, f);
         return held;

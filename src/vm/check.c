@@ -158,13 +158,17 @@ static void tally_pte(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t a
     check_pte_page(c, vma, addr, pte, page);
 }
 
-/* ML2, and that what is locked is known to be. A page in a batch may be on its way to either. */
+/*
+ * ML2, and that what is locked is known to be, unless it could not be counted once. A page in a batch may be on its way
+ * to either.
+ */
 static void check_mlocked(struct vm_check_ctx *c, struct page *page, u64 tally)
 {
     struct folio *f = page_folio(page);
     unsigned long long pfn = page_to_pfn_nr(c->m, page);
 
-    if (folio_test_mlocked(f) != (TALLY_LOCKS(tally) != 0) && !TALLY_BATCHES(tally))
+    if (folio_test_mlocked(f) != (TALLY_LOCKS(tally) != 0) && !TALLY_BATCHES(tally) &&
+        (folio_test_mlocked(f) || !atomic_load(&c->m->phys->mlock_uncounted)))
         check_fail(c->r, "ML1: page %llx: PG_mlocked is %d, VM_LOCKED VMAs map it %llu times", pfn,
                    folio_test_mlocked(f), (unsigned long long)TALLY_LOCKS(tally));
     if (folio_test_lru(f) && folio_test_unevictable(f) && page->mlock_count > TALLY_LOCKS(tally) + TALLY_BATCHES(tally))

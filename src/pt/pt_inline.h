@@ -581,26 +581,42 @@ PT_FN struct pt_root pt_root_for_roots(const struct machine *m, fmt_t f, const s
     return (struct pt_root){t};
 }
 
-/* The lowest existing entry of level >= `level` for va, and its value. slot NULL: no root. */
-PT_FN struct pt_entry pt_walk(const struct machine *m, fmt_t f, struct pt_root root, va_t va, u32 level, pte_t *value)
-{
-    struct pt_table t = root.table;
+struct pt_walk_state {
+    struct pt_table t;
     struct pt_entry e;
     pte_t p;
+};
 
-    if (f->root_rule == ROOT_HALF && unlikely(!t.entries)) {
+/* From the table of level `at`, if the walk is there. False: its entry is the lowest, or the one wanted. */
+PT_FN bool pt_walk_step(const struct machine *m, fmt_t f, struct pt_walk_state *w, u32 at, va_t va, u32 level)
+{
+    if (w->t.level < at)
+        return true;
+    w->e = pt_entry_at(f, (struct pt_table){w->t.entries, at}, va);
+    w->p = pt_read(f, w->e);
+    if (at <= level || !pte_table(f, at, w->p))
+        return false;
+    w->t = pt_table_of(m, f, w->p, at);
+    return true;
+}
+
+/*
+ * The lowest existing entry of level >= `level` for va, and its value. slot NULL: no root. Level by level rather than in a
+ * loop: with a constant format each level's shift and mask are constants.
+ */
+PT_FN struct pt_entry pt_walk(const struct machine *m, fmt_t f, struct pt_root root, va_t va, u32 level, pte_t *value)
+{
+    struct pt_walk_state w = {.t = root.table};
+
+    if (f->root_rule == ROOT_HALF && unlikely(!w.t.entries)) {
         *value = PTE(0);
-        return (struct pt_entry){NULL, t.level};
+        return (struct pt_entry){NULL, w.t.level};
     }
-    for (;;) {
-        e = pt_entry_at(f, t, va);
-        p = pt_read(f, e);
-        if (e.level <= level || !pte_table(f, e.level, p))
-            break;
-        t = pt_table_of(m, f, p, e.level);
-    }
-    *value = p;
-    return e;
+    if (pt_walk_step(m, f, &w, 5, va, level) && pt_walk_step(m, f, &w, 4, va, level) &&
+        pt_walk_step(m, f, &w, 3, va, level) && pt_walk_step(m, f, &w, 2, va, level))
+        pt_walk_step(m, f, &w, 1, va, level);
+    *value = w.p;
+    return w.e;
 }
 
 #endif

@@ -16,13 +16,6 @@ bool ksm_compatible(vm_flags_t flags)
     return !(flags & (VM_SHARED | VM_MAYSHARE | VM_SPECIAL | VM_HUGETLB | VM_DROPPABLE));
 }
 
-vm_flags_t ksm_vma_flags(const struct mm *mm, vm_flags_t flags)
-{
-    bool any = READ_ONCE(mm->flags) & MMF_VM_MERGE_ANY;
-
-    return any && ksm_compatible(flags) ? flags | VM_MERGEABLE : flags;
-}
-
 /* VMAs that become alike are not merged with each other. */
 void ksm_set_merge(struct cpu *cpu, struct mm *mm, enum ksm_merge merge)
 {

@@ -298,12 +298,24 @@ fail_charge:
     return -ENOMEM;
 }
 
+/* The neighbour below, where `next` is the one above. */
+static struct vm_area_struct *vma_before(const struct mm *mm, const struct vm_area_struct *next)
+{
+    return next ? next->vm_prev : mm->vmas.last;
+}
+
 static struct vm_area_struct *try_merge(struct cpu *cpu, struct mmap_state *s)
 {
-    struct vm_area_struct *next = vma_index_find(&s->mm->vmas, s->addr);
-    struct vma_merge g = {
+    struct vm_area_struct *next = s->old.next, *prev = vma_before(s->mm, next);
+    struct vma_merge g;
+
+    if (!s->file && s->vm_ops != VM_OPS_NONE)
+        return NULL;
+    if ((!prev || prev->vm_end != s->addr) && (!next || next->vm_start != s->addr + s->len))
+        return NULL;
+    g = (struct vma_merge){
         .mm = s->mm,
-        .prev = next ? next->vm_prev : s->mm->vmas.last,
+        .prev = prev,
         .next = next,
         .start = s->addr,
         .end = s->addr + s->len,
@@ -312,8 +324,7 @@ static struct vm_area_struct *try_merge(struct cpu *cpu, struct mmap_state *s)
         .file = s->file,
         .vm_ops = s->vm_ops,
     };
-
-    return s->file || s->vm_ops == VM_OPS_NONE ? vma_merge_new_range(cpu, &g) : NULL;
+    return vma_merge_new_range(cpu, &g);
 }
 
 static void link_mapping(struct cpu *cpu, struct mm *mm, struct vm_area_struct *vma)
@@ -337,7 +348,7 @@ static void discard_mapping(struct cpu *cpu, struct mmap_state *s)
 static int mmap_object(struct cpu *cpu, struct mmap_state *s)
 {
     const struct vm_operations_struct *ops = vma_ops(cpu, s->vma);
-    struct vm_area_struct *vma = s->vma, *next;
+    struct vm_area_struct *vma = s->vma, *next = s->old.next, *prev = vma_before(s->mm, next);
     int err = ops && ops->mmap ? ops->mmap(cpu, vma) : 0;
 
     if (!err) {
@@ -348,10 +359,7 @@ static int mmap_object(struct cpu *cpu, struct mmap_state *s)
         return 0;
     }
     zap_page_range(cpu, vma, vma->vm_start, vma->vm_end);
-    next = vma_index_find(&s->mm->vmas, vma->vm_start);
-    free_pgtables(cpu, s->mm, vma->vm_start, vma->vm_end,
-                  next ? (next->vm_prev ? next->vm_prev->vm_end : 0)
-                       : (s->mm->vmas.last ? s->mm->vmas.last->vm_end : 0),
+    free_pgtables(cpu, s->mm, vma->vm_start, vma->vm_end, prev ? prev->vm_end : 0,
                   next ? next->vm_start : s->mm->task_size);
     discard_mapping(cpu, s);
     s->vma = NULL;
@@ -377,7 +385,8 @@ static int mmap_new_vma(struct cpu *cpu, struct mmap_state *s)
 /* The object says no: what lay there is gone nevertheless. */
 static int mmap_refused(struct cpu *cpu, struct mmap_state *s)
 {
-    unmap_commit(cpu, s->mm, &s->old);
+    if (s->old.cuts.first)
+        unmap_commit(cpu, s->mm, &s->old);
     vm_unacct_memory(s->mm->m, s->vm_flags & VM_ACCOUNT ? s->len >> PAGE_SHIFT : s->old.nr_accounted);
     discard_mapping(cpu, s);
     vma_index_trim(cpu, &s->mm->vmas);
@@ -393,9 +402,11 @@ static int mmap_region(struct cpu *cpu, struct mmap_state *s)
         return err;
     if (s->refusal)
         return mmap_refused(cpu, s);
-    unmap_commit(cpu, s->mm, &s->old);
-    if (!(s->vm_flags & VM_ACCOUNT))
-        vm_unacct_memory(s->mm->m, s->old.nr_accounted);
+    if (s->old.cuts.first) {
+        unmap_commit(cpu, s->mm, &s->old);
+        if (!(s->vm_flags & VM_ACCOUNT))
+            vm_unacct_memory(s->mm->m, s->old.nr_accounted);
+    }
     vma = try_merge(cpu, s);
     if (vma) {
         discard_mapping(cpu, s);

@@ -36,11 +36,12 @@ static int unmap_refused(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan
 
 int unmap_prepare(struct cpu *cpu, struct mm *mm, va_t start, va_t end, struct unmap_plan *plan)
 {
-    struct vm_area_struct *vma = find_vma_intersection(cpu, mm, start, end);
+    struct vm_area_struct *vma = find_vma(cpu, mm, start);
 
-    *plan = (struct unmap_plan){.cuts = {.first = vma, .last = vma, .start = start, .end = end}};
-    if (!vma)
+    *plan = (struct unmap_plan){.cuts = {.start = start, .end = end}, .next = vma};
+    if (!vma || vma->vm_start >= end)
         return 0;
+    plan->cuts.first = vma;
     if (start > vma->vm_start && end < vma->vm_end && mm->map_count >= mm->m->config.max_map_count)
         return -ENOMEM;
     for (; vma && vma->vm_start < end; vma = vma_next(vma)) {
@@ -52,7 +53,7 @@ int unmap_prepare(struct cpu *cpu, struct mm *mm, va_t start, va_t end, struct u
         plan->nr_accounted += vma->vm_flags & VM_ACCOUNT ? pages : 0;
         plan->cuts.last = vma;
     }
-    return vma_cuts_prepare(cpu, mm, &plan->cuts);
+    return vma_cuts_needed(&plan->cuts) ? vma_cuts_prepare(cpu, mm, &plan->cuts) : 0;
 }
 
 void unmap_abandon(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan)
@@ -99,12 +100,11 @@ void unmap_commit(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan)
     struct vm_area_struct *first = plan->cuts.first, *prev, *next;
     va_t end = plan->cuts.end;
 
-    if (!first)
-        return;
-    vma_cuts_commit(cpu, mm, &plan->cuts);
+    if (plan->cuts.below || plan->cuts.above)
+        vma_cuts_commit(cpu, mm, &plan->cuts);
     update_hiwater_vm(mm);
     prev = first->vm_prev;
-    next = plan->cuts.last->vm_next;
+    next = plan->next = plan->cuts.last->vm_next;
     detach_vmas(mm, first, end);
     /* Holes at the ends of the range need no look: nothing is mapped there. */
     unmap_region(cpu, first, first->vm_start, plan->cuts.last->vm_end, prev ? prev->vm_end : 0,
@@ -126,6 +126,8 @@ int do_munmap(struct cpu *cpu, struct mm *mm, va_t start, u64 len)
     err = unmap_prepare(cpu, mm, start, start + len, &plan);
     if (err)
         return err;
+    if (!plan.cuts.first)
+        return 0;
     unmap_commit(cpu, mm, &plan);
     vm_unacct_memory(mm->m, plan.nr_accounted);
     return 0;

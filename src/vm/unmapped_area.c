@@ -44,15 +44,14 @@ va_t vm_start_gap(const struct vm_area_struct *vma)
 static s64 area_bottom_up(struct mm *mm, va_t low, va_t high, u64 len, u64 align)
 {
     u64 room = len + align - PAGE_SIZE;
-    va_t addr;
+    struct vma_gap g;
 
-    while (vma_index_gap_lowest(&mm->vmas, low, high, room, &addr)) {
-        struct vm_area_struct *next = vma_index_find(&mm->vmas, addr);
+    while (vma_index_gap_lowest(&mm->vmas, low, high, room, &g)) {
+        va_t addr = ALIGN_UP(g.addr, align);
 
-        addr = ALIGN_UP(addr, align);
-        if (!next || !(next->vm_flags & VM_GROWSDOWN) || addr + room <= vm_start_gap(next))
+        if (!g.next || !(g.next->vm_flags & VM_GROWSDOWN) || addr + room <= vm_start_gap(g.next))
             return (s64)addr;
-        low = next->vm_end;
+        low = g.next->vm_end;
     }
     return -ENOMEM;
 }
@@ -60,14 +59,12 @@ static s64 area_bottom_up(struct mm *mm, va_t low, va_t high, u64 len, u64 align
 static s64 area_top_down(struct mm *mm, va_t low, va_t high, u64 len, u64 align)
 {
     u64 room = len + align - PAGE_SIZE;
-    va_t addr;
+    struct vma_gap g;
 
-    while (vma_index_gap_highest(&mm->vmas, low, high, room, &addr)) {
-        struct vm_area_struct *next = vma_index_find(&mm->vmas, addr);
-
-        if (!next || addr + room <= vm_start_gap(next))
-            return (s64)ALIGN_DOWN(addr + room - len, align);
-        high = vm_start_gap(next);
+    while (vma_index_gap_highest(&mm->vmas, low, high, room, &g)) {
+        if (!g.next || g.addr + room <= vm_start_gap(g.next))
+            return (s64)ALIGN_DOWN(g.addr + room - len, align);
+        high = vm_start_gap(g.next);
     }
     return -ENOMEM;
 }

@@ -136,7 +136,8 @@ static struct vm_area_struct *vmacache_find(struct task *t, const struct mm *mm,
 {
     if (t->vmacache_seqnum != mm->vmacache_seqnum) {
         t->vmacache_seqnum = mm->vmacache_seqnum;
-        memset(t->vmacache, 0, sizeof(t->vmacache));
+        for (u32 i = 0; i < ARRAY_SIZE(t->vmacache); i++)
+            t->vmacache[i].end = 0;
         return NULL;
     }
     for (u32 i = 0; i < ARRAY_SIZE(t->vmacache); i++)
@@ -421,7 +422,7 @@ int vma_cuts_prepare(struct cpu *cpu, struct mm *mm, struct vma_cuts *cuts)
     struct vm_area_struct *copy;
 
     cuts->below = cuts->above = NULL;
-    if (likely(!low && !high))
+    if (!low && !high)
         return 0;
     if (vma_index_prealloc(cpu, &mm->vmas, (u32)low + (u32)high))
         return -ENOMEM;

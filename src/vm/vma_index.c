@@ -129,7 +129,8 @@ static void node_move(struct vma_node *dst, u32 to, const struct vma_node *src, 
 
 static void node_open_slot(struct vma_node *n, u32 slot, va_t end, void *ptr, u64 gap)
 {
-    node_move(n, slot + 1, n, slot, n->nr - slot);
+    if (slot < n->nr)
+        node_move(n, slot + 1, n, slot, n->nr - slot);
     n->end[slot] = end;
     n->ptr[slot] = ptr;
     n->gap[slot] = gap;
@@ -139,7 +140,8 @@ static void node_open_slot(struct vma_node *n, u32 slot, va_t end, void *ptr, u6
 static void node_close_slot(struct vma_node *n, u32 slot)
 {
     n->nr--;
-    node_move(n, slot, n, slot + 1, n->nr - slot);
+    if (slot < n->nr)
+        node_move(n, slot, n, slot + 1, n->nr - slot);
     node_clear(n, n->nr, n->nr + 1);
 }
 
@@ -812,7 +814,7 @@ static bool fits(va_t low, va_t high, u64 size)
     return high >= low && high - low >= size;
 }
 
-bool vma_index_gap_lowest(const struct vma_index *x, va_t low, va_t high, u64 size, va_t *addr)
+bool vma_index_gap_lowest(const struct vma_index *x, va_t low, va_t high, u64 size, struct vma_gap *gap)
 {
     struct vma_path p;
     struct vm_area_struct *vma = path_find(x, low, &p) ? node_vma(p.node[0], p.slot[0]) : NULL;
@@ -824,11 +826,11 @@ bool vma_index_gap_lowest(const struct vma_index *x, va_t low, va_t high, u64 si
     }
     if (!fits(found, high, size))
         return false;
-    *addr = found;
+    *gap = (struct vma_gap){found, vma};
     return true;
 }
 
-bool vma_index_gap_highest(const struct vma_index *x, va_t low, va_t high, u64 size, va_t *addr)
+bool vma_index_gap_highest(const struct vma_index *x, va_t low, va_t high, u64 size, struct vma_gap *gap)
 {
     struct vma_path p;
     struct vm_area_struct *vma, *prev;
@@ -848,7 +850,7 @@ bool vma_index_gap_highest(const struct vma_index *x, va_t low, va_t high, u64 s
     }
     if (!fits(low, high, size))
         return false;
-    *addr = high - size;
+    *gap = (struct vma_gap){high - size, vma};
     return true;
 }
 

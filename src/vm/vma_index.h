@@ -75,8 +75,12 @@ struct vm_area_struct *vma_index_find_range(const struct vma_index *x, va_t addr
  * The lowest (highest) addr with low <= addr, addr + size <= high and no VMA in [addr, addr + size); true if there is
  * one. `size` > 0.
  */
-bool vma_index_gap_lowest(const struct vma_index *x, va_t low, va_t high, u64 size, va_t *addr);
-bool vma_index_gap_highest(const struct vma_index *x, va_t low, va_t high, u64 size, va_t *addr);
+struct vma_gap {
+    va_t addr;
+    struct vm_area_struct *next; /* the first VMA behind it, or NULL */
+};
+bool vma_index_gap_lowest(const struct vma_index *x, va_t low, va_t high, u64 size, struct vma_gap *gap);
+bool vma_index_gap_highest(const struct vma_index *x, va_t low, va_t high, u64 size, struct vma_gap *gap);
 
 /* Recompute everything; returns the number of VMAs found. */
 u64 vma_index_check(const struct vma_index *x, struct check_report *r);

@@ -38,6 +38,10 @@ struct vma_cuts {
     struct vm_area_struct *below, *above; /* the copies that become VMAs of their own, or NULL */
 };
 int vma_cuts_prepare(struct cpu *cpu, struct mm *mm, struct vma_cuts *cuts);
+static inline bool vma_cuts_needed(const struct vma_cuts *cuts)
+{
+    return cuts->start > cuts->first->vm_start || cuts->end < cuts->last->vm_end;
+}
 void vma_cuts_commit(struct cpu *cpu, struct mm *mm, struct vma_cuts *cuts);
 void vma_cuts_cancel(struct cpu *cpu, struct vma_cuts *cuts);
 
@@ -74,12 +78,13 @@ void anon_vma_name_put(struct cpu *cpu, char *name);
 
 /* -- unmapping in two steps: munmap.c ------------------------------------------------------------------------------ */
 struct unmap_plan {
-    struct vma_cuts cuts; /* cuts.first NULL: nothing mapped there */
-    u64 nr_pages;         /* mapped in the range */
-    u64 nr_accounted;     /* of them VM_ACCOUNT */
+    struct vma_cuts cuts;        /* cuts.first NULL: nothing mapped there */
+    u64 nr_pages;                /* mapped in the range */
+    u64 nr_accounted;            /* of them VM_ACCOUNT */
+    struct vm_area_struct *next; /* nothing mapped there, or after unmap_commit(): the first VMA behind, or NULL */
 };
 int unmap_prepare(struct cpu *cpu, struct mm *mm, va_t start, va_t end, struct unmap_plan *plan);
-void unmap_commit(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan);
+void unmap_commit(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan); /* something is mapped there */
 void unmap_cancel(struct cpu *cpu, struct unmap_plan *plan);
 void unmap_abandon(struct cpu *cpu, struct mm *mm, struct unmap_plan *plan); /* the cuts alone */
 
@@ -91,7 +96,12 @@ bool gup_must_unshare(const struct vm_area_struct *vma, u32 flags, struct page *
 /* -- ksm.c --------------------------------------------------------------------------------------------------------- */
 bool ksm_compatible(vm_flags_t flags); /* could same-page merging look at such a VMA? */
 /* The flags of a new VMA: VM_MERGEABLE with them, where the address space asks for it and they allow it. */
-vm_flags_t ksm_vma_flags(const struct mm *mm, vm_flags_t flags);
+static inline vm_flags_t ksm_vma_flags(const struct mm *mm, vm_flags_t flags)
+{
+    if (likely(!(READ_ONCE(mm->flags) & MMF_VM_MERGE_ANY)))
+        return flags;
+    return ksm_compatible(flags) ? flags | VM_MERGEABLE : flags;
+}
 
 /* -- mseal.c, pkeys.c ---------------------------------------------------------------------------------------------- */
 bool pkru_allows(const struct task *t, const struct vm_area_struct *vma, enum fault_access access);

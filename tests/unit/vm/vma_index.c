@@ -123,7 +123,8 @@ static void model_compare(const struct model *o)
     for (int k = 0; k < 4; k++) {
         va_t addr = rnd(SPAN) << PAGE_SHIFT, low = rnd(SPAN) << PAGE_SHIFT, high = low + (rnd(SPAN) << PAGE_SHIFT);
         u64 size = (1 + rnd(k < 2 ? 8 : 400)) << PAGE_SHIFT;
-        va_t a = 1, b = 1, start, end;
+        struct vma_gap g = {1, NULL};
+        va_t b = 1, start, end;
         struct vm_area_struct *vma = vma_index_find_range(&o->x, addr, &start, &end);
 
         assert_ptr_equal(vma_index_find(&o->x, addr + rnd(2)), model_find(o, addr));
@@ -132,11 +133,13 @@ static void model_compare(const struct model *o)
             assert_int_equal(start, vma->vm_start);
             assert_int_equal(end, vma->vm_end);
         }
-        assert_int_equal(vma_index_gap_lowest(&o->x, low, high, size, &a), model_gap(o, low, high, size, false, &b));
-        assert_int_equal(a, b);
-        a = b = 1;
-        assert_int_equal(vma_index_gap_highest(&o->x, low, high, size, &a), model_gap(o, low, high, size, true, &b));
-        assert_int_equal(a, b);
+        assert_int_equal(vma_index_gap_lowest(&o->x, low, high, size, &g), model_gap(o, low, high, size, false, &b));
+        assert_int_equal(g.addr, b);
+        assert_ptr_equal(g.next, b == 1 ? NULL : model_find(o, b));
+        g = (struct vma_gap){b = 1, NULL};
+        assert_int_equal(vma_index_gap_highest(&o->x, low, high, size, &g), model_gap(o, low, high, size, true, &b));
+        assert_int_equal(g.addr, b);
+        assert_ptr_equal(g.next, b == 1 ? NULL : model_find(o, b));
     }
 }
 
@@ -187,15 +190,15 @@ static struct model *model_new(void)
 static void test_empty(void **state)
 {
     struct model *o = model_new();
-    va_t a;
+    struct vma_gap g;
 
     assert_null(vma_index_find(&o->x, 0));
-    assert_true(vma_index_gap_lowest(&o->x, 0x1000, 0x9000, 0x8000, &a));
-    assert_int_equal(a, 0x1000);
-    assert_true(vma_index_gap_highest(&o->x, 0x1000, 0x9000, 0x1000, &a));
-    assert_int_equal(a, 0x8000);
-    assert_false(vma_index_gap_lowest(&o->x, 0x1000, 0x9000, 0x9000, &a));
-    assert_false(vma_index_gap_highest(&o->x, 0x1000, 0x9000, 0x9000, &a));
+    assert_true(vma_index_gap_lowest(&o->x, 0x1000, 0x9000, 0x8000, &g));
+    assert_int_equal(g.addr, 0x1000);
+    assert_true(vma_index_gap_highest(&o->x, 0x1000, 0x9000, 0x1000, &g));
+    assert_int_equal(g.addr, 0x8000);
+    assert_false(vma_index_gap_lowest(&o->x, 0x1000, 0x9000, 0x9000, &g));
+    assert_false(vma_index_gap_highest(&o->x, 0x1000, 0x9000, 0x9000, &g));
     model_check(o);
     model_destroy(o);
 }
@@ -219,7 +222,7 @@ static void test_gap_pictures(void **state)
     for (size_t c = 0; c < ARRAY_SIZE(gap_cases); c++) {
         const struct gap_case *t = &gap_cases[c];
         struct model *o = model_new();
-        va_t a = 0;
+        struct vma_gap g = {0, NULL};
 
         for (u32 i = 0, j; t->picture[i]; i = j) {
             for (j = i + 1; t->picture[j] && t->picture[j] == t->picture[i];)
@@ -227,14 +230,14 @@ static void test_gap_pictures(void **state)
             if (t->picture[i] != '.')
                 model_insert(o, i * PAGE_SIZE, j * PAGE_SIZE);
         }
-        assert_int_equal(vma_index_gap_lowest(&o->x, t->low * PAGE_SIZE, t->high * PAGE_SIZE, t->size * PAGE_SIZE, &a),
+        assert_int_equal(vma_index_gap_lowest(&o->x, t->low * PAGE_SIZE, t->high * PAGE_SIZE, t->size * PAGE_SIZE, &g),
                          t->lowest >= 0);
         if (t->lowest >= 0)
-            assert_int_equal(a / PAGE_SIZE, t->lowest);
-        assert_int_equal(vma_index_gap_highest(&o->x, t->low * PAGE_SIZE, t->high * PAGE_SIZE, t->size * PAGE_SIZE, &a),
+            assert_int_equal(g.addr / PAGE_SIZE, t->lowest);
+        assert_int_equal(vma_index_gap_highest(&o->x, t->low * PAGE_SIZE, t->high * PAGE_SIZE, t->size * PAGE_SIZE, &g),
                          t->highest >= 0);
         if (t->highest >= 0)
-            assert_int_equal(a / PAGE_SIZE, t->highest);
+            assert_int_equal(g.addr / PAGE_SIZE, t->highest);
         model_check(o);
         model_destroy(o);
     }
@@ -360,10 +363,11 @@ static void random_step(struct model *o, u32 want)
     } else if (o->nr && (kind < 6) == (o->nr < want) && o->nr > want / 2) {
         model_remove(o, (u32)rnd(o->nr));
     } else if (o->nr < MODEL_MAX - 1) {
-        va_t addr, low = rnd(SPAN) << PAGE_SHIFT;
+        va_t low = rnd(SPAN) << PAGE_SHIFT;
+        struct vma_gap g;
 
-        if (vma_index_gap_lowest(&o->x, low, SPAN << PAGE_SHIFT, (1 + rnd(4)) << PAGE_SHIFT, &addr))
-            model_insert(o, addr, addr + PAGE_SIZE);
+        if (vma_index_gap_lowest(&o->x, low, SPAN << PAGE_SHIFT, (1 + rnd(4)) << PAGE_SHIFT, &g))
+            model_insert(o, g.addr, g.addr + PAGE_SIZE);
         else if (o->nr)
             model_remove(o, (u32)rnd(o->nr));
     }

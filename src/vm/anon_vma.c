@@ -205,7 +205,8 @@ static bool anon_vma_reusable_by_child(const struct anon_vma *av)
  * Enter dst in every anon_vma that src is entered in. For a split or a move, dst->anon_vma is already src's; for fork
  * it is NULL, and may become one that is free to be used again. On failure dst is in none and dst->anon_vma is NULL.
  */
-int anon_vma_clone(struct cpu *cpu, struct vm_area_struct *dst, struct vm_area_struct *src) NO_LOCK_ANALYSIS
+static __noinline int clone_chain(struct cpu *cpu, struct vm_area_struct *dst,
+                                  struct vm_area_struct *src) NO_LOCK_ANALYSIS
 {
     struct anon_vma *root = NULL;
     struct list_head *pos;
@@ -237,6 +238,11 @@ fail:
     dst->anon_vma = NULL; /* not counted in num_active_vmas yet */
     unlink_anon_vmas(cpu, dst);
     return -ENOMEM;
+}
+
+int anon_vma_clone(struct cpu *cpu, struct vm_area_struct *dst, struct vm_area_struct *src)
+{
+    return list_empty(&src->anon_vma_chain) ? 0 : clone_chain(cpu, dst, src);
 }
 
 /* Fork: `vma` is the child's copy of `pvma`. -ENOMEM leaves vma in no anon_vma. */
@@ -281,15 +287,11 @@ fail:
  * Take vma out of all its anon_vmas; those that no VMA is left in are freed (their pages are gone already).
  * Two rounds: the root's memory, and so its lock, must outlive the first.
  */
-void unlink_anon_vmas(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYSIS
+static __noinline void unlink_chain(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYSIS
 {
     struct anon_vma_chain *avc, *next;
     struct anon_vma *root = NULL;
 
-    if (list_empty(&vma->anon_vma_chain)) {
-        ASSERT(!vma->anon_vma);
-        return;
-    }
     list_for_each_entry_safe (avc, next, &vma->anon_vma_chain, same_vma) {
         struct anon_vma *av = avc->anon_vma;
 
@@ -318,6 +320,14 @@ void unlink_anon_vmas(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALY
         list_del(&avc->same_vma);
         anon_vma_chain_free(cpu, avc);
     }
+}
+
+void unlink_anon_vmas(struct cpu *cpu, struct vm_area_struct *vma)
+{
+    if (!list_empty(&vma->anon_vma_chain))
+        unlink_chain(cpu, vma);
+    else
+        ASSERT(!vma->anon_vma);
 }
 
 /* -- a VMA's range changes: root's rwsem held for writing from the one call to the other --------------------------- */

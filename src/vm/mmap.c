@@ -479,7 +479,7 @@ static bool can_do_mlock(const struct cpu *cpu)
     return !cpu->current || task_capable(cpu->current, CAP_IPC_LOCK_) || rlimit(cpu->current, RLIMIT_MEMLOCK_);
 }
 
-static int do_mmap(struct cpu *cpu, struct mmap_state *s)
+static __noinline int do_mmap(struct cpu *cpu, struct mmap_state *s)
 {
     int err;
 
@@ -521,7 +521,8 @@ u32 hugetlb_page_shift(const struct machine *m, u32 named)
     return 0;
 }
 
-s64 mmap_locked(struct cpu *cpu, struct mmap_request *r)
+/* Inline, so that mmap(2) builds one struct, not two. */
+static inline s64 mmap_request(struct cpu *cpu, struct mmap_request *r)
 {
     struct mmap_state s = {
         .mm = cpu->current->mm,
@@ -538,6 +539,11 @@ s64 mmap_locked(struct cpu *cpu, struct mmap_request *r)
         return err;
     r->populate = (s.vm_flags & VM_LOCKED) || (s.flags & (MAP_POPULATE_ | MAP_NONBLOCK_)) == MAP_POPULATE_;
     return (s64)s.addr;
+}
+
+s64 mmap_locked(struct cpu *cpu, struct mmap_request *r)
+{
+    return mmap_request(cpu, r);
 }
 
 /* Huge pages: an object of them for MAP_ANONYMOUS, whose reference is the caller's; whole ones. 0 or -errno. */
@@ -582,7 +588,7 @@ s64 sys_mmap(struct cpu *cpu, va_t addr, u64 len, u32 prot, u32 flags, struct fi
     if (result)
         return result;
     down_write(cpu, &mm->mmap_lock);
-    result = mmap_locked(cpu, &r);
+    result = mmap_request(cpu, &r);
     up_write(cpu, &mm->mmap_lock);
     if (r.file && (flags & MAP_ANONYMOUS_))
         cpu->code->fput(cpu, r.file);

@@ -91,7 +91,8 @@ static vm_flags_t wanted_flags(struct cpu *cpu, const struct protect *p, const s
     if ((prot & PROT_READ_) && (vma->vm_flags & VM_MAYEXEC) && (cpu->current->personality & READ_IMPLIES_EXEC_))
         prot |= PROT_EXEC_;
     flags = (prot & PROT_READ_ ? VM_READ : 0) | (prot & PROT_WRITE_ ? VM_WRITE : 0) | (prot & PROT_EXEC_ ? VM_EXEC : 0);
-    flags |= (vm_flags_t)override_mprotect_pkey(cpu, vma, prot, p->pkey) << VM_PKEY_SHIFT;
+    if (unlikely(p->pkey != -1 || prot == PROT_EXEC_ || (vma->vm_flags & VM_PKEY_MASK)))
+        flags |= (vm_flags_t)override_mprotect_pkey(cpu, vma, prot, p->pkey) << VM_PKEY_SHIFT;
     return flags | (vma->vm_flags & ~(VM_ACCESS_FLAGS | VM_PKEY_MASK));
 }
 

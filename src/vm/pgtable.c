@@ -349,6 +349,17 @@ static void free_range(struct free_ctx *c, struct pt_table t, va_t start, va_t l
     }
 }
 
+/* Does what one table of level 1 maps, the least that can go, and a part of [start, end) lie within [floor, last]? */
+static bool holds_table(const struct free_ctx *c, va_t start, va_t end)
+{
+    u64 size = pt_size(c->f, 2);
+    va_t base = start & ~(size - 1);
+
+    if (base < c->floor)
+        base += size;
+    return base < end && base + (size - 1) <= c->last;
+}
+
 /*
  * ceiling 0, or the end of user addresses: no limit. A table goes when all it maps lies within [floor, ceiling), where
  * floor and ceiling are the ends of the neighbour VMAs: so one shared with a neighbour stays. Its pages are unmapped
@@ -360,9 +371,9 @@ void free_pgtables(struct cpu *cpu, struct mm *mm, va_t start, va_t end, va_t fl
     u64 root_size = 1ull << c.f->shift[c.f->root_level + 1];
     struct page *page, *next;
 
-    if (start == end)
-        return;
     c.last = ceiling && ceiling < pt_task_size(c.f) ? ceiling - 1 : ~0ull;
+    if (!holds_table(&c, start, end))
+        return;
     INIT_LIST_HEAD(&c.freed);
     for (va_t a = start;; a = (a & ~(root_size - 1)) + root_size) {
         va_t last = MIN(a | (root_size - 1), end - 1);

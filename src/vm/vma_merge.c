@@ -170,19 +170,17 @@ static struct vm_area_struct *vma_merge_existing_range(struct cpu *cpu, const st
     return target;
 }
 
-static struct vm_area_struct *modify(struct cpu *cpu, const struct vma_merge *g)
+/* Out of the VMA: [start, end) alone. */
+static struct vm_area_struct *cut_out(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end)
 {
-    struct vm_area_struct *vma = g->middle;
-    struct mm *mm = g->mm;
-    va_t start = g->start, end = g->end;
     struct vma_cuts cuts = {.first = vma, .last = vma, .start = start, .end = end};
     u32 nr_cuts = (u32)(start > vma->vm_start) + (u32)(end < vma->vm_end);
-    struct vm_area_struct *merged = vma_merge_existing_range(cpu, g); /* frees vma, if it is merged away */
+    struct mm *mm = vma->vm_mm;
     int err;
 
-    if (merged)
-        return merged;
-    if (nr_cuts && mm->map_count + nr_cuts > mm->m->config.max_map_count)
+    if (!nr_cuts)
+        return vma;
+    if (mm->map_count + nr_cuts > mm->m->config.max_map_count)
         return ERR_PTR(-ENOMEM);
     err = vma_cuts_prepare(cpu, mm, &cuts);
     if (err)
@@ -191,9 +189,10 @@ static struct vm_area_struct *modify(struct cpu *cpu, const struct vma_merge *g)
     return vma;
 }
 
-static struct vma_merge modification(struct vm_area_struct *vma, va_t start, va_t end)
+static struct vm_area_struct *modify(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end,
+                                     vm_flags_t flags, char *name)
 {
-    return (struct vma_merge){
+    const struct vma_merge g = {
         .mm = vma->vm_mm,
         .prev = vma->vm_prev,
         .next = vma->vm_next,
@@ -201,28 +200,25 @@ static struct vma_merge modification(struct vm_area_struct *vma, va_t start, va_
         .start = start,
         .end = end,
         .pgoff = linear_page_index(vma, start),
-        .vm_flags = vma->vm_flags,
+        .vm_flags = flags,
         .file = vma->vm_file,
         .vm_ops = vma->vm_ops,
         .anon_vma = vma->anon_vma,
-        .anon_name = vma->anon_name,
+        .anon_name = name,
     };
+    struct vm_area_struct *merged = vma_merge_existing_range(cpu, &g); /* frees vma, if it is merged away */
+
+    return merged ? merged : cut_out(cpu, vma, start, end);
 }
 
 struct vm_area_struct *vma_modify(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, vm_flags_t flags)
 {
-    struct vma_merge g = modification(vma, start, end);
-
-    g.vm_flags = flags;
-    return modify(cpu, &g);
+    return modify(cpu, vma, start, end, flags, vma->anon_name);
 }
 
 struct vm_area_struct *vma_modify_name(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, char *name)
 {
-    struct vma_merge g = modification(vma, start, end);
-
     if (names_equal(vma->anon_name, name))
         return vma;
-    g.anon_name = name;
-    return modify(cpu, &g);
+    return modify(cpu, vma, start, end, vma->vm_flags, name);
 }

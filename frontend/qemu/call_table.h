@@ -100,6 +100,7 @@
     S(mremap, 25, 216, MEM)                                                                                            \
     S(brk, 12, 214, MEM)                                                                                               \
     S(madvise, 28, 233, MEM)                                                                                           \
+    S(shmget, 29, 194, MEM)                                                                                            \
     S(shmat, 30, 196, MEM)                                                                                             \
     S(shmdt, 67, 197, MEM)                                                                                             \
     S(shmctl, 31, 195, MEM)                                                                                            \

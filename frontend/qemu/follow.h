@@ -53,8 +53,9 @@ struct vcpu_hot {
 } __attribute__((aligned(4096))); /* indexed by a shift */
 
 /* A regular file or a shared segment as the host has it. */
-#define DEV_SHMEM (1ull << 63) /* in dev: on tmpfs, a memfd, a segment: its pages are shared memory */
-#define SIZE_GONE (~0ull)      /* has no name and is closed, or was removed: goes with its last mapping */
+#define DEV_SHMEM (1ull << 63)     /* in dev: on tmpfs, a memfd, a segment: its pages are shared memory */
+#define SEGMENT_NAME "SYSV%08x %o" /* name of a SysV segment (dev is DEV_SHMEM alone, ino its id): key, permissions */
+#define SIZE_GONE (~0ull)          /* has no name and is closed, or was removed: goes with its last mapping */
 struct host_file {
     bool there;
     u64 dev, ino, size;
@@ -149,6 +150,8 @@ struct image_part {
 struct image {
     struct image_part exe, interp; /* interp without loads: static */
     va_t stack_top, sp;
+    u64 auxv[AT_VECTOR_SIZE]; /* what the kernel, or qemu, tells the program; AT_NULL at the end is among them */
+    u32 nr_auxv;              /* words */
 };
 void image_follow(struct vcpu *v, const struct image *im, const char *comm);
 
@@ -173,6 +176,8 @@ bool host_map_find(va_t va, struct host_map *out);
 bool host_file(struct host_file *f, int fd);
 /* fd is shared memory with at most so many names, one of which, or the descriptor, goes: *f says that it is gone. */
 bool host_file_vanishes(struct host_file *f, int fd, u64 names);
+/* Shared memory without a name that only this process has open: it goes when the process does (or, only_cloexec, execve). */
+void host_nameless_each(bool only_cloexec, void (*visit)(void *arg, const struct host_file *f), void *arg);
 /* The file behind a mapping. */
 bool host_map_file(struct host_file *f, const struct host_map *m);
 

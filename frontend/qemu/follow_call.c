@@ -8,11 +8,19 @@
  */
 #include "follow.h"
 
+#include <stdio.h>
+
 #include "abi/abi.h"
+#include "cache/cache.h"
 #include "cache/filemap.h"
+#include "cache/sysv_shm.h"
 #include "calls.h"
 
 #define SHM_RDONLY_ 010000 /* shmat(2) */
+#define SHM_REMAP_ 040000
+#define SHM_LOCK_ 11 /* shmctl(2) */
+#define SHM_UNLOCK_ 12
+#define IPC_RMID_ 0
 
 struct file *follow_file(struct cpu *cpu, const struct host_file *f)
 {
@@ -66,34 +74,30 @@ static s64 follow_mremap(struct vcpu *v, struct cpu *cpu, u64 new_addr)
                       MREMAP_MAYMOVE_ | MREMAP_FIXED_ | (flags & MREMAP_DONTUNMAP_), new_addr);
 }
 
-static s64 follow_shmat(struct vcpu *v, struct cpu *cpu, u64 addr)
+/* The machine has the host's segment under the host's id. */
+static s64 follow_segment(struct cpu *cpu, const struct host_file *f) NO_LOCK_ANALYSIS
 {
-    u32 prot = PROT_READ_ | (v->arg[2] & SHM_RDONLY_ ? 0 : PROT_WRITE_);
-    struct file *file;
-    s64 ret;
+    struct shm_ids *ids = &cpu->m->cache->shm;
+    u32 key = 0, mode = 0600;
+    struct shm_segment *s;
 
-    if (!v->file.there)
-        return 0;
-    file = follow_file(cpu, &v->file);
-    if (!file)
-        return -ENOMEM;
-    ret = sys_mmap(cpu, addr, v->file.size, prot, MAP_SHARED_ | MAP_FIXED_, file, 0);
-    fput(cpu, file);
-    return ret;
+    if (f->size == SIZE_GONE)
+        return -EINVAL;
+    sscanf(f->name, SEGMENT_NAME, &key, &mode);
+    down_write(cpu, &ids->rwsem);
+    s = shm_find_id(cpu->m, (s32)f->ino);
+    if (!s)
+        s = shm_adopt(cpu, (s32)f->ino, (s32)key, f->size, mode);
+    up_write(cpu, &ids->rwsem);
+    return IS_ERR(s) ? PTR_ERR(s) : 0;
 }
 
-/* The VMA that starts at addr is what shmat() had mapped. */
-static s64 follow_shmdt(struct cpu *cpu, u64 addr)
+static s64 follow_shmat(struct vcpu *v, struct cpu *cpu, u64 addr)
 {
-    struct mm *mm = cpu->current->mm;
-    struct vm_area_struct *vma;
-    u64 len;
+    struct abi_call call = {.nr = ABI_shmat, .arg = {(u32)v->arg[0], addr, (v->arg[2] & SHM_RDONLY_) | SHM_REMAP_}};
+    s64 err = v->file.there ? follow_segment(cpu, &v->file) : -EINVAL;
 
-    down_read(cpu, &mm->mmap_lock);
-    vma = vma_lookup(cpu, mm, addr);
-    len = vma ? vma->vm_end - addr : 0;
-    up_read(cpu, &mm->mmap_lock);
-    return len ? sys_munmap(cpu, addr, len) : -EINVAL;
+    return err ? err : abi_syscall(cpu, &call);
 }
 
 /* Calls whose result tells nothing that the machine must copy: it does them itself. Its own errors change nothing. */
@@ -127,10 +131,10 @@ static s64 follow_on(struct vcpu *v, struct cpu *cpu, enum sys_id id, s64 ret)
         return sys_madvise(cpu, v->arg[0], v->arg[1], (int)v->arg[2]) == -ENOMEM ? -ENOMEM : 0;
     case SYS_shmat:
         return follow_shmat(v, cpu, (u64)ret);
-    case SYS_shmdt:
-        return follow_shmdt(cpu, v->arg[0]);
-    case SYS_shmctl: /* what the host's segment became was told with its file */
-        return 0;
+    case SYS_shmget:
+        return v->file.there ? follow_segment(cpu, &v->file) : 0;
+    case SYS_shmctl: /* the others want buffers, or, IPC_RMID, are told of as files are that go */
+        return (s32)v->arg[1] == SHM_LOCK_ || (s32)v->arg[1] == SHM_UNLOCK_ ? follow_surface(v, cpu) : 0;
     default:
         return follow_surface(v, cpu);
     }
@@ -192,11 +196,22 @@ void follow_file_io(struct vcpu *v, const struct host_file *f, u64 pos, u64 len,
     }
 }
 
+/* A machine that has not seen it has nothing to remove. */
+static void follow_segment_removed(struct cpu *cpu, s32 id)
+{
+    struct abi_call call = {.nr = ABI_shmctl, .arg = {(u32)id, IPC_RMID_}};
+
+    abi_syscall(cpu, &call);
+}
+
 void follow_file_size(struct vcpu *v, const struct host_file *f)
 {
     for_each_machine_in_core(v, i, cpu)
     {
-        struct file *file = follow_file(cpu, f);
+        struct file *file = f->dev == DEV_SHMEM ? NULL : follow_file(cpu, f);
+
+        if (f->dev == DEV_SHMEM)
+            follow_segment_removed(cpu, (s32)f->ino);
 
         if (file)
             fput(cpu, file);

@@ -69,14 +69,22 @@ static va_t find_sp(va_t bottom, va_t top)
     return (va_t)(uintptr_t)word & ~15ul;
 }
 
-/* argc, argv[], NULL, envp[], NULL: variables that were veiled
- * on the way through qemu get their names back (command.c). */
-static void unveil_environment(va_t sp)
+/*
+ * argc, argv[], NULL, envp[], NULL, auxv[]. Variables that were veiled on the way through qemu get their names back
+ * (command.c).
+ */
+static void read_stack(struct image *im)
 {
-    const u64 *word = (const u64 *)(uintptr_t)sp;
+    const u64 *word = (const u64 *)(uintptr_t)im->sp;
 
     for (word += 1 + *word + 1; *word; word++)
         command_unveil((char *)(uintptr_t)*word);
+    for (word++; im->nr_auxv + 2 <= AT_VECTOR_SIZE; word += 2) {
+        memcpy(im->auxv + im->nr_auxv, word, 2 * sizeof(*word));
+        im->nr_auxv += 2;
+        if (!*word) /* AT_NULL */
+            return;
+    }
 }
 
 static u64 first_code_page(const struct elf_image *e)
@@ -118,7 +126,6 @@ static bool find_image(struct host_image *im, va_t first_block)
         return false;
     im->stack_top = search.stack.end;
     im->sp = find_sp(search.stack.start, search.stack.end);
-    unveil_environment(im->sp);
     return true;
 }
 
@@ -152,6 +159,7 @@ void image_load(struct vcpu *v, va_t first_block)
     if (ok) {
         im.stack_top = host.stack_top;
         im.sp = host.sp;
+        read_stack(&im);
         part_of(&im.exe, &host.exe, host.exe_bias, host.exe_fd);
         if (host.interp_fd >= 0)
             part_of(&im.interp, &host.interp, host.interp_bias, host.interp_fd);

@@ -59,7 +59,8 @@ static void set_layout(struct mm *mm, const struct image *im)
 
 static s64 load_on(struct cpu *cpu, const struct image *im, const char *comm)
 {
-    struct exec_layout layout = {.stack_top = im->stack_top, .stack_size = im->stack_top - im->sp};
+    struct exec_layout layout = {
+        .stack_top = im->stack_top, .stack_size = im->stack_top - im->sp, .auxv = im->auxv, .nr_auxv = im->nr_auxv};
     s64 err;
 
     layout.exe = follow_file(cpu, &im->exe.file);

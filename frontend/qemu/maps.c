@@ -3,8 +3,11 @@
 #define _GNU_SOURCE
 #include "follow.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -99,12 +102,67 @@ static bool is_shmem(int fd, const char *path, u64 dev)
     return k;
 }
 
+/* Has the process the file open, by another descriptor than `except`? */
+static bool holds(s32 pid, const struct stat *file, int except)
+{
+    char path[64];
+    struct dirent *e;
+    struct stat st;
+    bool found = false;
+    DIR *d;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+    d = opendir(path);
+    while (d && !found && (e = readdir(d)))
+        found = isdigit(e->d_name[0]) && atoi(e->d_name) != except && !fstatat(dirfd(d), e->d_name, &st, 0) &&
+                st.st_ino == file->st_ino && st.st_dev == file->st_dev;
+    if (d)
+        closedir(d);
+    return found;
+}
+
+static bool held_by_others(const struct stat *file)
+{
+    struct session *s = process.s;
+
+    for (u32 i = 0; i < atomic_load(&s->proc_top); i++) {
+        s32 pid = atomic_load(&s->proc[i].pid);
+
+        if (pid > 0 && pid != process.pid && atomic_load(&s->proc[i].state) != PROC_FREE && holds(pid, file, -1))
+            return true;
+    }
+    return false;
+}
+
+void host_nameless_each(bool only_cloexec, void (*visit)(void *arg, const struct host_file *f), void *arg)
+{
+    DIR *d = opendir("/proc/self/fd");
+    struct host_file f = {.there = true, .size = SIZE_GONE};
+    struct dirent *e;
+    struct stat st;
+
+    while (d && (e = readdir(d))) {
+        int fd = isdigit(e->d_name[0]) ? atoi(e->d_name) : -1;
+
+        if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_nlink || !is_shmem(fd, NULL, st.st_dev) ||
+            (only_cloexec && (!(fcntl(fd, F_GETFD) & FD_CLOEXEC) || holds(process.pid, &st, fd))) ||
+            held_by_others(&st))
+            continue;
+        f.dev = st.st_dev | DEV_SHMEM;
+        f.ino = st.st_ino;
+        visit(arg, &f);
+    }
+    if (d)
+        closedir(d);
+}
+
 bool host_file_vanishes(struct host_file *f, int fd, u64 names)
 {
     struct stat st;
 
     *f = (struct host_file){0};
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink > names || !is_shmem(fd, NULL, st.st_dev))
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink > names || !is_shmem(fd, NULL, st.st_dev) ||
+        holds(process.pid, &st, fd) || held_by_others(&st))
         return false;
     *f = (struct host_file){.there = true, .dev = st.st_dev | DEV_SHMEM, .ino = st.st_ino, .size = SIZE_GONE};
     return true;

@@ -239,6 +239,12 @@ static bool is_kept(const struct session_proc *slot)
     return process.s->keep == KEEP_ALL || (process.s->keep == KEEP_PROGRAM && slot->ppid == process.s->launcher);
 }
 
+static void tell_gone(void *vcpu, const struct host_file *f)
+{
+    record_file_size(vcpu, f);
+    follow_file_size(vcpu, f);
+}
+
 void process_exit(struct vcpu *v)
 {
     struct session_proc *slot = process.slot;
@@ -246,6 +252,8 @@ void process_exit(struct vcpu *v)
 
     baton_take(v);
     record_ticket(v);
+    if (!is_kept(slot))
+        host_nameless_each(false, tell_gone, v);
     record_simple(v, last ? TRACE_PROCESS_EXIT : TRACE_RELEASE);
     vcpu_release(v);
     record_stop(v);
@@ -360,6 +368,7 @@ static void exec_qemu(struct vcpu *v, const struct program *p, char **argv, char
 
     if (command_build(&c, process.s, p, process.slot_index, argv, envp))
         return;
+    host_nameless_each(true, tell_gone, v);
     record_enter(v, CPUS_RELEASED);
     vcpu_release(v);
     record_flush(v);

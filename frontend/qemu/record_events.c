@@ -295,6 +295,7 @@ void record_image(struct vcpu *v, const struct image *im, const char *comm)
     put_text(r, TF_COMM, comm);
     put(r, TF_STACK_TOP, im->stack_top);
     put(r, TF_STACK, im->sp);
+    trace_buf_field_bytes(&r->event, TF_AUXV, im->auxv, im->nr_auxv * sizeof(im->auxv[0]));
     put_part(r, &im->exe);
     put_part(r, &im->interp);
     record_put(r, TRACE_EXEC);

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
@@ -184,8 +185,10 @@ static void host_segment(struct host_file *f, int id)
 {
     struct shmid_ds ds;
 
-    if (shmctl(id, IPC_STAT, &ds) == 0)
-        *f = (struct host_file){.there = true, .dev = DEV_SHMEM, .ino = (u64)id, .size = ds.shm_segsz, .name = "SYSV"};
+    if (shmctl(id, IPC_STAT, &ds))
+        return;
+    *f = (struct host_file){.there = true, .dev = DEV_SHMEM, .ino = (u64)id, .size = ds.shm_segsz};
+    snprintf(f->name, sizeof(f->name), SEGMENT_NAME, (u32)ds.shm_perm.__key, ds.shm_perm.mode & 0777u);
 }
 
 /* What the call's descriptor or identifier stands for. */
@@ -198,6 +201,8 @@ static void find_object(struct vcpu *v, enum sys_id id, s64 ret)
         host_file(&v->file, (int)v->arg[4]);
     else if (id == SYS_shmat)
         host_segment(&v->file, (int)v->arg[0]);
+    else if (id == SYS_shmget)
+        host_segment(&v->file, (int)ret);
 }
 
 /*

@@ -449,6 +449,13 @@ static bool read_part(const struct trace_value *v, struct image_part *p)
     return true;
 }
 
+static void read_auxv(const struct trace_value *v, struct image *im)
+{
+    im->nr_auxv = (u32)MIN(v->bytes.len / sizeof(u64), (u64)AT_VECTOR_SIZE);
+    if (im->nr_auxv)
+        memcpy(im->auxv, v->bytes.p, im->nr_auxv * sizeof(u64));
+}
+
 /* FILE_ID, FILE_SIZE, BIAS, LOADS of the program, then of its loader. */
 static bool read_image(const struct trace_event *e, struct image *im)
 {
@@ -465,6 +472,8 @@ static bool read_image(const struct trace_event *e, struct image *im)
             return false;
         else if (v.field == TF_BIAS)
             p->bias = v.number;
+        else if (v.field == TF_AUXV)
+            read_auxv(&v, im);
         else if (v.field == TF_LOADS && (n == 2 || !v.bytes.p || !read_part(&v, part[n++])))
             return false;
         p = part[MIN(n, 1u)];

@@ -96,27 +96,38 @@ static u32 next_index(const struct shm_ids *ids)
     return i;
 }
 
+/* The segment takes the place of its id, which is free. -ENOMEM. */
+static int shm_place(struct cpu *cpu, struct shm_segment *s, s32 id)
+{
+    struct shm_ids *ids = &cpu->m->cache->shm;
+    void *old = xa_store(cpu, &ids->segments, (u32)id & (MAX_SEGMENTS - 1), s, GFP_KERNEL);
+
+    if (IS_ERR(old))
+        return PTR_ERR(old);
+    s->id = id;
+    ids->in_use++;
+    ids->pages += DIV_ROUND_UP(s->bytes, PAGE_SIZE);
+    s->file->f_inode->ino = (u64)id;
+    return 0;
+}
+
 /* Give the segment its id and place. -ENOSPC: kernel.shmmni; -ENOMEM. */
 static int shm_add(struct cpu *cpu, struct shm_segment *s)
 {
     struct shm_ids *ids = &cpu->m->cache->shm;
     u32 seq = ids->seq, index;
-    void *old;
+    int err;
 
     if (ids->in_use >= MIN(cpu->m->config.shmmni, MAX_SEGMENTS))
         return -ENOSPC;
     index = next_index(ids);
     if ((s32)index <= ids->last_index)
         seq = seq + 1 >= MAX_SEQ ? 0 : seq + 1;
-    s->id = (s32)(seq << INDEX_BITS | index);
-    old = xa_store(cpu, &ids->segments, index, s, GFP_KERNEL);
-    if (IS_ERR(old))
-        return PTR_ERR(old);
+    err = shm_place(cpu, s, (s32)(seq << INDEX_BITS | index));
+    if (err)
+        return err;
     ids->seq = seq;
     ids->last_index = (s32)index;
-    ids->in_use++;
-    ids->pages += DIV_ROUND_UP(s->bytes, PAGE_SIZE);
-    s->file->f_inode->ino = (u64)s->id;
     return 0;
 }
 
@@ -131,11 +142,11 @@ static void shm_destroy(struct cpu *cpu, struct shm_segment *s)
     kmem_cache_free(cpu, ids->cachep, s);
 }
 
-struct shm_segment *shm_create(struct cpu *cpu, s32 key, u64 bytes, u32 mode, vm_flags_t vm_flags, u32 huge_shift)
+/* One without an id yet. */
+static struct shm_segment *shm_alloc(struct cpu *cpu, s32 key, u64 bytes, u32 mode, vm_flags_t vm_flags, u32 huge_shift)
 {
-    struct shm_ids *ids = &cpu->m->cache->shm;
     const struct task *t = cpu->current;
-    struct shm_segment *s = kmem_cache_alloc(cpu, ids->cachep, GFP_KERNEL);
+    struct shm_segment *s = kmem_cache_alloc(cpu, cpu->m->cache->shm.cachep, GFP_KERNEL);
     char name[16];
     int err;
 
@@ -147,17 +158,39 @@ struct shm_segment *shm_create(struct cpu *cpu, s32 key, u64 bytes, u32 mode, vm
     quire_scnprintf(name, sizeof(name), "SYSV%08x", (u32)key);
     s->file = huge_shift ? hugetlb_file_setup(cpu, name, ALIGN_UP(bytes, (u64)1 << huge_shift), huge_shift)
                          : shmem_file_setup(cpu, name, bytes, vm_flags);
-    if (IS_ERR(s->file)) {
-        err = PTR_ERR(s->file);
-        goto fail;
-    }
-    err = shm_add(cpu, s);
+    if (!IS_ERR(s->file))
+        return s;
+    err = PTR_ERR(s->file);
+    kmem_cache_free(cpu, cpu->m->cache->shm.cachep, s);
+    return ERR_PTR(err);
+}
+
+static struct shm_segment *unless(struct cpu *cpu, struct shm_segment *s, int err)
+{
     if (!err)
         return s;
     fput(cpu, s->file);
-fail:
-    kmem_cache_free(cpu, ids->cachep, s);
+    kmem_cache_free(cpu, cpu->m->cache->shm.cachep, s);
     return ERR_PTR(err);
+}
+
+struct shm_segment *shm_create(struct cpu *cpu, s32 key, u64 bytes, u32 mode, vm_flags_t vm_flags, u32 huge_shift)
+{
+    struct shm_segment *s = shm_alloc(cpu, key, bytes, mode, vm_flags, huge_shift);
+
+    return IS_ERR(s) ? s : unless(cpu, s, shm_add(cpu, s));
+}
+
+struct shm_segment *shm_adopt(struct cpu *cpu, s32 id, s32 key, u64 bytes, u32 mode)
+{
+    struct shm_segment *old = key == IPC_PRIVATE_ ? NULL : shm_find_key(cpu->m, key), *s;
+
+    if (id < 0 || shm_find_index(cpu->m, (u32)id & (MAX_SEGMENTS - 1)))
+        return ERR_PTR(-EEXIST);
+    if (old)
+        old->key = IPC_PRIVATE_; /* removed unseen */
+    s = shm_alloc(cpu, key, bytes, mode, 0, 0);
+    return IS_ERR(s) ? s : unless(cpu, s, shm_place(cpu, s, id));
 }
 
 void shm_remove(struct cpu *cpu, struct shm_segment *s)

@@ -45,6 +45,8 @@ struct shm_segment *shm_find_id(struct machine *m, s32 id);
 struct shm_segment *shm_find_index(struct machine *m, u32 index);
 /* vm_flags: VM_NORESERVE or 0. Ids, owner and permissions are set. ERR_PTR(-ENOMEM / -ENOSPC). */
 struct shm_segment *shm_create(struct cpu *cpu, s32 key, u64 bytes, u32 mode, vm_flags_t vm_flags, u32 huge_shift);
+/* A segment that another system has under this id, for a machine that follows it. ERR_PTR(-EEXIST: its index is taken). */
+struct shm_segment *shm_adopt(struct cpu *cpu, s32 id, s32 key, u64 bytes, u32 mode);
 /* IPC_RMID: destroyed now, or on the last detach. */
 void shm_remove(struct cpu *cpu, struct shm_segment *s);
 /* One attach fewer (a call's own, too): the segment may be gone afterwards. */

@@ -101,7 +101,7 @@ def main():
     o = parser.parse_args()
     quire = os.path.abspath(o.quire)
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("threads", "kills"):
+        for name in ("threads", "kills", "shared"):
             subprocess.run(["gcc", "-O1", "-pthread", "-o", os.path.join(folder, name), os.path.join(HERE, name + ".c")], check=True)
         source = os.path.join(folder, "x.c")
         with open(source, "w") as f:
@@ -116,6 +116,7 @@ def main():
             "gcc": lambda: exact(quire, folder, SMALL + LARGE, ["gcc", "-O2", "-o", os.path.join(folder, "x"), source]),
             "threads": lambda: exact(quire, folder, SMALL + four, [os.path.join(folder, "threads")]),
             "kills": lambda: exact(quire, folder, SMALL + four, [os.path.join(folder, "kills")]),
+            "shared": lambda: exact(quire, folder, SMALL + LARGE, [os.path.join(folder, "shared"), "1"]),
             "record-only": lambda: record_only(quire, folder, [PYTHON, "-c", FORK]),
             "damaged": lambda: damaged(quire, folder, ["ls", "/"]),
         }

@@ -43,6 +43,33 @@ print(subprocess.run(["sh", "-c", "echo from a child; exit 4"]).returncode)
 """
 
 
+# Two processes have a memfd, one ends; then the other; then one goes by execve.
+MEMFD_PY = """
+import mmap, os
+fd = os.memfd_create("left")
+os.ftruncate(fd, 8 << 20)
+memory = mmap.mmap(fd, 8 << 20)
+memory[::4096] = bytes(2048)
+memory.close()
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+print(sum(os.pread(fd, 8 << 20, 0)))
+if os.fork() == 0:
+    os.close(fd)
+    own = os.memfd_create("cloexec", os.MFD_CLOEXEC)
+    os.write(own, bytes(4 << 20))
+    os.execl("/bin/true", "true")
+os.wait()
+os._exit(0)
+"""
+
+
+def nothing_shared(machine):
+    left = machine["vmstat"]["nr_shmem"]
+    return f"{left} pages of shared memory left" if left else None
+
+
 def shared_memory(machine, pages):
     """One process ended with so many pages of shared memory; at the end none is left."""
     rss = max(mm["rss"]["shmem"] for mm in machine["mms"] if mm["hiwater_rss"] > 8192)
@@ -140,6 +167,7 @@ def cases(folder):
         out.append(Case(name, [c[name]]))
     for name, argument, pages in (("shared-kept", "1", 8192), ("shared-given-back", "0", 0)):
         out.append(Case(name, [c["shared"], argument], wanted=lambda m, pages=pages: shared_memory(m, pages)))
+    out.append(Case("memfd-at-the-end", [PYTHON, "-c", MEMFD_PY], wanted=nothing_shared))
     out.append(Case("threads-one-cpu", [c["threads"]], machines=["--set", "cpus=1"]))
     out.append(Case("kills-one-cpu", [c["kills"]], machines=["--set", "cpus=1"]))
     out.append(Case("exec_chain", [c["exec_chain"]]))

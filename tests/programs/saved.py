@@ -9,6 +9,7 @@ import ctypes
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -122,6 +123,45 @@ def test_end_of_program(quire, folder):
         expect(f"refused: {n} bytes", why in quire("cat", saved, status=2), True)
 
 
+def views_of(quire, saved):
+    """Names of the listing: views of the machine, and of processes."""
+    names = [line.split()[0] for line in quire("cat", "--list", saved).split("\nviews\n")[1].splitlines() if line.startswith("  ")]
+    return [n for n in names if "/" not in n], [n.split("/")[1] for n in names if "/" in n]
+
+
+def test_everything(quire, folder, library):
+    """A program with threads, a child, segments, memfds: every view of it and of its child can be printed; what they say is so."""
+    program, saved = os.path.join(folder, "everything"), os.path.join(folder, "everything.quire")
+    subprocess.run(["gcc", "-O1", "-Wall", "-pthread", "-o", program, os.path.join(ROOT, "tests/programs/everything.c")], check=True)
+    printed = quire("run", "--quiet", "--check", *SMALL, *LARGE, "--save", saved, "--", program)
+    of_machine, of_process = views_of(quire, saved)
+    lib = load_library(library)
+    child = [line.split()[0] for line in quire("cat", "--list", saved).split("machine large")[0].splitlines() if line.endswith("resident")][-1]
+    for machine in ("small", "large"):
+        for name in of_machine + [f"{who}/{view}" for who in ("self", child) for view in of_process]:
+            expect(f"{machine}: {name} is empty", quire("cat", "-m", machine, "--raw", saved, name, binary=True) == b"", False)
+            if not name.endswith(("/auxv", "/pagemap")):  # binary
+                json.loads(quire("cat", "-m", machine, "--json", saved, name))
+        check_machine(quire, saved, machine)
+        check_process(quire, saved, machine, "self")
+        check_process(quire, saved, machine, child)
+        check_books(lib, saved, machine)
+        maps = quire("cat", "-m", machine, saved, "self/maps").splitlines()
+        segment = [line for line in maps if "/SYSV00000000 (deleted)" in line]
+        expect("the segment's mappings", [line.split()[1] for line in sorted(segment, key=lambda line: line.split()[1])], ["r--s", "rw-s"])
+        expect("memfds", [sum(f"/memfd:{name} (deleted)" in line for line in maps) for name in ("kept", "closed")], [1, 1])
+        status = numbers(quire("cat", "-m", machine, saved, "self/status"))
+        expect("threads", status["Threads"], 3)
+        expect("locked", status["VmLck"], 128)
+        smaps = quire("cat", "-m", machine, saved, "self/smaps")
+        expect("locked in smaps", sum_of(smaps, "Locked"), 128)
+        auxv = quire("cat", "-m", machine, "--raw", saved, "self/auxv", binary=True)
+        expect("auxv", struct.unpack(f"<{len(auxv) // 8}Q", auxv), tuple(int(word, 16) for word in printed.split()))
+        vmstat = numbers(quire("cat", "-m", machine, saved, "vmstat"))
+        expect("shared memory: memfds, the segment, anonymous; 64 pages each", vmstat["nr_shmem"], 256)
+        expect("RssShmem", status["RssShmem"], 1024)
+
+
 def test_each_process(quire, folder):
     each = os.path.join(folder, "each")
     os.mkdir(each)
@@ -205,6 +245,7 @@ if __name__ == "__main__":
     quire = Quire(os.path.abspath(args.quire))
     with tempfile.TemporaryDirectory() as folder:
         test_end_of_program(quire, folder)
+        test_everything(quire, folder, os.path.abspath(args.library))
         test_each_process(quire, folder)
         test_signal(quire, folder)
         test_while_it_runs(quire, folder, os.path.abspath(args.library))

@@ -9,6 +9,7 @@
 
 #include "abi/abi.h"
 #include "base/errno.h"
+#include "cache/cache.h"
 #include "cache/filemap.h"
 #include "phys/lru.h"
 #include "phys/vmstat.h"
@@ -702,15 +703,70 @@ static void test_failing_allocations(void **state)
     }
 }
 
+static s64 do_adopt(struct cpu *cpu, struct file *file) NO_LOCK_ANALYSIS
+{
+    struct shm_segment *s;
+
+    down_write(cpu, &cpu->m->cache->shm.rwsem);
+    s = shm_adopt(cpu, 5 << 15 | 7, 0x1234, 3 * P, 0600);
+    up_write(cpu, &cpu->m->cache->shm.rwsem);
+    return IS_ERR(s) ? PTR_ERR(s) : s->id;
+}
+
+static s64 shm_call(struct cpu *cpu, enum abi_nr nr, u64 a, u64 b, u64 c)
+{
+    struct abi_call call = {.nr = nr, .arg = {a, b, c}};
+
+    return abi_syscall(cpu, &call);
+}
+
+/* A segment under another system's id: found by id and by key; then the machine's own numbering goes on. */
+static void test_shm_adopt(void **state)
+{
+    const s64 id = 5 << 15 | 7;
+    struct process v;
+
+    begin(&v);
+    for_each_failing_allocation(v.m, nth)
+    {
+        s64 got = do_adopt(v.cpu, NULL);
+
+        assert_true(got == id || (got == -ENOMEM && fail_injected(v.m)));
+        assert_books(machine_check, v.m);
+        atomic_store(&v.m->fail.failed, got != id); /* go on until it is done */
+    }
+    assert_int_equal(do_adopt(v.cpu, NULL), -EEXIST);
+    assert_int_equal(shm_call(v.cpu, ABI_shmget, 0x1234, 0, 0), id);
+    assert_int_equal(shm_call(v.cpu, ABI_shmat, (u64)id, AT(0), 0), AT(0));
+    assert_int_equal(shm_call(v.cpu, ABI_shmctl, (u64)id, 0, 0), 0);        /* IPC_RMID */
+    assert_int_equal(shm_call(v.cpu, ABI_shmat, (u64)id, AT(4), 0), AT(4)); /* by id still */
+    assert_int_equal(shm_call(v.cpu, ABI_shmget, 0x1234, P, 01600), 0);     /* key and numbers are free */
+    assert_int_equal(shm_call(v.cpu, ABI_shmdt, AT(0), 0, 0), 0);
+    assert_int_equal(do_adopt(v.cpu, NULL), -EEXIST);
+    assert_int_equal(shm_call(v.cpu, ABI_shmdt, AT(4), 0, 0), 0); /* destroyed */
+    assert_int_equal(do_adopt(v.cpu, NULL), id);                  /* takes the key */
+    assert_int_equal(shm_call(v.cpu, ABI_shmget, 0x1234, 0, 0), id);
+    assert_int_equal(shm_call(v.cpu, ABI_shmctl, 0, 0, 0), 0);
+    assert_int_equal(shm_call(v.cpu, ABI_shmctl, (u64)id, 0, 0), 0);
+    end(&v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mseal),         cmocka_unit_test(test_remap_file_pages),
-        cmocka_unit_test(test_mmap_refusals), cmocka_unit_test(test_placement),
-        cmocka_unit_test(test_pkeys),         cmocka_unit_test(test_pkru),
-        cmocka_unit_test(test_names),         cmocka_unit_test(test_set_mm),
-        cmocka_unit_test(test_mm_flags),      cmocka_unit_test(test_memory_merge),
-        cmocka_unit_test(test_shm_lock),      cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_mseal),
+        cmocka_unit_test(test_remap_file_pages),
+        cmocka_unit_test(test_mmap_refusals),
+        cmocka_unit_test(test_placement),
+        cmocka_unit_test(test_pkeys),
+        cmocka_unit_test(test_pkru),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_set_mm),
+        cmocka_unit_test(test_mm_flags),
+        cmocka_unit_test(test_memory_merge),
+        cmocka_unit_test(test_shm_lock),
+        cmocka_unit_test(test_shm_adopt),
+        cmocka_unit_test(test_failing_allocations),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

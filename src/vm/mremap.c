@@ -246,13 +246,15 @@ static int check_may_split(struct cpu *cpu, struct mremap_state *s)
  * The kernel merges the new VMA while the source is still whole. Where they touch, what the new VMA takes over from its
  * other neighbour goes to all of the source, also to what stays of it apart.
  */
-static void share_anon_vma(struct cpu *cpu, struct mm *mm, struct vm_area_struct *merged, const va_t edge[2])
+static void share_merged(struct cpu *cpu, struct mm *mm, struct vm_area_struct *merged, const va_t edge[2])
 {
     for (u32 i = 0; i < 2; i++) {
         struct vm_area_struct *rest = vma_lookup(cpu, mm, edge[i]);
 
-        if (rest && rest != merged)
-            dup_anon_vma(cpu, rest, merged); /* -ENOMEM: it goes without, as an untouched VMA may */
+        if (!rest || rest == merged)
+            continue;
+        dup_anon_vma(cpu, rest, merged); /* -ENOMEM: it goes without, as an untouched VMA may */
+        rest->vm_flags |= merged->vm_flags & VM_STICKY;
     }
 }
 
@@ -301,7 +303,7 @@ static s64 move_vma(struct cpu *cpu, struct mremap_state *s)
     if (copy->vm_start <= s->addr && s->addr < copy->vm_end)
         s->vma = copy; /* one with the source, which it lay beside: both are like new */
     if (unmap && continues)
-        share_anon_vma(cpu, mm, copy, edge);
+        share_merged(cpu, mm, copy, edge);
     if (!unmap && s->old_len)
         leave_source(cpu, s);
     return (s64)s->new_addr;

@@ -34,7 +34,7 @@ bool range_allowed(struct generator *g, va_t addr, u64 len); /* nothing of the c
 /* The same where the call may make whole huge pages of the length. */
 bool huge_range_allowed(struct generator *g, va_t addr, u64 len);
 bool in_huge_arena(va_t addr);
-bool range_readable(struct generator *g, va_t addr, u64 len); /* nothing of the kernel's own: vdso, vvar */
+bool range_readable(struct generator *g, va_t addr, u64 len); /* in no process the kernel's own: vdso, vvar */
 struct mm *gen_mm(struct generator *g);
 /* rules.c: the rule by which this kernel is not asked for the op; NULL: none. */
 const char *rule_against(struct generator *g, const struct oracle_op *op);

@@ -135,14 +135,26 @@ bool huge_range_allowed(struct generator *g, va_t addr, u64 len)
     return range_allowed(g, addr, len);
 }
 
+/* Ranges may go on at 0. */
+static bool overlaps(const struct vm_area_struct *vma, va_t addr, u64 len)
+{
+    if (addr + len < addr)
+        return vma->vm_end > addr || vma->vm_start < addr + len;
+    return vma->vm_end > addr && vma->vm_start < addr + len;
+}
+
 bool range_readable(struct generator *g, va_t addr, u64 len)
 {
     struct vm_area_struct *vma;
 
     if (!range_allowed(g, addr, len))
         return false;
-    for_each_vma (vma, gen_mm(g))
-        if (vma->vm_ops == VM_OPS_SPECIAL && vma->vm_start < addr + len && vma->vm_end > addr)
-            return false;
+    for (u32 i = 0; i < ORACLE_PROCS; i++) {
+        if (!g->v->proc[i])
+            continue;
+        for_each_vma (vma, g->v->proc[i]->mm)
+            if (vma->vm_ops == VM_OPS_SPECIAL && overlaps(vma, addr, len))
+                return false;
+    }
     return true;
 }

@@ -256,6 +256,20 @@ static void on_end(int signo)
     _exit(128 + signo);
 }
 
+/* Does it come again: from the list of operations, or, with allocations failing as they did then, from the seed? */
+static bool comes_again(const struct options *p)
+{
+    struct sequence *s = &sequence;
+
+    run_list(&oracle, s, stderr);
+    if (s->differ)
+        return true;
+    run_generated(&oracle, s, s->seed, p->steps);
+    fprintf(stderr, "oracle: its list of operations agrees when run again, --seed %#lx %s\n", (unsigned long)s->seed,
+            s->differ ? "does not" : "too");
+    return s->differ;
+}
+
 /* False: it was seen, but does not come again. */
 static bool report(const struct options *p)
 {
@@ -278,10 +292,7 @@ static bool report(const struct options *p)
         shrink(&oracle, s);
     snprintf(path, sizeof(path), "%s/oracle-%lx.replay", p->out, (unsigned long)s->seed);
     save_replay(s, path);
-    run_list(&oracle, s, stderr);
-    again = s->differ;
-    if (!again)
-        fprintf(stderr, "oracle: agrees when run once more after other sequences\n");
+    again = comes_again(p);
     fprintf(stderr, "oracle: --replay %s runs it again; as a C program: %s.c\n", path, path);
     for (u32 i = 0; i < s->nr && i < 60; i++) {
         fprintf(stderr, "  ");

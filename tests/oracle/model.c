@@ -110,10 +110,21 @@ void model_shutdown(struct model *v)
 
 /* -- sequences ----------------------------------------------------------------------------------------------------- */
 
+/* A child looks into the shared memory at once: the page table there is one that faults beside it find. */
 static struct task *fork_task(struct model *v, struct task *parent, u64 flags, u32 proc)
 {
+    struct fault_info fi;
+    struct task *t;
+    u8 byte;
+
     v->cpu->current = parent;
-    return kernel_clone(v->cpu, flags, PID_OF(proc), PID_OF(proc));
+    t = kernel_clone(v->cpu, flags, PID_OF(proc), PID_OF(proc));
+    if (IS_ERR(t))
+        return t;
+    v->cpu->current = t;
+    mmu_copy_from_user(v->cpu, &byte, ORACLE_SHARED_AT, 1, &fi);
+    v->cpu->current = parent;
+    return t;
 }
 
 static void copy_fds(struct model *v, struct file *const *from, const bool *cloexec, u32 proc)

@@ -90,6 +90,7 @@ struct oracle_op {
     uint8_t returns; /* enum oracle_returns */
     uint8_t ret_slot;
     uint8_t argkind[6];
+    uint8_t fail;    /* on the machine, it is done first with this allocation of it failing; 0: none */
     uint16_t nr;     /* enum abi_nr */
     int16_t host_nr; /* the running architecture's number */
     uint16_t data_len;

@@ -57,6 +57,8 @@ void print_op(const struct oracle_op *op, FILE *out)
         print_arg(op, i, out);
     }
     fprintf(out, ")");
+    if (op->fail)
+        fprintf(out, " after one with allocation %u failing", op->fail);
 }
 
 void print_result(const struct oracle_op *op, const struct oracle_result *r, FILE *out)

@@ -169,7 +169,7 @@ static enum injection inject(struct oracle *o, struct sequence *s, u32 n)
 
     fail->interval = 0;
     atomic_store(&fail->failed, 0);
-    atomic_store(&fail->countdown, 1 + pick(&o->gen, 8));
+    atomic_store(&fail->countdown, op->fail);
     model_do(v, op, &s->model[n]);
     atomic_store(&fail->countdown, 0);
     if (!atomic_load(&fail->failed))
@@ -190,10 +190,8 @@ static enum injection inject(struct oracle *o, struct sequence *s, u32 n)
 /* The n-th op on the machine. False: the sequence ends before it. */
 static bool do_model(struct oracle *o, struct sequence *s, u32 n)
 {
-    enum injection i = INJECTED_FAILURE;
+    enum injection i = s->op[n].fail ? inject(o, s, n) : INJECTED_FAILURE;
 
-    if (o->gen.inject && is_atomic(&s->op[n]) && chance(&o->gen, 12))
-        i = inject(o, s, n);
     if (s->differ || i == INJECTED_ABSORBED)
         return false;
     if (i == INJECTED_FAILURE)
@@ -213,6 +211,8 @@ void run_generated(struct oracle *o, struct sequence *s, u64 seed, u32 steps)
     native_begin(&o->native);
     for (n = 0; n < steps; n++) {
         generate_op(&o->gen, n, &s->op[n]);
+        if (o->gen.inject && is_atomic(&s->op[n]) && chance(&o->gen, 12))
+            s->op[n].fail = (u8)(1 + pick(&o->gen, 8));
         memcpy(&shared->op[n], &s->op[n], sizeof(s->op[n]));
         if (!do_model(o, s, n))
             break;
@@ -301,14 +301,16 @@ static bool op_possible(const struct model *v, const struct oracle_op *op)
     return op->kind != ORACLE_EXIT || op->proc;
 }
 
+/* False: the sequence ends here. */
 static bool run_one(struct oracle *o, struct sequence *s, u32 n)
 {
     struct oracle_shared *shared = o->native.shared;
 
     s->op[n].see = can_look_after(&s->op[n]) ? ORACLE_SEE_MAPS | ORACLE_SEE_PAGES | ORACLE_SEE_FLAGS : 0;
     memcpy(&shared->op[n], &s->op[n], sizeof(s->op[n]));
+    if (!do_model(o, s, n))
+        return false;
     native_publish(&o->native, n + 1);
-    model_do(&o->model, &s->op[n], &s->model[n]);
     if (native_wait(&o->native, n + 1)) {
         s->differ = DIFFER_DIED;
         s->at = n;
@@ -320,18 +322,20 @@ static bool run_one(struct oracle *o, struct sequence *s, u32 n)
 void run_list(struct oracle *o, struct sequence *s, FILE *out)
 {
     u32 nr = 0;
+    bool more = true;
 
     s->differ = s->at = 0;
     model_begin(&o->model);
     native_begin(&o->native);
-    for (u32 n = 0; n < s->nr && !s->differ; n++) {
+    for (u32 n = 0; n < s->nr && more; n++) {
         if (!op_possible(&o->model, &s->op[n]))
             continue; /* its process is gone, since shrinking dropped a fork */
         s->op[nr] = s->op[n];
-        run_one(o, s, nr++);
-        if (!s->differ && o->check_every && nr % o->check_every == 0 && model_check(&o->model, stderr)) {
+        more = run_one(o, s, nr++);
+        if (more && o->check_every && nr % o->check_every == 0 && model_check(&o->model, stderr)) {
             s->differ = DIFFER_BOOKS;
             s->at = nr - 1;
+            more = false;
         }
     }
     s->nr = nr;

@@ -20,6 +20,10 @@
  * FOLL_FORCE writes to a private mapping without write permission (a debugger's breakpoint): the fault makes a copy that
  * is exclusive, and follow_page() accepts that without the entry being writable.
  *
+ * Protection keys. PKRU is the running thread's: it is asked when the address space is the thread's own (mlock, populating,
+ * fast pins), never for FOLL_REMOTE, even if that is the thread's own after all (process_vm_readv of oneself). A key that
+ * forbids is -EFAULT as missing rights are, present page or not. So 6.1 was seen to answer on a CPU with keys.
+ *
  * FOLL_NOWAIT: the fault gives up where a device would be waited for (VM_FAULT_RETRY).
  * FOLL_LONGTERM: Linux also moves the pages out of ZONE_MOVABLE and CMA first; with migration, not yet.
  *
@@ -123,7 +127,7 @@ static int check_write(const struct vm_area_struct *vma, u32 flags)
     return (flags & FOLL_FORCE) && is_cow_mapping(vma) ? 0 : -EFAULT;
 }
 
-static int check_vma_flags(const struct vm_area_struct *vma, u32 flags)
+static int check_rights(const struct vm_area_struct *vma, u32 flags)
 {
     if (vma->vm_flags & (VM_IO | VM_PFNMAP))
         return -EFAULT;
@@ -136,13 +140,27 @@ static int check_vma_flags(const struct vm_area_struct *vma, u32 flags)
     return (flags & FOLL_FORCE) && (vma->vm_flags & VM_MAYREAD) ? 0 : -EFAULT;
 }
 
+static bool key_permits(struct cpu *cpu, const struct vm_area_struct *vma, u32 flags)
+{
+    if ((flags & FOLL_REMOTE) || !cpu->current || cpu->current->mm != vma->vm_mm)
+        return true;
+    return pkru_allows(cpu->current, vma, flags & FOLL_WRITE ? ACCESS_WRITE : ACCESS_READ);
+}
+
+static int check_vma_flags(struct cpu *cpu, const struct vm_area_struct *vma, u32 flags)
+{
+    int err = check_rights(vma, flags);
+
+    return err ? err : key_permits(cpu, vma, flags) ? 0 : -EFAULT;
+}
+
 static struct vm_area_struct *gup_vma(struct cpu *cpu, struct mm *mm, va_t addr, u32 flags)
 {
     struct vm_area_struct *vma = vma_lookup(cpu, mm, addr);
 
     if (!vma)
         return ERR_PTR(flags & FOLL_MADV_POPULATE ? -ENOMEM : -EFAULT);
-    if (check_vma_flags(vma, flags))
+    if (check_vma_flags(cpu, vma, flags))
         return ERR_PTR(flags & FOLL_MADV_POPULATE ? -EINVAL : -EFAULT);
     return vma;
 }
@@ -227,30 +245,35 @@ s64 get_user_pages_remote(struct cpu *cpu, struct mm *mm, va_t start, u64 nr, u3
 {
     DEBUG_ASSERT(rwsem_is_locked(&mm->mmap_lock));
     DEBUG_ASSERT(!(flags & FOLL_PIN));
-    return __get_user_pages(cpu, mm, start, nr, flags | FOLL_TOUCH | (pages ? FOLL_GET : 0), pages);
+    return __get_user_pages(cpu, mm, start, nr, flags | FOLL_REMOTE | FOLL_TOUCH | (pages ? FOLL_GET : 0), pages);
 }
 
 s64 get_user_pages(struct cpu *cpu, va_t start, u64 nr, u32 flags, struct page **pages)
 {
-    return get_user_pages_remote(cpu, cpu->current->mm, start, nr, flags, pages);
+    DEBUG_ASSERT(rwsem_is_locked(&cpu->current->mm->mmap_lock));
+    DEBUG_ASSERT(!(flags & FOLL_PIN));
+    return __get_user_pages(cpu, cpu->current->mm, start, nr, flags | FOLL_TOUCH | (pages ? FOLL_GET : 0), pages);
 }
 
 s64 pin_user_pages_remote(struct cpu *cpu, struct mm *mm, va_t start, u64 nr, u32 flags, struct page **pages)
 {
     DEBUG_ASSERT(rwsem_is_locked(&mm->mmap_lock));
     DEBUG_ASSERT(pages && !(flags & FOLL_GET));
-    return __get_user_pages(cpu, mm, start, nr, flags | FOLL_TOUCH | FOLL_PIN, pages);
+    return __get_user_pages(cpu, mm, start, nr, flags | FOLL_REMOTE | FOLL_TOUCH | FOLL_PIN, pages);
 }
 
 s64 pin_user_pages(struct cpu *cpu, va_t start, u64 nr, u32 flags, struct page **pages)
 {
-    return pin_user_pages_remote(cpu, cpu->current->mm, start, nr, flags, pages);
+    DEBUG_ASSERT(rwsem_is_locked(&cpu->current->mm->mmap_lock));
+    DEBUG_ASSERT(pages && !(flags & FOLL_GET));
+    return __get_user_pages(cpu, cpu->current->mm, start, nr, flags | FOLL_TOUCH | FOLL_PIN, pages);
 }
 
 /* What a user access to the entry would be granted, without asking the VMA. NULL: the slow way decides. */
 static struct page *fast_page(struct cpu *cpu, struct mm *mm, va_t addr, u32 flags)
 {
     fmt_t fmt = pt_format_of(mm->m);
+    enum fault_access access = flags & FOLL_WRITE ? ACCESS_WRITE : ACCESS_READ;
     struct page *page = NULL;
     struct pt_entry e;
     spinlock_t *ptl;
@@ -260,7 +283,7 @@ static struct page *fast_page(struct cpu *cpu, struct mm *mm, va_t addr, u32 fla
         return NULL;
     pte = pt_read(fmt, e);
     if (!pte_protnone(fmt, pte) && pte_user(fmt, pte) && pte_read(fmt, pte) && !pte_special(fmt, pte) &&
-        (!(flags & FOLL_WRITE) || pte_write(fmt, pte)))
+        (!(flags & FOLL_WRITE) || pte_write(fmt, pte)) && pkru_allows_key(cpu->current, pte_pkey(fmt, pte), access))
         page = pfn_to_page(mm->m, pte_pfn(fmt, 1, pte));
     if (page && PageAnon(page) && (flags & FOLL_PIN) && !(flags & FOLL_WRITE) && !PageAnonExclusive(page))
         page = NULL;
@@ -305,6 +328,14 @@ s64 pin_user_pages_fast(struct cpu *cpu, va_t start, u64 nr, u32 flags, struct p
 }
 
 /* -- populating ---------------------------------------------------------------------------------------------------- */
+
+s64 faultin_page_range(struct cpu *cpu, struct mm *mm, va_t start, va_t end, u32 write)
+{
+    u32 flags = FOLL_TOUCH | FOLL_MADV_POPULATE | FOLL_HWPOISON | write;
+
+    DEBUG_ASSERT(rwsem_is_locked(&mm->mmap_lock));
+    return __get_user_pages(cpu, mm, start, (end - start) >> PAGE_SHIFT, flags, NULL);
+}
 
 s64 populate_vma_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end)
 {

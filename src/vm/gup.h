@@ -11,6 +11,7 @@
 #define FOLL_ANON 0x80u             /* anonymous memory only */
 #define FOLL_FAST_ONLY 0x200u       /* what is mapped already; no fault */
 #define FOLL_LONGTERM 0x400u        /* held for as long as user space wants */
+#define FOLL_REMOTE 0x20000u        /* as for somebody else's: PKRU is not asked; the functions *_remote set it */
 #define FOLL_MADV_POPULATE 0x40000u /* MADV_POPULATE_*: -EINVAL for rights, -ENOMEM for holes */
 
 /*
@@ -39,6 +40,8 @@ int account_pinned_vm(struct cpu *cpu, struct mm *mm, s64 pages);
  * what reading gets. Pages done, at least 1, or -errno. VM_LOCKONFAULT: nothing to do. mmap_lock held.
  */
 s64 populate_vma_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
+/* MADV_POPULATE_READ, _WRITE (write: FOLL_WRITE), over VMAs: pages done, at least 1, or -errno. mmap_lock held. */
+s64 faultin_page_range(struct cpu *cpu, struct mm *mm, va_t start, va_t end, u32 write);
 enum populate_errors {
     POPULATE_STOP,     /* at the first error, which is the result */
     POPULATE_SKIP_VMA, /* goes on with the next VMA */

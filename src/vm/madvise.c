@@ -218,10 +218,8 @@ static int madvise_walk_vmas(struct cpu *cpu, struct mm *mm, struct advise_call 
 /* Every page now, and say so if one cannot be had. */
 static int madvise_populate(struct cpu *cpu, struct mm *mm, va_t start, va_t end, u32 write)
 {
-    u32 flags = FOLL_MADV_POPULATE | FOLL_HWPOISON | write;
-
     while (start < end) {
-        s64 done = get_user_pages_remote(cpu, mm, start, (end - start) >> PAGE_SHIFT, flags, NULL);
+        s64 done = faultin_page_range(cpu, mm, start, end, write);
 
         if (done < 0)
             return (int)done;

@@ -44,13 +44,20 @@ void task_init_pkru(struct task *t)
 }
 
 /* Fetching instructions does not ask for keys; a key that forbids reading forbids writing, too. */
-bool pkru_allows(const struct task *t, const struct vm_area_struct *vma, enum fault_access access)
+bool pkru_allows_key(const struct task *t, u32 pkey, enum fault_access access)
 {
-    u32 denied = t->pkru >> 2 * ((vma->vm_flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT);
+    u32 denied = t->pkru >> 2 * pkey;
 
-    if (access == ACCESS_EXEC || !vma->vm_mm->m->config.pkeys)
+    if (access == ACCESS_EXEC)
         return true;
     return !(denied & (access == ACCESS_WRITE ? PKEY_DISABLE_ACCESS_ | PKEY_DISABLE_WRITE_ : PKEY_DISABLE_ACCESS_));
+}
+
+bool pkru_allows(const struct task *t, const struct vm_area_struct *vma, enum fault_access access)
+{
+    u32 pkey = (u32)((vma->vm_flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT);
+
+    return !vma->vm_mm->m->config.pkeys || pkru_allows_key(t, pkey, access);
 }
 
 static bool is_taken(const struct mm *mm, int pkey)
@@ -129,6 +136,8 @@ int execute_only_pkey(struct cpu *cpu, struct mm *mm)
         if (key < 0)
             return 0;
         mm->execute_only_pkey = (s16)key;
+    } else if (!pkru_allows_key(cpu->current, (u32)key, ACCESS_READ)) {
+        return key; /* writing is not looked at: such a PKRU stays as it is */
     }
     set_pkru(cpu->current, key, PKEY_DISABLE_ACCESS_);
     return key;

@@ -104,6 +104,7 @@ static inline vm_flags_t ksm_vma_flags(const struct mm *mm, vm_flags_t flags)
 }
 
 /* -- mseal.c, pkeys.c ---------------------------------------------------------------------------------------------- */
+bool pkru_allows_key(const struct task *t, u32 pkey, enum fault_access access);
 bool pkru_allows(const struct task *t, const struct vm_area_struct *vma, enum fault_access access);
 bool mm_pkey_is_allocated(const struct mm *mm, int pkey);
 int override_mprotect_pkey(struct cpu *cpu, const struct vm_area_struct *vma, u64 prot, int pkey);

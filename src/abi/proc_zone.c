@@ -45,15 +45,20 @@ u64 zone_free_in_blocks(const struct zone_view *v)
 
 typedef void zone_fn(struct seq *s, struct machine *m, const struct zone_view *v);
 
-/* Zones with memory, in order. */
-static void each_zone(struct seq *s, struct machine *m, zone_fn *fn)
+/* Zones with memory, in order; how many. */
+static u32 each_zone_of(struct seq *s, struct machine *m, u32 nid, zone_fn *fn)
 {
     struct zone_view v;
+    u32 nr = 0;
 
-    for (u32 nid = 0; nid < m->phys->nr_node_ids; nid++)
-        for (u32 z = 0; z < MAX_NR_ZONES; z++)
-            if (phys_zone_view(m, (s32)nid, (enum zone_type)z, &v) && v.present)
-                fn(s, m, &v);
+    for (u32 z = 0; z < MAX_NR_ZONES; z++) {
+        if (!phys_zone_view(m, (s32)nid, (enum zone_type)z, &v) || !v.present)
+            continue;
+        nr++;
+        if (fn)
+            fn(s, m, &v);
+    }
+    return nr;
 }
 
 /* -- buddyinfo ----------------------------------------------------------------------------------------------------- */
@@ -71,7 +76,8 @@ int proc_buddyinfo(struct cpu *cpu, struct task *task, const struct proc_sink *s
     struct seq s;
 
     seq_open(&s, sink);
-    each_zone(&s, cpu->m, buddyinfo_zone);
+    for (u32 nid = 0; nid < cpu->m->phys->nr_node_ids; nid++)
+        each_zone_of(&s, cpu->m, nid, buddyinfo_zone);
     return seq_close(&s);
 }
 
@@ -108,21 +114,29 @@ static void block_counts(struct seq *s, struct machine *m, const struct zone_vie
     seq_putc(s, '\n');
 }
 
+/* A node with memory is shown as if it were alone. */
+static void pagetypeinfo_node(struct seq *s, struct machine *m, u32 nid)
+{
+    seq_printf(s, "Page block order: %d\nPages per block:  %lu\n\n", pageblock_order, pageblock_nr_pages);
+    seq_printf(s, "%-43s ", "Free pages count per migrate type at order");
+    for (u32 order = 0; order < NR_PAGE_ORDERS; order++)
+        seq_printf(s, "%6u ", order);
+    seq_putc(s, '\n');
+    each_zone_of(s, m, nid, free_counts);
+    seq_printf(s, "\n%-23s", "Number of blocks type ");
+    for_each_shown_type(mt) seq_printf(s, "%12s ", migratetype_name(mt));
+    seq_putc(s, '\n');
+    each_zone_of(s, m, nid, block_counts);
+}
+
 int proc_pagetypeinfo(struct cpu *cpu, struct task *task, const struct proc_sink *sink)
 {
     struct seq s;
 
     seq_open(&s, sink);
-    seq_printf(&s, "Page block order: %d\nPages per block:  %lu\n\n", pageblock_order, pageblock_nr_pages);
-    seq_printf(&s, "%-43s ", "Free pages count per migrate type at order");
-    for (u32 order = 0; order < NR_PAGE_ORDERS; order++)
-        seq_printf(&s, "%6u ", order);
-    seq_putc(&s, '\n');
-    each_zone(&s, cpu->m, free_counts);
-    seq_printf(&s, "\n%-23s", "Number of blocks type ");
-    for_each_shown_type(mt) seq_printf(&s, "%12s ", migratetype_name(mt));
-    seq_putc(&s, '\n');
-    each_zone(&s, cpu->m, block_counts);
+    for (u32 nid = 0; nid < cpu->m->phys->nr_node_ids; nid++)
+        if (each_zone_of(&s, cpu->m, nid, NULL))
+            pagetypeinfo_node(&s, cpu->m, nid);
     return seq_close(&s);
 }
 

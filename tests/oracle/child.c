@@ -293,7 +293,7 @@ static void see_line_pages(struct oracle_result *r, const struct line *l)
 
         if (!oracle_own(at, at + ORACLE_PAGE, image_end) &&
             !(disk && oracle_own(table, table - ORACLE_TABLE_MASK, image_end)))
-            *h = oracle_mix_page(*h, at, bits);
+            *h = oracle_mix_page(*h, at, bits, (int)shared->join);
     }
 }
 
@@ -352,7 +352,7 @@ static void see_flags(struct oracle_result *r)
 {
     const char *p = text;
     struct oracle_line l = {0};
-    u64 last = 0, end = 0, kernel_kb = 4, mmu_kb = 4;
+    u64 last = 0, end = 0, kernel_kb = 4, mmu_kb = 4, key = 0;
 
     if (!read_all(self()->smaps_fd))
         return;
@@ -367,9 +367,12 @@ static void see_flags(struct oracle_result *r)
             kernel_kb = number_behind(p);
         } else if (p[0] == 'M' && p[1] == 'M') {
             mmu_kb = number_behind(p);
+        } else if (p[0] == 'P' && p[3] == 't') { /* "ProtectionKey:  3" */
+            key = number_behind(p);
         } else if (p[0] == 'V' && p[1] == 'm' && p[2] == 'F' && !(l.start >> 63)) {
-            r->flags = oracle_mix_flags(r->flags, &l, see_flag_line(p) + oracle_page_sizes(kernel_kb, mmu_kb), &last,
-                                        &end, (int)shared->join);
+            u64 sum = see_flag_line(p) + oracle_page_sizes(kernel_kb, mmu_kb) + oracle_key(key);
+
+            r->flags = oracle_mix_flags(r->flags, &l, sum, &last, &end, (int)shared->join);
         }
         while (*p && *p++ != '\n')
             ;
@@ -614,6 +617,15 @@ static void do_drop(void)
     begin_process();
 }
 
+static void do_pkru(const struct oracle_op *op, struct oracle_result *r)
+{
+    u32 before, high;
+
+    __asm__ volatile("rdpkru" : "=a"(before), "=d"(high) : "c"(0));
+    __asm__ volatile("wrpkru" ::"a"((u32)op->arg[0]), "c"(0), "d"(0) : "memory");
+    r->ret = before;
+}
+
 static void do_close(const struct oracle_op *op, struct oracle_result *r)
 {
     int *fd = &self()->fds[op->arg[0]];
@@ -637,6 +649,8 @@ static enum finish do_op(const struct oracle_op *op, struct oracle_result *r)
         do_close(op, r);
     else if (op->kind == ORACLE_DROP)
         do_drop();
+    else if (op->kind == ORACLE_PKRU)
+        do_pkru(op, r);
     else if (op->kind == ORACLE_EXECVE)
         do_execve(op, r);
     return MINE;

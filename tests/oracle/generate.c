@@ -114,6 +114,15 @@ static bool make_close(struct generator *g, struct oracle_op *op)
     return true;
 }
 
+/* Rights for every key; key 0 is that of the child's own memory. */
+static bool make_pkru(struct generator *g, struct oracle_op *op)
+{
+    op->kind = ORACLE_PKRU;
+    for (u32 key = 1; key < 16; key++)
+        op->arg[0] |= (chance(g, 60) ? 0 : pick(g, 4)) << 2 * key;
+    return g->host->pkeys;
+}
+
 static bool try_op(struct generator *g, struct oracle_op *op)
 {
     u64 r = pick(g, 1000);
@@ -133,6 +142,8 @@ static bool try_op(struct generator *g, struct oracle_op *op)
         return make_close(g, op);
     if (r < 371)
         return make_execve(g, op);
+    if (r < 379 && g->host->pkeys)
+        return make_pkru(g, op);
     return generate_call(g, op);
 }
 

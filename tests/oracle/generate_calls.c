@@ -178,7 +178,11 @@ static bool make_mprotect(struct generator *g, struct oracle_op *op)
 
 static bool make_pkey_mprotect(struct generator *g, struct oracle_op *op)
 {
-    op->arg[3] = chance(g, 60) ? ~0ull : pick(g, 17);
+    u64 key = pick(g, 17);
+
+    for (u32 i = 0; i < 4 && !(gen_mm(g)->pkey_allocation_map >> key & 1); i++)
+        key = pick(g, 17);
+    op->arg[3] = chance(g, g->host->pkeys ? 20 : 60) ? ~0ull : key;
     return make_mprotect(g, op);
 }
 
@@ -705,16 +709,23 @@ static const s16 x86_64_nr[NR_ABI_CALLS] = {
 #undef X
 };
 
+static u64 weight_of(const struct generator *g, u32 nr)
+{
+    bool keys = nr == ABI_pkey_mprotect || nr == ABI_pkey_alloc;
+
+    return !g->wanted[nr] ? 0 : keys && g->host->pkeys ? 4ul * call[nr].weight : call[nr].weight;
+}
+
 bool generate_call(struct generator *g, struct oracle_op *op)
 {
     u64 total = 0, r;
     u32 nr = 0;
 
     for (u32 i = 0; i < NR_ABI_CALLS; i++)
-        total += g->wanted[i] ? call[i].weight : 0;
+        total += weight_of(g, i);
     r = pick(g, total);
     for (;; nr++) {
-        u64 weight = g->wanted[nr] ? call[nr].weight : 0;
+        u64 weight = weight_of(g, nr);
 
         if (r < weight)
             break;

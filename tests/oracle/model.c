@@ -270,6 +270,8 @@ static void do_access(struct model *v, const struct oracle_op *op, struct oracle
     struct mm *mm = v->cpu->current->mm;
     u64 before = mm->min_flt + mm->maj_flt;
     struct fault_info fi = {0};
+    struct vm_area_struct *vma = vma_lookup(v->cpu, mm, op->arg[0]);
+    bool zero = v->join && vma && model_zero_page(v, vma, op->arg[0]); /* or none: oracle_mix_page() */
     u8 byte = (u8)op->arg[1];
     int signo;
 
@@ -286,6 +288,8 @@ static void do_access(struct model *v, const struct oracle_op *op, struct oracle
         fault_result(r, &fi);
     r->on_disk = is_on_disk(v, op->arg[0]);
     if (r->on_disk && model_own(v, op->arg[0] & ORACLE_TABLE_MASK, op->arg[0] | ~ORACLE_TABLE_MASK))
+        r->faults = ~0u;
+    if (zero && op->kind != ORACLE_STORE)
         r->faults = ~0u;
 }
 
@@ -435,6 +439,10 @@ void model_do(struct model *v, const struct oracle_op *op, struct oracle_result 
         break;
     case ORACLE_EXECVE:
         model_execve(v, op, r);
+        break;
+    case ORACLE_PKRU:
+        r->ret = t->pkru;
+        t->pkru = (u32)op->arg[0];
         break;
     default:
         exit_proc(v, op->proc);

@@ -65,6 +65,7 @@ void import_limits(struct model *v, struct native *n);
 void model_see(struct model *v, u32 proc, u32 see, struct oracle_result *r);
 void model_print_maps(struct model *v, u32 proc, FILE *out);
 vm_flags_t see_parse_flags(const char *vm_flags); /* "rd wr mr" */
+bool model_zero_page(struct model *v, const struct vm_area_struct *vma, va_t addr);
 u32 see_object(const struct model *v, const struct vm_area_struct *vma);
 
 static inline bool model_own(const struct model *v, va_t start, va_t end)

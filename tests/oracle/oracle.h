@@ -58,6 +58,7 @@ enum oracle_kind {
     ORACLE_CLOSE,  /* slot arg[0] */
     ORACLE_DROP,   /* become nobody: all capabilities go */
     ORACLE_EXECVE, /* the child's program again, with arg[0] variables of arg[1] bytes; result's out: oracle_layout */
+    ORACLE_PKRU,   /* WRPKRU arg[0]; the result is what RDPKRU gave before */
     NR_ORACLE_KINDS
 };
 
@@ -131,7 +132,7 @@ struct oracle_shared {
     uint32_t key_base;          /* keys that nothing else on the host has */
     uint32_t nr_made;
     int32_t made[ORACLE_OPS + ORACLE_SHMS];   /* segments of the sequence: removed at its end */
-    uint32_t join;                            /* cuts between mappings that look alike are not seen (rules.c) */
+    uint32_t join;                            /* cuts between mappings alike, zero pages: not seen (rules.c) */
     uint64_t image_end;                       /* the child's own: [its start, image_end), and the shared memory */
     struct oracle_file_id file[ORACLE_SLOTS]; /* files on disk by slot */
     uint64_t huge_dev[2];                     /* hugetlbfs of 2 MiB and of 1 GiB; ~0: none */
@@ -252,15 +253,25 @@ static inline uint64_t oracle_page_sizes(uint64_t kernel_kb, uint64_t mmu_kb)
     return kernel_kb == 4 && mmu_kb == 4 ? 0 : oracle_mix(oracle_mix(0x7171, kernel_kb), mmu_kb);
 }
 
+/* "ProtectionKey:" of smaps, added to the flags. */
+static inline uint64_t oracle_key(uint64_t key)
+{
+    return key ? oracle_mix(0x9e57, key) : 0;
+}
+
 /* bits: present 1, of a file or shared 2, mapped once 4. Is it a page of a file on disk, not a private copy? */
 static inline int oracle_on_disk(uint32_t bits, uint32_t object)
 {
     return object >= 2 && (bits & 2);
 }
 
-static inline uint64_t oracle_mix_page(uint64_t h, uint64_t addr, uint32_t bits)
+/*
+ * join: where 6.18 makes one mapping, with pages of its own, of two, an older kernel may have a part without; a fork
+ * does not copy that part's zero pages. They look like pages of more than one process.
+ */
+static inline uint64_t oracle_mix_page(uint64_t h, uint64_t addr, uint32_t bits, int join)
 {
-    return bits ? oracle_mix(h, addr | bits) : h;
+    return bits && !(join && bits == 1) ? oracle_mix(h, addr | bits) : h;
 }
 
 /* Does the range touch what is the child's own? */

@@ -46,9 +46,9 @@ static void print_arg(const struct oracle_op *op, u32 i, FILE *out)
 
 void print_op(const struct oracle_op *op, FILE *out)
 {
-    static const char *const names[NR_ORACLE_KINDS] = {"?",    "load", "store", "exec", "sum",
-                                                       "fork", "exit", "close", "drop", "execve"};
-    static const u8 nr_args[NR_ORACLE_KINDS] = {6, 1, 2, 1, 2, 2, 0, 1, 0, 2};
+    static const char *const names[NR_ORACLE_KINDS] = {"?",    "load",  "store", "exec",   "sum",   "fork",
+                                                       "exit", "close", "drop",  "execve", "wrpkru"};
+    static const u8 nr_args[NR_ORACLE_KINDS] = {6, 1, 2, 1, 2, 2, 0, 1, 0, 2, 1};
 
     fprintf(out, "%u: %s(", op->proc, op->kind == ORACLE_SYSCALL ? abi_name[op->nr] : names[op->kind]);
     for (u32 i = 0; i < nr_args[op->kind]; i++) {
@@ -215,6 +215,9 @@ static void print_c_op(const struct oracle_op *op, FILE *out)
         break;
     case ORACLE_EXECVE:
         fprintf(out, "    /* --replay does that, this program does not */\n");
+        break;
+    case ORACLE_PKRU:
+        fprintf(out, "    __asm__ volatile(\"wrpkru\" ::\"a\"(%#lx), \"c\"(0), \"d\"(0));\n", at);
         break;
     case ORACLE_EXIT:
         fprintf(out, "    shared->turn++;\n    _exit(0);\n");

@@ -56,14 +56,21 @@ static bool limits(struct generator *g, const struct oracle_op *op)
     return is_call(op, ABI_setrlimit) || is_call(op, ABI_prlimit64);
 }
 
+#define ACCOUNTED_MOST (64ul << 20) /* more: may be refused for want of memory */
+
 static bool refused_after_unmapping(struct generator *g, const struct oracle_op *op)
 {
-    return is_call(op, ABI_mmap) && (op->arg[3] & (MAP_SYNC_ | MAP_HUGETLB_));
+    return is_call(op, ABI_mmap) && ((op->arg[3] & (MAP_SYNC_ | MAP_HUGETLB_)) || op->arg[1] > ACCOUNTED_MOST);
 }
 
 static bool exec_seal(struct generator *g, const struct oracle_op *op)
 {
     return is_call(op, ABI_fcntl) && op->arg[1] == 1033 && (op->arg[2] & 0x20);
+}
+
+static bool memory_merge(struct generator *g, const struct oracle_op *op)
+{
+    return is_call(op, ABI_prctl) && (op->arg[0] == 67 || op->arg[0] == 68);
 }
 
 /* Writing goes from a private mapping that is accounted and has no pages of its own. */
@@ -83,16 +90,27 @@ static bool unaccounted(struct generator *g, const struct oracle_op *op)
 /* PKRU would refuse the child its own memory. */
 static bool key_of_all(struct generator *g, const struct oracle_op *op)
 {
-    return g->host->pkeys && is_call(op, ABI_pkey_alloc) && op->arg[1] && !(gen_mm(g)->pkey_allocation_map & 1);
+    const struct mm *mm = gen_mm(g);
+    bool protects = is_call(op, ABI_mmap) || is_call(op, ABI_mprotect) || is_call(op, ABI_pkey_mprotect);
+
+    if (!g->host->pkeys || (mm->pkey_allocation_map & 1))
+        return false;
+    return (is_call(op, ABI_pkey_alloc) && op->arg[1]) || (protects && (op->arg[2] & 7) == PROT_EXEC_);
 }
 
-static bool keys_decide(struct generator *g, const struct oracle_op *op)
+/* mincore() of zero pages: whether a forked process has them, see oracle_mix_page(). */
+static bool zero_pages(struct generator *g, const struct oracle_op *op)
 {
-    if (!g->host->pkeys)
+    u64 end = op->arg[0] + op->arg[1];
+    struct vm_area_struct *vma;
+
+    if (!is_call(op, ABI_mincore) || end < op->arg[0])
         return false;
-    if (is_call(op, ABI_pkey_mprotect))
-        return true;
-    return (is_call(op, ABI_mmap) || is_call(op, ABI_mprotect)) && (op->arg[2] & 7) == PROT_EXEC_;
+    for_each_vma (vma, gen_mm(g))
+        for (va_t at = MAX(vma->vm_start, op->arg[0] & PAGE_MASK); at < MIN(vma->vm_end, end); at += PAGE_SIZE)
+            if (model_zero_page(g->v, vma, at))
+                return true;
+    return false;
 }
 
 static const struct rule {
@@ -110,13 +128,15 @@ static const struct rule {
     {"MAP_STACK", 7, stack_flag, "stacks are without huge pages since 6.7"},
     {"over special mappings", 12, over_special, "mapping over a part of the vdso was -ENOMEM before 6.12"},
     {"limits", 12, limits, "a mapping refused for a limit had unmapped what lay there before 6.12"},
-    {"refused by the object", 12, refused_after_unmapping, "what a refused mapping leaves behind changed with 6.12"},
+    {"refused late", 12, refused_after_unmapping, "what a refused mapping leaves behind changed with 6.12"},
+    {"PR_SET_MEMORY_MERGE", 4, memory_merge, "of 6.4"},
     {"F_SEAL_EXEC", 3, exec_seal, "of 6.3"},
+    {"mincore of zero pages", 16, zero_pages,
+     "fork left them out where the mapping had no pages of its own; 6.18 makes larger mappings, which have some"},
     {"no longer accounted", 7, unaccounted,
      "mprotect() stops accounting what has no pages and cannot be written since 6.7"},
     {"rights of key 0", 0, key_of_all,
-     "free once, pkey_alloc() gives it again: all memory with no other key goes away"},
-    {"protection keys", 0, keys_decide, "PKRU decides about accesses (docs/differences.md)"},
+     "free once, it is the next to be had, for execute-only mappings, too: all memory with no other key goes away"},
 };
 
 const char *rule_against(struct generator *g, const struct oracle_op *op)
@@ -133,9 +153,10 @@ const char *rule_against(struct generator *g, const struct oracle_op *op)
 void print_rules(const struct host *h, FILE *out)
 {
     if (!h->joins)
-        fprintf(out,
-                "oracle: not seen here: cuts between mappings alike: one without pages of its own did not join one "
-                "with some before 6.16\n");
+        fprintf(
+            out,
+            "oracle: not seen here: cuts between mappings alike, and zero pages: a mapping without pages of its own "
+            "did not join one with some before 6.16, and fork did not copy its tables\n");
     for (u32 i = 0; i < ARRAY_SIZE(rules); i++)
         if ((!rules[i].since && h->pkeys) || (rules[i].since && h->major == 6 && h->minor < rules[i].since))
             fprintf(out, "oracle: not asked here: %s: %s\n", rules[i].name, rules[i].reason);

@@ -49,22 +49,32 @@ static u64 offset_of(const struct vm_area_struct *vma)
     return vma->vm_file ? vma->vm_pgoff.nr << PAGE_SHIFT : 0;
 }
 
-static u32 page_bits(struct model *v, const struct vm_area_struct *vma, va_t addr)
+/* The page at addr; *present, but NULL: the zero page, or one without struct page. */
+static struct page *page_at(struct model *v, const struct vm_area_struct *vma, va_t addr, bool *present)
 {
     const struct pt_format *fmt = pt_format_of(v->m);
     struct pt_entry e = pt_find_entry(vma->vm_mm, addr, 1);
-    struct page *page;
     pte_t pte;
 
-    if (!e.slot || e.level != 1)
-        return 0;
-    pte = pt_read(fmt, e);
-    if (!pte_present(fmt, pte))
-        return 0;
-    page = vm_normal_page(vma, addr, pte);
+    *present = e.slot && e.level == 1 && pte_present(fmt, pte = pt_read(fmt, e));
+    return *present ? vm_normal_page(vma, addr, pte) : NULL;
+}
+
+static u32 page_bits(struct model *v, const struct vm_area_struct *vma, va_t addr)
+{
+    bool present;
+    struct page *page = page_at(v, vma, addr, &present);
+
     if (!page)
-        return 1;
+        return present;
     return 1 | (folio_test_anon(page_folio(page)) ? 0 : 2) | (folio_mapcount(page_folio(page)) == 1 ? 4 : 0);
+}
+
+bool model_zero_page(struct model *v, const struct vm_area_struct *vma, va_t addr)
+{
+    bool present;
+
+    return vma_is_anonymous(vma) && !page_at(v, vma, addr, &present) && present;
 }
 
 static void see_pages(struct model *v, struct oracle_result *r, const struct vm_area_struct *vma)
@@ -80,13 +90,14 @@ static void see_pages(struct model *v, struct oracle_result *r, const struct vm_
 
         if (!model_own(v, at, at + PAGE_SIZE) &&
             !(disk && model_own(v, at & ORACLE_TABLE_MASK, at | ~ORACLE_TABLE_MASK)))
-            *h = oracle_mix_page(*h, at, bits);
+            *h = oracle_mix_page(*h, at, bits, v->join);
     }
 }
 
 static u64 flags_sum(const struct vm_area_struct *vma)
 {
-    u64 kb = vma_pagesize(vma) >> 10, sum = oracle_page_sizes(kb, kb);
+    u64 kb = vma_pagesize(vma) >> 10, key = (vma->vm_flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT;
+    u64 sum = oracle_page_sizes(kb, kb) + oracle_key(key);
 
     for (u32 bit = 0; bit < 64; bit++) {
         const char *name = vma->vm_flags >> bit & 1 ? proc_flag_name(bit) : "";

@@ -153,7 +153,7 @@ static vm_fault_t wp_page_shared(struct cpu *cpu, struct vm_fault *vmf, struct f
 vm_fault_t do_wp_page(struct cpu *cpu, struct vm_fault *vmf)
 {
     struct vm_area_struct *vma = vmf->vma;
-    struct page *page = vm_normal_page(vma, vmf->address, vmf->orig_pte);
+    struct page *page = pte_normal_page(pt_format_of(cpu->m), cpu->m, vmf->orig_pte);
     struct folio *f = page ? page_folio(page) : NULL;
 
     if (vma->vm_flags & (VM_SHARED | VM_MAYSHARE)) {

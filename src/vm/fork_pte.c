@@ -97,10 +97,9 @@ static bool needs_copy_now(const struct copy_ctx *c, va_t addr, pte_t pte)
     return page && PageAnon(page) && PageAnonExclusive(page) && page_needs_cow_for_dma(c->src->vm_mm, page_folio(page));
 }
 
-static inline void copy_present_pte(struct copy_ctx *c, struct pt_entry d, struct pt_entry s, pte_t pte, va_t addr)
+PT_FN void copy_present_pte(fmt_t fmt, struct copy_ctx *c, struct pt_entry d, struct pt_entry s, pte_t pte)
 {
-    const struct pt_format *fmt = c->fmt;
-    struct page *page = vm_normal_page(c->src, addr, pte);
+    struct page *page = pte_normal_page(fmt, c->cpu->m, pte);
 
     if (page) {
         struct folio *f = page_folio(page);
@@ -139,9 +138,8 @@ static __cold void copy_special_pte(struct copy_ctx *c, struct pt_entry d, pte_t
 }
 
 /* One table's part: [addr, end). Returns where it stopped: end, or at a page that needs c->spare. */
-static va_t copy_ptes(struct copy_ctx *c, va_t addr, va_t end) NO_LOCK_ANALYSIS
+PT_FN va_t copy_ptes_fmt(fmt_t fmt, struct copy_ctx *c, va_t addr, va_t end) NO_LOCK_ANALYSIS
 {
-    const struct pt_format *fmt = c->fmt;
     struct pt_entry s, d;
     spinlock_t *dst_ptl, *src_ptl;
 
@@ -162,13 +160,18 @@ static va_t copy_ptes(struct copy_ctx *c, va_t addr, va_t end) NO_LOCK_ANALYSIS
             if (!copy_present_page(c, d, vm_normal_page(c->src, addr, pte), pte, addr))
                 break;
         } else {
-            copy_present_pte(c, d, s, pte, addr);
+            copy_present_pte(fmt, c, d, s, pte);
         }
         c->copied++;
     }
     spin_unlock(c->cpu, src_ptl);
     pte_unmap_unlock(c->cpu, dst_ptl);
     return addr;
+}
+
+static va_t copy_ptes(struct copy_ctx *c, va_t addr, va_t end)
+{
+    return PT_DISPATCH(c->fmt, copy_ptes_fmt, c, addr, end);
 }
 
 static int copy_pte_range(struct copy_ctx *c, va_t addr, va_t end)

@@ -178,7 +178,7 @@ struct page *vm_normal_page(const struct vm_area_struct *vma, va_t addr, pte_t p
 {
     const struct machine *m = vma->vm_mm->m;
 
-    return normal_page(pt_format_of(m), m, addr, 1, pte);
+    return pte_normal_page(pt_format_of(m), m, pte);
 }
 
 /* Nothing there. A core dump wants to know that no fault would bring anything but zeroes. */

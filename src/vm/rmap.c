@@ -100,9 +100,9 @@ void folio_remove_rmap_pte(struct cpu *cpu, struct folio *f, struct page *page, 
     s32 before = atomic_fetch_sub(&page->_mapcount, 1);
 
     ASSERT(before >= 0);
+    munlock_vma_folio(cpu, f, vma);
     if (before == 0)
         lruvec_stat_mod_folio(cpu, f, folio_test_anon(f) ? NR_ANON_MAPPED : NR_FILE_MAPPED, -1);
-    munlock_vma_folio(cpu, f, vma);
 }
 
 void folio_move_anon_rmap(struct folio *f, struct vm_area_struct *vma)

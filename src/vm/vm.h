@@ -292,6 +292,13 @@ struct page *follow_page(struct cpu *cpu, struct vm_area_struct *vma, va_t addr,
 /* The locked level-1 entry, present; pair with pte_unmap_unlock(). 0 or -EINVAL. */
 int follow_pte(struct cpu *cpu, struct mm *mm, va_t addr, struct pt_entry *e, spinlock_t **ptl);
 struct page *vm_normal_page(const struct vm_area_struct *vma, va_t addr, pte_t pte); /* NULL: special, zero page */
+/* The same of an entry of level 1, for loops that know the format. */
+PT_FN struct page *pte_normal_page(fmt_t f, const struct machine *m, pte_t pte)
+{
+    struct page *page = pfn_to_page(m, pte_pfn(f, 1, pte));
+
+    return unlikely(pte_special(f, pte) || page == m->vm->zero_page) ? NULL : page;
+}
 
 /* -- zapping (zap.c) and what else changes ranges of tables -------------------------------------------------------- */
 /* Unmap [start, end) of one VMA: PTEs cleared, rmap and rss undone, TLBs flushed, then the pages are freed. */

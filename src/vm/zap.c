@@ -73,11 +73,9 @@ struct zap_sums {
 };
 
 /* One present entry. True: the collector is full. */
-static bool zap_present_pte(struct mmu_gather *tlb, struct vm_area_struct *vma, va_t addr, pte_t pte,
-                            struct zap_sums *z)
+PT_FN bool zap_present_pte(fmt_t fmt, struct mmu_gather *tlb, struct vm_area_struct *vma, pte_t pte, struct zap_sums *z)
 {
-    const struct pt_format *fmt = pt_format_of(tlb->mm->m);
-    struct page *page = vm_normal_page(vma, addr, pte);
+    struct page *page = pte_normal_page(fmt, tlb->mm->m, pte);
     struct folio *f;
 
     if (!page)
@@ -104,9 +102,9 @@ static void zap_add_rss(struct mm *mm, const struct zap_sums *z)
             add_mm_counter(mm, i, z->rss[i]);
 }
 
-static bool is_anon_pte(const struct vm_area_struct *vma, va_t addr, pte_t pte)
+static bool is_anon_pte(const struct mm *mm, pte_t pte)
 {
-    struct page *page = vm_normal_page(vma, addr, pte);
+    struct page *page = pte_normal_page(pt_format_of(mm->m), mm->m, pte);
 
     return page && PageAnon(page);
 }
@@ -124,9 +122,9 @@ static __cold void zap_special_pte(struct mmu_gather *tlb, struct pt_entry e, pt
 
 /* The part of [addr, end) that one level-1 table maps;
  * returns where it stopped: end, or earlier with the collector full. */
-static va_t zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, va_t addr, va_t end) NO_LOCK_ANALYSIS
+PT_FN va_t zap_ptes_fmt(fmt_t fmt, struct mmu_gather *tlb, struct vm_area_struct *vma, va_t addr,
+                        va_t end) NO_LOCK_ANALYSIS
 {
-    const struct pt_format *fmt = pt_format_of(tlb->mm->m);
     struct zap_sums z = {0};
     spinlock_t *ptl;
     struct pt_entry e = pte_offset_map_lock(tlb->cpu, tlb->mm, addr, &ptl);
@@ -143,7 +141,7 @@ static va_t zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, va
             zap_special_pte(tlb, e, pte);
             continue;
         }
-        if (unlikely(tlb->extent == GATHER_KEEP_ANON) && is_anon_pte(vma, addr, pte))
+        if (unlikely(tlb->extent == GATHER_KEEP_ANON) && is_anon_pte(tlb->mm, pte))
             continue;
         pte = ptep_get_and_clear(fmt, e);
         if (tlb->start > addr)
@@ -151,12 +149,17 @@ static va_t zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, va
         if (tlb->end < addr + PAGE_SIZE)
             tlb->end = addr + PAGE_SIZE;
         z.cleared++;
-        full = zap_present_pte(tlb, vma, addr, pte, &z);
+        full = zap_present_pte(fmt, tlb, vma, pte, &z);
     }
     zap_add_rss(tlb->mm, &z);
     pte_unmap_unlock(tlb->cpu, ptl);
     charge_n(tlb->cpu, COST_PTE_ZAP, z.cleared);
     return addr;
+}
+
+static va_t zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, va_t addr, va_t end)
+{
+    return PT_DISPATCH(pt_format_of(tlb->mm->m), zap_ptes_fmt, tlb, vma, addr, end);
 }
 
 void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, va_t start, va_t end)

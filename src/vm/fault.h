@@ -39,7 +39,7 @@ static inline bool vmf_pte_changed(const struct pt_format *fmt, const struct vm_
 }
 
 /* An entry for `page` with the rights of the mapping, written to right away if `write`. */
-static inline pte_t vma_mk_pte(const struct pt_format *fmt, const struct vm_area_struct *vma, pfn_t pfn, bool write)
+PT_FN pte_t vma_mk_pte(fmt_t fmt, const struct vm_area_struct *vma, pfn_t pfn, bool write)
 {
     pte_t pte = pte_mkyoung(fmt, mk_pte(fmt, 1, pfn, vma->vm_page_prot));
 

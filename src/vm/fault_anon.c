@@ -47,15 +47,12 @@ static vm_fault_t map_zero_page(struct cpu *cpu, struct vm_fault *vmf)
     return 0;
 }
 
-vm_fault_t do_anonymous_page(struct cpu *cpu, struct vm_fault *vmf)
+PT_FN vm_fault_t map_new_page(fmt_t fmt, struct cpu *cpu, struct vm_fault *vmf)
 {
-    const struct pt_format *fmt = pt_format_of(cpu->m);
     struct vm_area_struct *vma = vmf->vma;
     struct folio *f;
     pte_t pte;
 
-    if (!(vmf->flags & FAULT_FLAG_WRITE))
-        return map_zero_page(cpu, vmf);
     if (unlikely(!vma_anon_vma(vma)) && anon_vma_prepare(cpu, vma))
         return VM_FAULT_OOM;
     f = alloc_zeroed_user_folio(cpu);
@@ -78,4 +75,11 @@ vm_fault_t do_anonymous_page(struct cpu *cpu, struct vm_fault *vmf)
     vmf_unlock_pte(cpu, vmf);
     count_vm_event(cpu, Q_FAULT_ANON);
     return 0;
+}
+
+vm_fault_t do_anonymous_page(struct cpu *cpu, struct vm_fault *vmf)
+{
+    if (!(vmf->flags & FAULT_FLAG_WRITE))
+        return map_zero_page(cpu, vmf);
+    return PT_DISPATCH(pt_format_of(cpu->m), map_new_page, cpu, vmf);
 }

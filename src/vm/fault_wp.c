@@ -64,9 +64,8 @@ static bool wp_can_reuse_anon_folio(struct cpu *cpu, struct folio *f, struct vm_
 }
 
 /* Put `new` in the place of the old page. Page-table lock held. */
-static void wp_replace_page(struct cpu *cpu, struct vm_fault *vmf, struct folio *old, struct folio *new)
+PT_FN void wp_replace_page(fmt_t fmt, struct cpu *cpu, struct vm_fault *vmf, struct folio *old, struct folio *new)
 {
-    const struct pt_format *fmt = pt_format_of(cpu->m);
     struct vm_area_struct *vma = vmf->vma;
     struct mm *mm = vma->vm_mm;
 
@@ -110,7 +109,7 @@ static vm_fault_t wp_page_copy(struct cpu *cpu, struct vm_fault *vmf, struct fol
 
     vmf_lock_pte(cpu, vmf);
     if (likely(!vmf_pte_changed(fmt, vmf))) {
-        wp_replace_page(cpu, vmf, old, new);
+        PT_DISPATCH(fmt, wp_replace_page, cpu, vmf, old, new);
         count_vm_event(cpu, Q_FAULT_WP_COPY);
         replaced = true;
     }

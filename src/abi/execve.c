@@ -44,7 +44,6 @@ struct exec {
     struct mm *mm;
     u64 string_bytes; /* of the file's name, environment and arguments, with their zeros */
     va_t bias, interp_base, phdr, entry, vdso;
-    bool brk_moved;
 };
 
 static size_t length(const char *text)
@@ -340,7 +339,10 @@ static void note_segments(struct exec *e)
     mm->start_data = start_data + e->bias;
     mm->end_data = end_data + e->bias;
     e->phdr = phdr + e->bias;
-    exec_set_brk(mm, p->dyn && !e->image->interp ? elf_et_dyn_window(mm) : heap + e->bias);
+    if (p->dyn && !e->image->interp)
+        exec_move_brk(mm);
+    else
+        exec_set_brk(mm, heap + e->bias);
 }
 
 /* -- the stack's lower part ----------------------------------------------------------------------------------------- */

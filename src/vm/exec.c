@@ -120,7 +120,14 @@ static void dictate(struct mm *mm, const struct exec_layout *l)
 
 void exec_set_brk(struct mm *mm, va_t end)
 {
-    mm->start_brk = mm->brk = arch_randomize_brk(mm, ALIGN_UP(end, PAGE_SIZE));
+    va_t start = ALIGN_UP(end, PAGE_SIZE);
+
+    mm->start_brk = mm->brk = brk_is_randomized(mm) ? arch_randomize_brk(mm, start + PAGE_SIZE) : start;
+}
+
+void exec_move_brk(struct mm *mm)
+{
+    mm->start_brk = mm->brk = arch_randomize_brk(mm, ALIGN_UP(elf_et_dyn_window(mm), PAGE_SIZE));
 }
 
 struct mm *exec_prepare(struct cpu *cpu, const struct exec_layout *layout)

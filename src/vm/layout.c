@@ -17,7 +17,7 @@
  *   mmap base     28            18             8         vm.mmap_rnd_bits
  *   stack top     22            18             11
  *   in the stack  8 KiB in steps of 16 bytes
- *   heap          up to 1 GiB   1 GiB          32 MiB    only with randomize_va_space = 2
+ *   heap          up to 1 GiB   1 GiB          32 MiB    only with randomize_va_space = 2; then with a page before it
  *
  * Follows Documentation/admin-guide/sysctl/kernel.rst and vm.rst, Documentation/arch/x86/x86_64/mm.rst, personality(2),
  * and what 6.18 shows in /proc/PID/maps.
@@ -157,11 +157,16 @@ va_t elf_et_dyn_base(const struct mm *mm, u64 align)
     return ALIGN_DOWN(elf_et_dyn_window(mm) + mmap_rnd(mm, RANDOM_PROGRAM), MAX(align, PAGE_SIZE));
 }
 
+bool brk_is_randomized(const struct mm *mm)
+{
+    return mm->randomize && mm->m->config.randomize_va_space >= 2;
+}
+
 va_t arch_randomize_brk(const struct mm *mm, va_t start)
 {
     u64 pages = rules_of(mm->m)->brk_range >> PAGE_SHIFT;
 
-    if (!mm->randomize || mm->m->config.randomize_va_space < 2)
+    if (!brk_is_randomized(mm))
         return start;
     return start + (mm_random(mm, RANDOM_BRK) % pages << PAGE_SHIFT);
 }

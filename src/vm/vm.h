@@ -196,8 +196,9 @@ struct mm *exec_prepare(struct cpu *cpu, const struct exec_layout *layout);
 void exec_commit(struct cpu *cpu, struct mm *mm, const struct exec_layout *layout);
 int exec_expand_stack(struct cpu *cpu, struct mm *mm);
 va_t exec_stack_top(const struct mm *mm); /* end of the stack's mapping */
-/* The heap begins behind the program's last segment, which ends at `end`. mmap_lock held for writing. */
+/* The heap begins behind the program's last segment, which ends at `end`. mmap_lock held for writing, for both. */
 void exec_set_brk(struct mm *mm, va_t end);
+void exec_move_brk(struct mm *mm); /* or where a PIE would: of a program that mmap placed, among the mappings */
 
 /* -- faults -------------------------------------------------------------------------------------------------------- */
 vm_fault_t handle_mm_fault(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, u32 flags); /* mmap_lock read-held */

@@ -54,8 +54,9 @@ void arch_pick_mmap_layout(struct mm *mm, u64 stack_rlimit, u32 personality);
 va_t default_map_window(const struct mm *mm);
 va_t randomize_stack_top(const struct mm *mm);
 va_t arch_align_stack(const struct mm *mm, va_t sp, enum mm_random_use use);
-va_t elf_et_dyn_window(const struct mm *mm);              /* the same with no random part, unaligned */
-va_t elf_et_dyn_base(const struct mm *mm, u64 align);     /* where a program that may lie anywhere begins */
+va_t elf_et_dyn_window(const struct mm *mm);          /* the same with no random part, unaligned */
+va_t elf_et_dyn_base(const struct mm *mm, u64 align); /* where a program that may lie anywhere begins */
+bool brk_is_randomized(const struct mm *mm);
 va_t arch_randomize_brk(const struct mm *mm, va_t start); /* where the heap begins, of a program that ends there */
 va_t vm_start_gap(const struct vm_area_struct *vma);      /* vm_start less the guard gap of a stack */
 

@@ -13,6 +13,18 @@
 #define TMPFS 0x01021994
 #define MODEL_BYTES (256ul << 20)
 
+static u32 host_number(const char *path, u32 otherwise)
+{
+    FILE *f = fopen(path, "r");
+    u32 n = otherwise;
+
+    if (f && fscanf(f, "%u", &n) != 1)
+        n = otherwise;
+    if (f)
+        fclose(f);
+    return n;
+}
+
 void exec_model_boot(struct exec_model *v, u32 randomize, u64 seed)
 {
     struct machine_config c;
@@ -27,6 +39,8 @@ void exec_model_boot(struct exec_model *v, u32 randomize, u64 seed)
     c.overcommit_memory = 1;
     c.randomize_va_space = randomize;
     c.aslr_seed = seed;
+    c.mmap_rnd_bits = host_number("/proc/sys/vm/mmap_rnd_bits", 28);
+    c.legacy_va_layout = host_number("/proc/sys/vm/legacy_va_layout", 0);
     machine_config_layout(&c);
     v->m = machine_boot(&c, NULL);
     if (IS_ERR(v->m)) {

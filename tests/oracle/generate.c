@@ -83,10 +83,7 @@ static bool make_exit(struct generator *g, struct oracle_op *op)
     return count_procs(g->v) > 1;
 }
 
-/*
- * Not where the kernel would find the new program too large only when the old one is gone: it would be killed
- * (exec_oracle asks for that). Of arguments: none, few, near the limit of all, or more than a small stack takes.
- */
+/* Of arguments: none, few, near the limit of all, or more than a small stack takes. */
 static bool make_execve(struct generator *g, struct oracle_op *op)
 {
     const struct task *t = g->v->proc[g->proc];
@@ -104,7 +101,7 @@ static bool make_execve(struct generator *g, struct oracle_op *op)
         op->arg[0] = pick(g, ORACLE_ENV_MOST + 1);
         op->arg[1] = ORACLE_ENV_BYTES - 16 + pick(g, 18);
     }
-    return rlimit(t, RLIMIT_AS_) >= (32ul << 20) && rlimit(t, RLIMIT_DATA_) >= (4ul << 20);
+    return model_can_execve(g->v, op);
 }
 
 static bool make_close(struct generator *g, struct oracle_op *op)

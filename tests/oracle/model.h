@@ -49,6 +49,8 @@ void model_do(struct model *v, const struct oracle_op *op, struct oracle_result 
 /* model_exec.c */
 void model_boot_exec(struct model *v, struct native *n);
 void model_wake(struct model *v, u32 child); /* model.c */
+/* Is it done, or refused while the old program is there? Else the kernel kills the process: exec_oracle asks for that. */
+bool model_can_execve(const struct model *v, const struct oracle_op *op);
 void model_execve(struct model *v, const struct oracle_op *op, struct oracle_result *r);
 static inline bool model_runs(const struct model *v, u32 proc) /* alive, and no parent asleep in vfork */
 {

@@ -5,6 +5,11 @@
 #include "cache/filemap.h"
 #include "tests/oracle/model.h"
 
+/* Of these limits the new program needs less. */
+#define LEAST_SPACE (32ul << 20)
+#define LEAST_DATA (4ul << 20)
+#define LEAST_STACK (256ul << 10)
+
 void model_boot_exec(struct model *v, struct native *n)
 {
     elf_platform_of_host(&v->platform);
@@ -50,6 +55,16 @@ static void close_on_exec(struct model *v, u32 proc)
         v->cpu->code->fput(v->cpu, v->fd[proc][i]);
         v->fd[proc][i] = NULL;
     }
+}
+
+bool model_can_execve(const struct model *v, const struct oracle_op *op)
+{
+    const struct task *t = v->proc[op->proc];
+    u64 stack = rlimit(t, RLIMIT_STACK_);
+
+    if (rlimit(t, RLIMIT_AS_) < LEAST_SPACE || rlimit(t, RLIMIT_DATA_) < LEAST_DATA)
+        return false;
+    return stack >= LEAST_STACK || !op->arg[0] || op->arg[0] * op->arg[1] >= stack + 8 * PAGE_SIZE;
 }
 
 void model_execve(struct model *v, const struct oracle_op *op, struct oracle_result *r)

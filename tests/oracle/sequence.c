@@ -298,6 +298,8 @@ static bool op_possible(const struct model *v, const struct oracle_op *op)
         return false;
     if (op->kind == ORACLE_FORK)
         return !v->proc[op->arg[0]];
+    if (op->kind == ORACLE_EXECVE)
+        return model_can_execve(v, op);
     return op->kind != ORACLE_EXIT || op->proc;
 }
 

@@ -75,7 +75,13 @@ static enum node_stat_item cache_vmstat(const struct kmem_cache *s)
 
 static struct page *slab_pages(struct cpu *cpu, gfp_t gfp, int nid, unsigned int order)
 {
-    return nid == SLAB_ANY_NODE ? alloc_pages(cpu, gfp, order) : alloc_pages_node(cpu, nid, gfp, order);
+    struct fail_inject *f = &cpu->m->fail;
+    u64 armed = unlikely(f->not_slabs) ? atomic_exchange(&f->countdown, 0) : 0;
+    struct page *page = nid == SLAB_ANY_NODE ? alloc_pages(cpu, gfp, order) : alloc_pages_node(cpu, nid, gfp, order);
+
+    if (armed)
+        atomic_store(&f->countdown, armed);
+    return page;
 }
 
 /* The preferred order at no great effort, else the least order by all means that the caller allows. */

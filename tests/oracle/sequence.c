@@ -168,6 +168,7 @@ static enum injection inject(struct oracle *o, struct sequence *s, u32 n)
     u64 before = state_of(v, op->proc);
 
     fail->interval = 0;
+    fail->not_slabs = true;
     atomic_store(&fail->failed, 0);
     atomic_store(&fail->countdown, op->fail);
     model_do(v, op, &s->model[n]);

@@ -30,8 +30,8 @@ struct page;
 struct fail_inject {
     _Atomic u64 countdown; /* 0: off; n: the n-th asking from now fails */
     u64 interval;          /* after a failure: 0 off, else the next countdown */
-    bool not_slabs;        /* one CPU: pages for slabs are not asked for, so what fails does not depend on earlier use */
-    _Atomic u64 asked;     /* how often it was asked, counted always */
+    bool not_slabs;    /* one CPU: pages for slabs are not asked for, so what fails does not depend on earlier use */
+    _Atomic u64 asked; /* how often it was asked, counted always */
     _Atomic u64 failed;
 };
 

@@ -293,7 +293,7 @@ static void see_line_pages(struct oracle_result *r, const struct line *l)
 
         if (!oracle_own(at, at + ORACLE_PAGE, image_end) &&
             !(disk && oracle_own(table, table - ORACLE_TABLE_MASK, image_end)))
-            *h = oracle_mix_page(*h, at, bits, (int)shared->join);
+            *h = oracle_mix_page(*h, at, bits, l->perms, (int)shared->join);
     }
 }
 

@@ -17,7 +17,7 @@ void generate_init(struct generator *g, struct model *v, const struct host *host
         pick(g, 2);
     g->drop = chance(g, 40);
     g->huge = host->huge && chance(g, 30);
-    g->inject = chance(g, 30);
+    g->inject = chance(g, 30) && g->host->joins; /* what fails may leave cuts behind */
 }
 
 static u32 count_procs(const struct model *v)

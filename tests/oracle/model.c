@@ -271,7 +271,7 @@ static void do_access(struct model *v, const struct oracle_op *op, struct oracle
     u64 before = mm->min_flt + mm->maj_flt;
     struct fault_info fi = {0};
     struct vm_area_struct *vma = vma_lookup(v->cpu, mm, op->arg[0]);
-    bool zero = v->join && vma && model_zero_page(v, vma, op->arg[0]); /* or none: oracle_mix_page() */
+    bool unsure = vma && model_unsure_page(v, vma, op->arg[0]);
     u8 byte = (u8)op->arg[1];
     int signo;
 
@@ -289,7 +289,7 @@ static void do_access(struct model *v, const struct oracle_op *op, struct oracle
     r->on_disk = is_on_disk(v, op->arg[0]);
     if (r->on_disk && model_own(v, op->arg[0] & ORACLE_TABLE_MASK, op->arg[0] | ~ORACLE_TABLE_MASK))
         r->faults = ~0u;
-    if (zero && op->kind != ORACLE_STORE)
+    if (unsure && op->kind != ORACLE_STORE)
         r->faults = ~0u;
 }
 

@@ -67,6 +67,8 @@ void import_limits(struct model *v, struct native *n);
 void model_see(struct model *v, u32 proc, u32 see, struct oracle_result *r);
 void model_print_maps(struct model *v, u32 proc, FILE *out);
 vm_flags_t see_parse_flags(const char *vm_flags); /* "rd wr mr" */
+/* Would a kernel that joins less perhaps lack this page (oracle_mix_page())? */
+bool model_unsure_page(struct model *v, const struct vm_area_struct *vma, va_t addr);
 bool model_zero_page(struct model *v, const struct vm_area_struct *vma, va_t addr);
 u32 see_object(const struct model *v, const struct vm_area_struct *vma);
 

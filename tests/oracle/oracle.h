@@ -266,12 +266,17 @@ static inline int oracle_on_disk(uint32_t bits, uint32_t object)
 }
 
 /*
- * join: where 6.18 makes one mapping, with pages of its own, of two, an older kernel may have a part without; a fork
- * does not copy that part's zero pages. They look like pages of more than one process.
+ * join: where 6.18 makes one private mapping, with pages of its own, of two, an older kernel may have a part without. A
+ * fork does not copy that part's tables: the child may lack zero pages and pages of the file, which then are mapped less
+ * often. Zero pages look like pages of more than one process.
  */
-static inline uint64_t oracle_mix_page(uint64_t h, uint64_t addr, uint32_t bits, int join)
+static inline uint64_t oracle_mix_page(uint64_t h, uint64_t addr, uint32_t bits, uint32_t perms, int join)
 {
-    return bits && !(join && bits == 1) ? oracle_mix(h, addr | bits) : h;
+    if (join && (bits == 1 || ((bits & 2) && !(perms & 8))))
+        return h;
+    if (join && (bits & 2))
+        bits &= ~4u;
+    return bits ? oracle_mix(h, addr | bits) : h;
 }
 
 /* Does the range touch what is the child's own? */

@@ -63,6 +63,11 @@ static bool refused_after_unmapping(struct generator *g, const struct oracle_op 
     return is_call(op, ABI_mmap) && ((op->arg[3] & (MAP_SYNC_ | MAP_HUGETLB_)) || op->arg[1] > ACCOUNTED_MOST);
 }
 
+static bool execve_layout(struct generator *g, const struct oracle_op *op)
+{
+    return op->kind == ORACLE_EXECVE;
+}
+
 static bool exec_seal(struct generator *g, const struct oracle_op *op)
 {
     return is_call(op, ABI_fcntl) && op->arg[1] == 1033 && (op->arg[2] & 0x20);
@@ -130,6 +135,7 @@ static const struct rule {
     {"limits", 12, limits, "a mapping refused for a limit had unmapped what lay there before 6.12"},
     {"refused late", 12, refused_after_unmapping, "what a refused mapping leaves behind changed with 6.12"},
     {"PR_SET_MEMORY_MERGE", 4, memory_merge, "of 6.4"},
+    {"execve", 3, execve_layout, "the auxiliary vector was shorter: the stack begins elsewhere"},
     {"F_SEAL_EXEC", 3, exec_seal, "of 6.3"},
     {"mincore of zero pages", 16, zero_pages,
      "fork left them out where the mapping had no pages of its own; 6.18 makes larger mappings, which have some"},

@@ -70,6 +70,13 @@ static u32 page_bits(struct model *v, const struct vm_area_struct *vma, va_t add
     return 1 | (folio_test_anon(page_folio(page)) ? 0 : 2) | (folio_mapcount(page_folio(page)) == 1 ? 4 : 0);
 }
 
+bool model_unsure_page(struct model *v, const struct vm_area_struct *vma, va_t addr)
+{
+    u32 bits = page_bits(v, vma, addr);
+
+    return v->join && !(vma->vm_flags & VM_MAYSHARE) && (bits & 2 || model_zero_page(v, vma, addr));
+}
+
 bool model_zero_page(struct model *v, const struct vm_area_struct *vma, va_t addr)
 {
     bool present;
@@ -90,7 +97,7 @@ static void see_pages(struct model *v, struct oracle_result *r, const struct vm_
 
         if (!model_own(v, at, at + PAGE_SIZE) &&
             !(disk && model_own(v, at & ORACLE_TABLE_MASK, at | ~ORACLE_TABLE_MASK)))
-            *h = oracle_mix_page(*h, at, bits, v->join);
+            *h = oracle_mix_page(*h, at, bits, perms_of(vma), v->join);
     }
 }
 

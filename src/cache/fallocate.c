@@ -44,6 +44,15 @@ static int disk_extend(struct cpu *cpu, struct inode *inode, u64 end)
     return err;
 }
 
+/* As ext4 does it: what reaches beyond the size takes the last page whole. */
+static void disk_punch_hole(struct cpu *cpu, struct inode *inode, u64 offset, u64 end)
+{
+    u64 size = inode_size(inode);
+
+    if (offset < size)
+        punch_hole(cpu, inode, offset, end > size ? ALIGN_UP(size, PAGE_SIZE) : end);
+}
+
 static int disk_fallocate(struct cpu *cpu, struct inode *inode, u32 mode, u64 offset, u64 end) NO_LOCK_ANALYSIS
 {
     int err = 0;
@@ -53,7 +62,9 @@ static int disk_fallocate(struct cpu *cpu, struct inode *inode, u32 mode, u64 of
     down_write(cpu, &inode->i_rwsem);
     if (!(mode & FALLOC_FL_KEEP_SIZE_))
         err = disk_extend(cpu, inode, end);
-    if (!err && (mode & (FALLOC_FL_PUNCH_HOLE_ | FALLOC_FL_ZERO_RANGE_)))
+    if (!err && (mode & FALLOC_FL_PUNCH_HOLE_))
+        disk_punch_hole(cpu, inode, offset, end);
+    else if (!err && (mode & FALLOC_FL_ZERO_RANGE_))
         punch_hole(cpu, inode, offset, end);
     up_write(cpu, &inode->i_rwsem);
     return err;

@@ -110,8 +110,7 @@ void punch_hole(struct cpu *cpu, struct inode *inode, u64 start, u64 end) NO_LOC
     down_write(cpu, &mapping->invalidate_lock);
     if (first < last)
         unmap_mapping_pages(cpu, mapping, PGOFF(first), last - first, UNMAP_FILE_PAGES);
-    else if (!last &&
-             mapping->a_ops == A_OPS_SHMEM) /* as 6.18: the end of a hole within page 0 is "before" all pages */
+    else if (!last) /* as 6.18: the end of a hole within page 0 is "before" all pages */
         unmap_mapping_pages(cpu, mapping, PGOFF(first), 0, UNMAP_FILE_PAGES);
     truncate_pages(cpu, mapping, first, last);
     disk_discard(cpu, inode, start, end);

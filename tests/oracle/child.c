@@ -576,6 +576,24 @@ static u64 get_arg(const struct oracle_op *op, struct oracle_result *r, u32 i)
     }
 }
 
+/* Holes and growth leave pages of a file on disk out of the page cache: they come back, one by one, as they began. */
+static void warm_files(void)
+{
+    for (u32 i = 0; i < sizeof(shared->warm) / sizeof(shared->warm[0]); i++) {
+        u32 fd = ORACLE_FD_BASE + shared->warm[i];
+        u8 byte;
+
+        for (u64 at = 0; CALL(pread64, fd, &byte, 1, at) == 1; at += ORACLE_PAGE)
+            ;
+    }
+}
+
+static int makes_cold(const struct oracle_op *op)
+{
+    return op->host_nr == __NR_ftruncate || op->host_nr == __NR_fallocate ||
+           (op->host_nr == __NR_madvise && op->arg[2] == 9 /* MADV_REMOVE */);
+}
+
 static void made_segment(u32 slot, int32_t id)
 {
     shared->shmid[slot] = id;
@@ -594,6 +612,8 @@ static void do_call(const struct oracle_op *op, struct oracle_result *r)
     for (u32 i = 0; i < 6; i++)
         if (op->argkind[i] == ORACLE_PIDFD && (s64)a[i] >= 0)
             CALL(close, a[i]);
+    if (makes_cold(op))
+        warm_files();
     if (op->host_nr == ORACLE_NR_SHMCTL && a[1] == ORACLE_IPC_STAT)
         oracle_clean_shmid_ds(r->out);
     if (r->ret < 0 || op->returns == ORACLE_RET_VALUE)

@@ -294,8 +294,7 @@ static bool make_madvise(struct generator *g, struct oracle_op *op)
     op->arg[2] = (u64)(s64)advice;
     if (!put_range(g, op) || !advice_allowed(g, advice) || !filling_allowed(g, op->arg[0], op->arg[1], advice))
         return false;
-    /* A hole in a file on disk leaves one in the page cache, which here is always warm. */
-    if (advice == ADVICE_REMOVE && range_has_disk(g, op->arg[0], op->arg[1]))
+    if (!g->host->ext4 && advice == ADVICE_REMOVE && range_has_disk(g, op->arg[0], op->arg[1]))
         return false;
     if ((advice == 22 || advice == 23) && op->arg[1] > 256 * PAGE_SIZE)
         return false; /* MADV_POPULATE_READ, _WRITE */
@@ -528,6 +527,12 @@ static u64 some_memfd(struct generator *g)
     return pick(g, NR_BASE_SLOTS);
 }
 
+/* Of those that a process begins with, too. */
+static u64 some_file(struct generator *g)
+{
+    return chance(g, 30) ? pick(g, NR_BASE_SLOTS) : some_memfd(g);
+}
+
 static bool make_fcntl(struct generator *g, struct oracle_op *op)
 {
     put_slot(op, 0, ORACLE_FD, some_memfd(g));
@@ -538,27 +543,29 @@ static bool make_fcntl(struct generator *g, struct oracle_op *op)
 
 static bool make_ftruncate(struct generator *g, struct oracle_op *op)
 {
-    put_slot(op, 0, ORACLE_FD, some_memfd(g));
+    put_slot(op, 0, ORACLE_FD, some_file(g));
     op->arg[1] = chance(g, 95) ? pick(g, 30 * PAGE_SIZE) : chance(g, 50) ? ~0ull : 1ul << 62;
     if (chance(g, 30))
         op->arg[1] &= PAGE_MASK;
     if (g->huge && op->arg[0] >= NR_BASE_SLOTS && chance(g, 60))
         op->arg[1] = pick(g, 4) * ORACLE_HUGE_PAGE;
-    /* a file on disk gets no new pages: whether those are in the page cache is the file system's business */
-    return op->arg[0] >= NR_BASE_SLOTS || native_file[op->arg[0]].shmem || (s64)op->arg[1] < 0 ||
+    /* what another file system does with new pages is its own business */
+    return g->host->ext4 || op->arg[0] >= NR_BASE_SLOTS || native_file[op->arg[0]].shmem || (s64)op->arg[1] < 0 ||
            op->arg[1] <= g->v->base[op->arg[0]]->f_inode->i_size;
 }
 
 static bool make_fallocate(struct generator *g, struct oracle_op *op)
 {
-    static const u32 modes[] = {0, 1, 3, 3, 3, 2, 8, 0x10, 0x20, 0x40, 0x11};
+    enum { COLLAPSE = 8, INSERT = 0x20 };
+    static const u32 modes[] = {0, 1, 3, 3, 3, 2, COLLAPSE, 0x10, 0x10, INSERT, 0x40, 0x11, 0x12, 0x80};
 
-    put_slot(op, 0, ORACLE_FD, some_memfd(g));
+    put_slot(op, 0, ORACLE_FD, some_file(g));
     op->arg[1] = PICK(g, modes);
     op->arg[2] = chance(g, 95) ? pick(g, 24 * PAGE_SIZE) : ~0ull;
     op->arg[3] = chance(g, 95) ? 1 + pick(g, 10 * PAGE_SIZE) : 0;
-    /* what a file system on disk can do is its own business */
-    return native_file[op->arg[0] < NR_BASE_SLOTS ? op->arg[0] : SLOT_SHMEM_RW].shmem;
+    if (g->host->ext4 && (op->arg[1] & (COLLAPSE | INSERT))) /* docs/differences.md */
+        return op->arg[0] >= NR_BASE_SLOTS || native_file[op->arg[0]].shmem;
+    return g->host->ext4 || native_file[op->arg[0] < NR_BASE_SLOTS ? op->arg[0] : SLOT_SHMEM_RW].shmem;
 }
 
 /* -- the process --------------------------------------------------------------------------------------------------- */

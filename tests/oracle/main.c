@@ -396,6 +396,7 @@ int main(int argc, char **argv)
     signal(SIGINT, on_end);
     signal(SIGTERM, on_end);
     native_start(&oracle.native, p.child);
+    oracle.host.ext4 = oracle.native.on_ext4;
     model_boot(&oracle.model, &oracle.native, &oracle.host);
     failures = p.replay ? run_replay(&p) : run_seeds(&p);
     native_stop(&oracle.native);

@@ -85,6 +85,7 @@ static void open_files(struct native *n)
         if (fstat(n->fd[i], &st) || fstatfs(n->fd[i], &fs))
             die("fstat: %s", strerror(errno));
         n->on_tmpfs |= !native_file[i].shmem && fs.f_type == TMPFS_MAGIC;
+        n->on_ext4 |= !native_file[i].shmem && fs.f_type == EXT4_SUPER_MAGIC;
         /* as /proc/PID/maps prints it */
         if (!native_file[i].shmem)
             n->shared->file[native_file[i].same_as] =
@@ -242,6 +243,8 @@ void native_start(struct native *n, const char *child_path)
     choose_keys(n);
     find_huge(n);
     open_files(n);
+    n->shared->warm[0] = SLOT_DISK_RW;
+    n->shared->warm[1] = SLOT_SHORT_RW;
     reset_files(n);
     start(n);
 }

@@ -28,6 +28,7 @@ struct native {
     struct oracle_file_id image; /* of the child's program */
     uint64_t image_size;
     int on_tmpfs; /* the files "on disk" are not on one */
+    int on_ext4;  /* whose holes and growth the library follows */
     char child_path[4096];
 };
 

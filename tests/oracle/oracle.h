@@ -131,6 +131,7 @@ struct oracle_shared {
     int32_t shmid[ORACLE_SHMS]; /* -1: none */
     uint32_t key_base;          /* keys that nothing else on the host has */
     uint32_t nr_made;
+    uint32_t warm[2]; /* slots of the files on disk, read and write: their pages are kept in the page cache */
     int32_t made[ORACLE_OPS + ORACLE_SHMS];   /* segments of the sequence: removed at its end */
     uint32_t join;                            /* cuts between mappings alike, zero pages: not seen (rules.c) */
     uint64_t image_end;                       /* the child's own: [its start, image_end), and the shared memory */

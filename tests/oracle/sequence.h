@@ -19,7 +19,8 @@ enum {
     DIFFER_STATE = 1024, /* a call that failed for want of memory left something behind */
     /*
      * Pages of files on disk that are mapped, faults on them. Write-back, in the background, holds a page's lock for a
-     * moment, and fault-around then leaves the page out; and it makes pages read-only, so that the next store faults.
+     * moment, and fault-around then leaves the page out; and it makes pages read-only, so that the next store faults. The
+     * host may also have reclaimed clean pages.
      * Only what differs each time the operations are run is a disagreement.
      */
     DIFFER_DISK = 2048

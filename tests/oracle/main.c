@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The oracle: options, seeds, reports. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@ struct options {
     u32 steps, seeds, keep;
     u64 seconds;
     const char *replay, *child, *out, *only, *without;
-    bool no_shrink, any_kernel;
+    bool no_shrink, any_kernel, print_c;
 };
 
 #define HANG_S 60    /* for one sequence: the model does not come back */
@@ -44,6 +45,7 @@ static const char usage[] =
     "  --check N      machine_check() every N operations, not only after each sequence\n"
     "  --no-shrink    report a failing sequence as it is\n"
     "  --replay FILE  run the operations of a replay file\n"
+    "  --print-c      also sequences that agree become C programs: oracle-SEED.c\n"
     "  --out DIR      where reproducers go (default: the working directory)\n"
     "  --child FILE   the child's program\n"
     "  --any-kernel   also on kernels older than those whose answers the library gives (6.18)\n";
@@ -75,6 +77,7 @@ static void parse_options(struct options *p, int argc, char **argv)
         CHILD,
         ANY_KERNEL,
         PROCESSES,
+        PRINT_C,
         HELP
     };
     static const struct option list[] = {{"seed", 1, NULL, SEED},
@@ -91,6 +94,7 @@ static void parse_options(struct options *p, int argc, char **argv)
                                          {"child", 1, NULL, CHILD},
                                          {"any-kernel", 0, NULL, ANY_KERNEL},
                                          {"processes", 0, NULL, PROCESSES},
+                                         {"print-c", 0, NULL, PRINT_C},
                                          {"help", 0, NULL, HELP},
                                          {NULL, 0, NULL, 0}};
     u64 number[KEEP + 2] = {0};
@@ -133,6 +137,7 @@ static void parse_options(struct options *p, int argc, char **argv)
     p->no_shrink = text[NO_SHRINK];
     p->replay = text[REPLAY];
     oracle.gen.processes = text[PROCESSES];
+    p->print_c = text[PRINT_C];
     p->out = text[OUT] ? text[OUT] : ".";
     p->any_kernel = text[ANY_KERNEL];
     p->child = text[CHILD] ? text[CHILD] : ORACLE_CHILD;
@@ -270,13 +275,25 @@ static bool comes_again(const struct options *p)
     return s->differ;
 }
 
+static void write_c(const struct sequence *s, const char *folder, const char *suffix)
+{
+    char path[512];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/oracle-%lx.%s", folder, (unsigned long)s->seed, suffix);
+    f = fopen(path, "w");
+    if (!f)
+        die("%s: %s", path, strerror(errno));
+    print_c_program(s, f);
+    fclose(f);
+}
+
 /* False: it was seen, but does not come again. */
 static bool report(const struct options *p)
 {
     struct sequence *s = &sequence;
     char path[512];
     bool again;
-    FILE *f;
 
     fprintf(stderr, "oracle: seed %#lx, %u ops: %s differs at op %u:\n  ", (unsigned long)s->seed, s->nr,
             differ_name(s->differ), s->at);
@@ -301,12 +318,7 @@ static bool report(const struct options *p)
         print_result(&s->op[i], &s->native[i], stderr);
         fputc('\n', stderr);
     }
-    snprintf(path, sizeof(path), "%s/oracle-%lx.replay.c", p->out, (unsigned long)s->seed);
-    f = fopen(path, "w");
-    if (f) {
-        print_c_program(s, f);
-        fclose(f);
-    }
+    write_c(s, p->out, "replay.c");
     return again;
 }
 
@@ -341,6 +353,8 @@ static u32 run_seeds(const struct options *p)
         alarm(HANG_S);
         run_generated(&oracle, &sequence, p->seed + n, p->steps);
         ops += sequence.nr;
+        if (p->print_c && !sequence.differ)
+            write_c(&sequence, p->out, "c");
         if (sequence.differ) {
             alarm(0);
             if (passes_again()) {

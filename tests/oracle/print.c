@@ -79,17 +79,22 @@ void print_result(const struct oracle_op *op, const struct oracle_result *r, FIL
 /* -- a C program --------------------------------------------------------------------------------------------------- */
 
 static const char prologue[] =
-    "/* Run under `setarch -R` (no randomised addresses). Prints what each step gives. */\n"
+    "/*\n * Prints what each step gives. To have the addresses of the oracle's child, and nothing else where its "
+    "sequences\n"
+    " * go:\n *\n *     gcc -static -no-pie -Wl,-Ttext-segment=0x10000000 -o reproducer THIS.c && setarch -R "
+    "./reproducer\n *\n"
+    " * Limits on sizes and the heap count what the program itself has, which is not what the child has.\n */\n"
     "#define _GNU_SOURCE\n"
     "#include <errno.h>\n#include <fcntl.h>\n#include <sched.h>\n#include <setjmp.h>\n#include <signal.h>\n"
     "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/mman.h>\n#include <sys/prctl.h>\n"
-    "#include <sys/syscall.h>\n#include <sys/wait.h>\n#include <unistd.h>\n\n"
+    "#include <sys/syscall.h>\n#include <sys/wait.h>\n#include <ucontext.h>\n#include <unistd.h>\n\n"
     "#define A(page) (0x180000000000ul + (page) * 4096ul)\n#define KEY(n) (0x51000000 + (n))\n"
     "static struct {\n    volatile int turn, pid[8], shm[8];\n} *shared; /* by all processes */\n"
     "#define pid shared->pid\n#define shm shared->shm\n"
     "static int me, fd[16];\n"
-    "static unsigned char out[512];\n"
-    "static sigjmp_buf jump;\n\n"
+    "unsigned char out[512];\n"
+    "static sigjmp_buf jump;\n"
+    "static char stack[1 << 18]; /* the steps may do what they want with the first one */\n\n"
     "static void on_signal(int signo, siginfo_t *info, void *context)\n{\n"
     "    printf(\"signal %d code %d address %p\\n\", signo, info->si_code, info->si_addr);\n"
     "    siglongjmp(jump, 1);\n}\n\n"
@@ -115,7 +120,8 @@ static void print_segments(FILE *out)
 
 static const char main_begin[] =
     "int main(void)\n{\n"
-    "    struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER};\n\n"
+    "    struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER};\n"
+    "    static ucontext_t all;\n\n"
     "    setvbuf(stdout, NULL, _IONBF, 0);\n"
     "    shared = mmap((void *)0x100000000000, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);\n"
     "    sigaction(SIGSEGV, &sa, NULL);\n    sigaction(SIGBUS, &sa, NULL);\n"
@@ -204,7 +210,10 @@ static void print_c_op(const struct oracle_op *op, FILE *out)
         if (op->arg[1])
             fprintf(out, "    /* with flags %#lx: --replay does that, this program does not */\n",
                     (unsigned long)op->arg[1]);
-        fprintf(out, "    if (!(pid[%lu] = fork())) {\n        me = %lu;\n        return;\n    }\n", at, at);
+        fprintf(out,
+                "    int child = fork();\n\n    if (!child) {\n        me = %lu;\n        alarm(60);\n        return;\n    }\n"
+                "    pid[%lu] = child;\n",
+                at, at);
         break;
     case ORACLE_CLOSE:
         fprintf(out, "    close(fd[%lu]);\n    fd[%lu] = -1;\n", at, at);
@@ -241,26 +250,36 @@ static void print_step(const struct sequence *s, u32 i, FILE *out)
 }
 
 /* Each process goes through all steps and does its own, when the turn comes to it. */
+static void print_loop(u32 nr, FILE *out)
+{
+    fprintf(out,
+            "static void run(void)\n{\n    for (int i = 0; i < %u; i++) {\n        while (shared->turn != i)\n"
+            "            sched_yield();\n        if (list[i].proc != me)\n            continue;\n"
+            "        usleep(2000); /* who exited before is gone now */\n"
+            "        printf(\"step %%d, process %%d\\n\", i, me);\n        list[i].step();\n"
+            "        if (list[i].proc == me)\n            shared->turn++;\n"
+            "        if (i == %u && list[i].proc == me)\n            maps();\n    }\n    exit(0);\n}\n\n",
+            nr, nr - 1);
+}
+
 void print_c_program(const struct sequence *s, FILE *out)
 {
-    fprintf(out, "/* seed %#lx: %s differs at step %u */\n%s", (unsigned long)s->seed, differ_name(s->differ), s->at,
-            prologue);
+    if (s->differ)
+        fprintf(out, "/* seed %#lx: %s differs at step %u */\n", (unsigned long)s->seed, differ_name(s->differ), s->at);
+    fputs(prologue, out);
     for (u32 i = 0; i < s->nr; i++)
         print_step(s, i, out);
     fprintf(out, "static const struct {\n    int proc;\n    void (*step)(void);\n} list[] = {");
     for (u32 i = 0; i < s->nr; i++)
         fprintf(out, "{%u, step%u}, ", s->op[i].proc, i);
-    fprintf(out, "};\n\n%s", main_begin);
+    fprintf(out, "};\n\n");
+    print_loop(s->nr, out);
+    fprintf(out, "%s", main_begin);
     print_files(out);
     print_segments(out);
-    fprintf(out,
-            "    for (int i = 0; i < %u; i++) {\n        while (shared->turn != i)\n            sched_yield();\n"
-            "        if (list[i].proc != me)\n            continue;\n"
-            "        usleep(2000); /* who exited before is gone now */\n"
-            "        printf(\"step %%d, process %%d\\n\", i, me);\n        list[i].step();\n"
-            "        if (list[i].proc == me)\n            shared->turn++;\n"
-            "        if (i == %u && list[i].proc == me)\n            maps();\n    }\n    return 0;\n}\n",
-            s->nr, s->nr - 1);
+    fprintf(out, "    alarm(60); /* a process may have killed itself */\n    getcontext(&all);\n"
+                 "    all.uc_stack.ss_sp = stack;\n    all.uc_stack.ss_size = sizeof(stack);\n"
+                 "    makecontext(&all, run, 0);\n    setcontext(&all);\n    return 1;\n}\n");
 }
 
 /* -- replay files: the ops as they are, for the same build ---------------------------------------------------------- */

@@ -4,7 +4,7 @@
  * gathered in struct call by whoever calls: syscall.c, or a replay from its trace.
  *
  * A machine that cannot follow (its -ENOMEM where the host had memory) is out of memory: it is marked dead,
- * with the call as the reason.
+ * with the call as the reason. (frontend/verify/force.c corrects a machine that has answered otherwise by itself.)
  */
 #include "follow.h"
 

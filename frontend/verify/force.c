@@ -2,6 +2,8 @@
 /*
  * After a disagreement the kernel's result is put in place, so that one error is counted once. What the machine did
  * instead is undone as far as that goes; the next recorded maps are taken over without judgement where it does not.
+ * frontend/qemu/follow_call.c dictates results, too, but to a machine that has not done the call: nothing is undone there,
+ * and what fails ends the machine. One function for both would be two, with a flag.
  */
 #include "base/errno.h"
 #include "priv.h"

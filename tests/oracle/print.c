@@ -85,7 +85,7 @@ static const char prologue[] =
     "./reproducer\n *\n"
     " * Limits on sizes and the heap count what the program itself has, which is not what the child has.\n */\n"
     "#define _GNU_SOURCE\n"
-    "#include <errno.h>\n#include <fcntl.h>\n#include <sched.h>\n#include <setjmp.h>\n#include <signal.h>\n"
+    "#include <errno.h>\n#include <fcntl.h>\n#include <setjmp.h>\n#include <signal.h>\n"
     "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/mman.h>\n#include <sys/prctl.h>\n"
     "#include <sys/syscall.h>\n#include <sys/wait.h>\n#include <ucontext.h>\n#include <unistd.h>\n\n"
     "#define A(page) (0x180000000000ul + (page) * 4096ul)\n#define KEY(n) (0x51000000 + (n))\n"
@@ -211,7 +211,8 @@ static void print_c_op(const struct oracle_op *op, FILE *out)
             fprintf(out, "    /* with flags %#lx: --replay does that, this program does not */\n",
                     (unsigned long)op->arg[1]);
         fprintf(out,
-                "    int child = fork();\n\n    if (!child) {\n        me = %lu;\n        alarm(60);\n        return;\n    }\n"
+                "    int child = fork();\n\n    if (!child) {\n        me = %lu;\n        alarm(120);\n        "
+                "return;\n    }\n"
                 "    pid[%lu] = child;\n",
                 at, at);
         break;
@@ -254,7 +255,7 @@ static void print_loop(u32 nr, FILE *out)
 {
     fprintf(out,
             "static void run(void)\n{\n    for (int i = 0; i < %u; i++) {\n        while (shared->turn != i)\n"
-            "            sched_yield();\n        if (list[i].proc != me)\n            continue;\n"
+            "            usleep(100);\n        if (list[i].proc != me)\n            continue;\n"
             "        usleep(2000); /* who exited before is gone now */\n"
             "        printf(\"step %%d, process %%d\\n\", i, me);\n        list[i].step();\n"
             "        if (list[i].proc == me)\n            shared->turn++;\n"
@@ -277,7 +278,7 @@ void print_c_program(const struct sequence *s, FILE *out)
     fprintf(out, "%s", main_begin);
     print_files(out);
     print_segments(out);
-    fprintf(out, "    alarm(60); /* a process may have killed itself */\n    getcontext(&all);\n"
+    fprintf(out, "    alarm(120); /* a process may have killed itself */\n    getcontext(&all);\n"
                  "    all.uc_stack.ss_sp = stack;\n    all.uc_stack.ss_size = sizeof(stack);\n"
                  "    makecontext(&all, run, 0);\n    setcontext(&all);\n    return 1;\n}\n");
 }

@@ -60,26 +60,27 @@ static u64 number_of(const char *text, const char *what)
     return n;
 }
 
+enum {
+    SEED,
+    SEEDS,
+    STEPS,
+    SECONDS,
+    CALLS,
+    WITHOUT,
+    KEEP,
+    CHECK,
+    NO_SHRINK,
+    REPLAY,
+    OUT,
+    CHILD,
+    ANY_KERNEL,
+    PROCESSES,
+    PRINT_C,
+    HELP
+};
+
 static void parse_options(struct options *p, int argc, char **argv)
 {
-    enum {
-        SEED,
-        SEEDS,
-        STEPS,
-        SECONDS,
-        CALLS,
-        WITHOUT,
-        KEEP,
-        CHECK,
-        NO_SHRINK,
-        REPLAY,
-        OUT,
-        CHILD,
-        ANY_KERNEL,
-        PROCESSES,
-        PRINT_C,
-        HELP
-    };
     static const struct option list[] = {{"seed", 1, NULL, SEED},
                                          {"seeds", 1, NULL, SEEDS},
                                          {"steps", 1, NULL, STEPS},

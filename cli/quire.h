@@ -51,6 +51,8 @@ void refuse_program(const struct program *p, enum program_error err, const char 
 /* run.c: returns the exit status, or does not return: the program died of a signal and so do we. */
 int run_program(struct run_options *o);
 
+double now_s(void); /* host.c: of a clock that nobody sets */
+
 void guardian_start(struct session *s); /* guardian.c: from here on the followed processes die with this one */
 
 struct record_native_options {

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "quire.h"
@@ -20,18 +19,10 @@ struct progress {
     struct save_state save;
 };
 
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void show_progress(const struct replay_result *r, void *arg)
 {
     struct progress *p = arg;
-    double t = now(), s = t - p->start;
+    double t = now_s(), s = t - p->start;
 
     if (s < PROGRESS_AFTER_S || t - p->last < PROGRESS_EVERY_S || !isatty(STDERR_FILENO))
         return;
@@ -162,7 +153,7 @@ static void compare_totals(const struct trace_reader *t, struct session *s)
 int replay_recording(struct run_options *o, struct trace_reader *t, const char *file)
 {
     struct session *s = boot(o);
-    struct progress p = {.start = now()};
+    struct progress p = {.start = now_s()};
     struct replay_watch watch = {show_progress, save_end, &p};
     struct replay_result result;
     struct run_result r = {0};
@@ -173,7 +164,7 @@ int replay_recording(struct run_options *o, struct trace_reader *t, const char *
     p.save = (struct save_state){.o = &o->save, .program = o->argv[0] ? o->argv[0] : ""};
     snprintf(s->proc[0].comm, sizeof(s->proc[0].comm), "%.15s", o->argv[0] ? o->argv[0] : "");
     replay_trace(s, t, &result, &watch);
-    r.wall_s = now() - p.start;
+    r.wall_s = now_s() - p.start;
     if (p.shown)
         fprintf(stderr, "\r\033[K");
     if (result.status == TRACE_END)

@@ -25,7 +25,6 @@
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -57,14 +56,6 @@ struct launcher {
     bool killed;
     bool progress_shown;
 };
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* -- before: refuse what cannot run -------------------------------------------------------------------------------- */
 
@@ -145,7 +136,7 @@ static void start_program(struct launcher *l)
     setup_signals(l, &old);
     guardian_start(l->s);
     fflush(NULL);
-    l->start = now();
+    l->start = now_s();
     l->child = fork();
     if (l->child == 0) {
         sigprocmask(SIG_SETMASK, &old, NULL);
@@ -241,7 +232,7 @@ static void open_pidfds(struct launcher *l)
 /* SIGTERM or SIGINT was sent to the launcher. */
 static void want_stop(struct launcher *l)
 {
-    l->kill_at = l->kill_at > 0 ? now() : now() + STOP_AFTER_S;
+    l->kill_at = l->kill_at > 0 ? now_s() : now_s() + STOP_AFTER_S;
 }
 
 /* Followed processes only, and none while it changes a machine, if that can be had (session.h, "The gate"). */
@@ -324,7 +315,7 @@ static u32 nr_processes(const struct launcher *l)
 
 static void progress(struct launcher *l)
 {
-    double t = now(), s = t - l->start;
+    double t = now_s(), s = t - l->start;
     double accesses = (double)atomic_load(&l->s->accesses);
 
     if (s < PROGRESS_AFTER_S || t - l->last_progress < PROGRESS_EVERY_S || !isatty(fileno(l->err)))
@@ -357,12 +348,12 @@ static void watch(struct launcher *l)
         watch_once(l, POLL_MS);
         save_poll(&l->save, l->s);
         progress(l);
-        if (l->kill_at > 0 && now() >= l->kill_at)
+        if (l->kill_at > 0 && now_s() >= l->kill_at)
             kill_followed(l);
     }
-    l->result.wall_s = now() - l->start;
-    deadline = now() + ORPHAN_GRACE_S;
-    while (nr_processes(l) && now() < deadline) {
+    l->result.wall_s = now_s() - l->start;
+    deadline = now_s() + ORPHAN_GRACE_S;
+    while (nr_processes(l) && now_s() < deadline) {
         watch_once(l, 1);
         if (l->killed)
             kill_followed(l); /* who was forked meanwhile */

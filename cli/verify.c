@@ -5,7 +5,6 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "native.h"
 #include "quire.h"
@@ -18,14 +17,6 @@ struct job {
     double seconds;
     u64 events;
 };
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void begin(struct job *j, const void *bytes, size_t len)
 {
@@ -167,12 +158,12 @@ int verify_recording(const struct verify_cli_options *o)
 {
     struct job j = {.o = o};
     const struct verify_result *r;
-    double start = now();
+    double start = now_s();
     char why[512];
     bool disagreed, unbalanced;
 
     play(&j);
-    j.seconds = now() - start;
+    j.seconds = now_s() - start;
     r = verify_result(j.v);
     disagreed = total_of(r).disagreed > 0;
     unbalanced = verify_check(j.v, why, sizeof(why)) > 0;

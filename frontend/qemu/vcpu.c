@@ -185,12 +185,11 @@ void vcpu_poll(struct vcpu *v)
 
 /* -- in the core --------------------------------------------------------------------------------------------------- */
 
-u32 vcpu_core_begin(struct vcpu *v, u32 i)
+/* On the first machine from `i` on where it has a CPU; behind the last one it has left the core. */
+static u32 core_from(struct vcpu *v, u32 i)
 {
-    vcpu_forget(v);
-    gate_enter(process.slot);
-    for (i = 0; i < process.nr_machines && !v->cpu[i]; i++)
-        ;
+    while (i < process.nr_machines && !v->cpu[i])
+        i++;
     if (i == process.nr_machines)
         gate_leave(process.slot);
     else
@@ -198,17 +197,18 @@ u32 vcpu_core_begin(struct vcpu *v, u32 i)
     return i;
 }
 
+u32 vcpu_core_begin(struct vcpu *v, u32 i)
+{
+    vcpu_forget(v);
+    gate_enter(process.slot);
+    return core_from(v, 0);
+}
+
 u32 vcpu_core_next(struct vcpu *v, u32 i)
 {
     if (v->cpu[i])
         cpu_enter_user(v->cpu[i]);
-    for (i++; i < process.nr_machines && !v->cpu[i]; i++)
-        ;
-    if (i == process.nr_machines)
-        gate_leave(process.slot);
-    else
-        cpu_enter_kernel(v->cpu[i]);
-    return i;
+    return core_from(v, i + 1);
 }
 
 /* The machine can follow no more; this thread lets go of it. CPU in user state. */

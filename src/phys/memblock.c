@@ -198,32 +198,35 @@ int memblock_phys_free(struct memblock *mb, u64 base, u64 size)
     return remove_range(mb, &mb->reserved, base, size);
 }
 
-int memblock_set_node(struct memblock *mb, u64 base, u64 size, s32 nid)
+struct region_change {
+    const s32 *nid; /* NULL: stays */
+    u32 set, clear; /* flags */
+};
+
+static int change_regions(struct memblock *mb, u64 base, u64 size, const struct region_change *c)
 {
     struct memblock_type *t = &mb->memory;
-    u32 first, last, i;
+    u32 first, last;
 
     if (grow_array(mb, t, 2, base, size))
         return -ENOMEM;
     isolate(t, base, base + size, &first, &last);
-    for (i = first; i < last; i++)
-        t->regions[i].nid = nid;
+    for (u32 i = first; i < last; i++) {
+        t->regions[i].nid = c->nid ? *c->nid : t->regions[i].nid;
+        t->regions[i].flags = (t->regions[i].flags | c->set) & ~c->clear;
+    }
     merge_neighbours(t);
     return 0;
 }
 
+int memblock_set_node(struct memblock *mb, u64 base, u64 size, s32 nid)
+{
+    return change_regions(mb, base, size, &(struct region_change){.nid = &nid});
+}
+
 static int change_flag(struct memblock *mb, u64 base, u64 size, u32 set, u32 clear)
 {
-    struct memblock_type *t = &mb->memory;
-    u32 first, last, i;
-
-    if (grow_array(mb, t, 2, base, size))
-        return -ENOMEM;
-    isolate(t, base, base + size, &first, &last);
-    for (i = first; i < last; i++)
-        t->regions[i].flags = (t->regions[i].flags | set) & ~clear;
-    merge_neighbours(t);
-    return 0;
+    return change_regions(mb, base, size, &(struct region_change){.set = set, .clear = clear});
 }
 
 int memblock_mark(struct memblock *mb, u64 base, u64 size, enum memblock_flags flag)

@@ -122,6 +122,18 @@ void elf_read(const char *path, struct elf_read *out)
     close(fd);
 }
 
+bool elf_is_program(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    Elf64_Ehdr eh = {0};
+    bool yes = fd >= 0 && read(fd, &eh, sizeof(eh)) == (ssize_t)sizeof(eh) && !memcmp(eh.e_ident, ELFMAG "\x02", 5) &&
+               eh.e_machine == EM_X86_64;
+
+    if (fd >= 0)
+        close(fd);
+    return yes;
+}
+
 vm_flags_t elf_parse_flags(const char *p)
 {
     vm_flags_t flags = 0;

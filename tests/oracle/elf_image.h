@@ -33,6 +33,8 @@ struct elf_read {
 
 void elf_read(const char *path, struct elf_read *out); /* dies if it cannot */
 
+bool elf_is_program(const char *path); /* x86-64, and no script */
+
 /* The running kernel's and processor's part of each program, as this process has it. */
 struct elf_platform {
     struct exec_platform platform;

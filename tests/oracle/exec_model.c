@@ -6,6 +6,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "abi/proc.h"
+#include "base/errno.h"
 #include "cache/filemap.h"
 #include "tests/oracle/exec_oracle.h"
 #include "vm/vma.h"
@@ -76,6 +78,32 @@ static struct file *open_file(struct exec_model *v, const char *path, const stru
     return f;
 }
 
+struct written {
+    char bytes[8192];
+    size_t len;
+};
+
+static int write_text(void *arg, const char *bytes, size_t len)
+{
+    struct written *t = arg;
+
+    if (t->len + len >= sizeof(t->bytes))
+        return -ENOSPC;
+    memcpy(t->bytes + t->len, bytes, len);
+    t->len += len;
+    return 0;
+}
+
+static void see_status(struct exec_model *v, struct seen *out)
+{
+    struct written text = {0};
+    struct proc_sink sink = {write_text, &text};
+
+    if (proc_read(v->cpu, "self/status", &sink))
+        exit(2);
+    exec_see_sizes(text.bytes, out->sizes);
+}
+
 static void see_all(struct exec_model *v, struct seen *out)
 {
     struct mm *mm = v->cpu->current->mm;
@@ -99,6 +127,7 @@ static void see_all(struct exec_model *v, struct seen *out)
             out->stack_bytes = (u32)MIN(vma->vm_end - out->sp, (u64)SEEN_STACK);
     }
     memcpy(out->stat, stat, sizeof(stat));
+    see_status(v, out);
     memcpy(out->auxv, mm->saved_auxv, sizeof(out->auxv));
     if (mmu_copy_from_user(v->cpu, out->stack, out->sp, out->stack_bytes, &fi))
         out->stack_bytes = 0;

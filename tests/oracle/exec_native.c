@@ -98,6 +98,27 @@ static void see_stat(pid_t pid, struct seen *out)
         out->stat[i] = value[field[i]];
 }
 
+void exec_see_sizes(const char *status, u64 *sizes)
+{
+    static const char *const name[NR_SEEN_SIZES] = SEEN_SIZES;
+
+    for (u32 i = 0; i < NR_SEEN_SIZES; i++) {
+        const char *line = strstr(status, name[i]);
+
+        sizes[i] = line ? strtoull(line + strlen(name[i]), NULL, 10) : 0;
+    }
+}
+
+static void see_status(pid_t pid, struct seen *out)
+{
+    FILE *f = open_proc(pid, "status");
+    char text[8192];
+
+    text[fread(text, 1, sizeof(text) - 1, f)] = 0;
+    fclose(f);
+    exec_see_sizes(text, out->sizes);
+}
+
 static void see_stack(pid_t pid, struct seen *out)
 {
     char path[64];
@@ -125,6 +146,7 @@ static void see_all(pid_t pid, struct seen *out)
     out->ip = (u64)ptrace(PTRACE_PEEKUSER, pid, (void *)RIP_AT, NULL);
     see_vmas(pid, out);
     see_stat(pid, out);
+    see_status(pid, out);
     see_stack(pid, out);
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -37,6 +38,9 @@ static void print_seen(const char *who, const struct seen *s)
            (unsigned long)s->sp);
     for (u32 i = 0; i < NR_SEEN_STATS; i++)
         printf(" %#lx", (unsigned long)s->stat[i]);
+    printf("\n  sizes");
+    for (u32 i = 0; i < NR_SEEN_SIZES; i++)
+        printf(" %lu", (unsigned long)s->sizes[i]);
     printf("\n  auxv");
     for (u32 i = 0; i < AT_VECTOR_SIZE && s->auxv[i]; i += 2)
         printf(" %lu=%#lx", (unsigned long)s->auxv[i], (unsigned long)s->auxv[i + 1]);
@@ -63,6 +67,8 @@ static const char *compare(const struct seen *a, const struct seen *b)
             return "a mapping";
     if (memcmp(a->stat, b->stat, sizeof(a->stat)))
         return "a number in /proc/PID/stat";
+    if (memcmp(a->sizes, b->sizes, sizeof(a->sizes)))
+        return "a size in /proc/PID/status";
     if (memcmp(a->auxv, b->auxv, sizeof(a->auxv)))
         return "the auxiliary vector";
     if (a->sp != b->sp || a->ip != b->ip)
@@ -70,42 +76,78 @@ static const char *compare(const struct seen *a, const struct seen *b)
     return memcmp(a->stack, b->stack, sizeof(a->stack)) ? "the stack's bytes" : NULL;
 }
 
-static u32 run_fixed(const char *dir, u64 seed, u32 cases)
+struct tally {
+    u32 started, refused, killed;
+};
+
+/* False: they differ, and what was found is printed. */
+static bool run_case(struct exec_model *v, const struct exec_case *c, struct tally *t)
 {
     static struct seen native, model;
-    u32 started = 0, refused = 0, killed = 0;
+    const char *differs;
+
+    if (!exec_native(c, &native)) {
+        printf("exec_oracle: skipped: this process may not trace its children\n");
+        exit(77);
+    }
+    exec_model_run(v, c, &model);
+    hide_random(&native);
+    hide_random(&model);
+    t->started += !native.err && !native.signo;
+    t->refused += native.err != 0;
+    t->killed += native.signo != 0;
+    differs = compare(&native, &model);
+    if (!differs)
+        return true;
+    printf("exec_oracle: %s: %s differs:\n", c->name, differs);
+    exec_case_print(c, stdout);
+    print_seen("kernel", &native);
+    print_seen("model", &model);
+    return false;
+}
+
+/* Programs of the distribution, with its interpreter. */
+static u32 run_real(struct exec_model *v, struct tally *t)
+{
+    static const char *const paths[] = {"/bin/sh", "/bin/cat", "/usr/bin/env", "/usr/bin/python3", "/sbin/ldconfig"};
+    static const u64 stacks[] = {8ul << 20, 1ul << 30, RLIM_INFINITY_};
+    u32 failures = 0;
+
+    for (u32 i = 0; i < ARRAY_SIZE(paths) * ARRAY_SIZE(stacks); i++) {
+        struct exec_case c = {.name = "a real program", .argv = {"one", "two"}, .envp = {"HOME=/"}};
+
+        snprintf(c.path, sizeof(c.path), "%s", paths[i / ARRAY_SIZE(stacks)]);
+        c.stack_limit = stacks[i % ARRAY_SIZE(stacks)];
+        c.personality = ADDR_NO_RANDOMIZE;
+        if (elf_is_program(c.path))
+            failures += !run_case(v, &c, t);
+    }
+    return failures;
+}
+
+static u32 run_fixed(const char *dir, u64 seed, u32 cases)
+{
+    struct tally t = {0};
     struct exec_model v;
+    u32 failures;
 
     exec_model_boot(&v, 2, 1);
-    for (u32 i = 0; i < cases; i++) {
+    failures = run_real(&v, &t);
+    for (u32 i = 0; i < cases && !failures; i++) {
         struct exec_random r = {(seed + i) * 0x9e3779b97f4a7c15ull | 1};
         struct exec_case c;
-        const char *differs;
 
         exec_pick(&r, 2);
         exec_case_make(&r, dir, &c);
-        if (!exec_native(&c, &native)) {
-            printf("exec_oracle: skipped: this process may not trace its children\n");
-            exit(77);
-        }
-        exec_model_run(&v, &c, &model);
-        hide_random(&native);
-        hide_random(&model);
-        started += !native.err && !native.signo;
-        refused += native.err != 0;
-        killed += native.signo != 0;
-        differs = compare(&native, &model);
-        if (differs) {
-            printf("exec_oracle: %s differs: --seed %lu --cases 1\n", differs, (unsigned long)(seed + i));
-            exec_case_print(&c, stdout);
-            print_seen("kernel", &native);
-            print_seen("model", &model);
-            return 1;
-        }
+        failures = !run_case(&v, &c, &t);
+        if (failures)
+            printf("exec_oracle: --seed %lu --cases 1 runs it again\n", (unsigned long)(seed + i));
     }
     exec_model_end(&v);
-    printf("exec_oracle: %u programs started alike, %u refused, %u killed on the way\n", started, refused, killed);
-    return 0;
+    if (!failures)
+        printf("exec_oracle: %u programs started alike, %u refused, %u killed on the way\n", t.started, t.refused,
+               t.killed);
+    return failures;
 }
 
 /* -------------------------------------------------------------------------------------------------------------------- */

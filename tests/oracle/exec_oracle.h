@@ -50,6 +50,14 @@ enum seen_stat {
     NR_SEEN_STATS
 };
 
+/* Lines of /proc/PID/status, kB. */
+#define SEEN_SIZES                                                                                                     \
+    {                                                                                                                  \
+        "VmSize:", "VmLck:", "VmData:", "VmStk:", "VmExe:", "VmLib:", "RssAnon:", "RssFile:", "VmPTE:"                 \
+    }
+#define NR_SEEN_SIZES 9
+void exec_see_sizes(const char *status, u64 *sizes);
+
 #define SEEN_STACK (64u << 10) /* bytes from the stack pointer on that are compared */
 
 struct seen {
@@ -58,6 +66,7 @@ struct seen {
     u32 nr;
     struct seen_vma vma[SEEN_VMAS];
     u64 stat[NR_SEEN_STATS];
+    u64 sizes[NR_SEEN_SIZES];
     u64 auxv[AT_VECTOR_SIZE];
     u64 sp, ip;
     u32 stack_bytes;

@@ -25,9 +25,15 @@ static bool registrations(struct generator *g, const struct oracle_op *op)
     return is_call(op, ABI_membarrier) && (op->arg[0] == 512 || !op->arg[0]);
 }
 
+/* More than a part of one mapping. */
 static bool populate(struct generator *g, const struct oracle_op *op)
 {
-    return is_call(op, ABI_madvise) && (op->arg[2] == 22 || op->arg[2] == 23);
+    struct vm_area_struct *vma;
+
+    if (!is_call(op, ABI_madvise) || (op->arg[2] != 22 && op->arg[2] != 23))
+        return false;
+    vma = vma_lookup(g->v->cpu, gen_mm(g), op->arg[0] & PAGE_MASK);
+    return !vma || op->arg[1] > vma->vm_end - (op->arg[0] & PAGE_MASK);
 }
 
 static bool noexec_seal(struct generator *g, const struct oracle_op *op)
@@ -127,7 +133,7 @@ static const struct rule {
     {"process_madvise", 13, any_process_madvise, "a process may give itself any advice since 6.13"},
     {"mremap", 17, any_mremap, "arguments are checked in another order, and several mappings move at once, since 6.17"},
     {"membarrier registrations", 3, registrations, "MEMBARRIER_CMD_GET_REGISTRATIONS is of 6.3"},
-    {"populating", 12, populate, "MADV_POPULATE_* had other errors"},
+    {"populating several mappings", 12, populate, "MADV_POPULATE_* had other errors"},
     {"memfd flags", 3, noexec_seal, "MFD_EXEC and MFD_NOEXEC_SEAL are of 6.3"},
     {"locked on fault", 12, on_fault, "smaps had no name for it (?\?)"},
     {"MAP_STACK", 7, stack_flag, "stacks are without huge pages since 6.7"},

@@ -74,6 +74,11 @@ static bool execve_layout(struct generator *g, const struct oracle_op *op)
     return op->kind == ORACLE_EXECVE;
 }
 
+static bool write_zeroes(struct generator *g, const struct oracle_op *op)
+{
+    return is_call(op, ABI_fallocate) && (op->arg[1] & 0x80);
+}
+
 static bool exec_seal(struct generator *g, const struct oracle_op *op)
 {
     return is_call(op, ABI_fcntl) && op->arg[1] == 1033 && (op->arg[2] & 0x20);
@@ -141,6 +146,7 @@ static const struct rule {
     {"limits", 12, limits, "a mapping refused for a limit had unmapped what lay there before 6.12"},
     {"refused late", 12, refused_after_unmapping, "what a refused mapping leaves behind changed with 6.12"},
     {"PR_SET_MEMORY_MERGE", 4, memory_merge, "of 6.4"},
+    {"FALLOC_FL_WRITE_ZEROES", 17, write_zeroes, "of 6.17: an unknown mode comes before a descriptor that is not open"},
     {"execve", 3, execve_layout, "the auxiliary vector was shorter: the stack begins elsewhere"},
     {"F_SEAL_EXEC", 3, exec_seal, "of 6.3"},
     {"mincore of zero pages", 16, zero_pages,

@@ -294,16 +294,6 @@ static void forget_finger(struct vma_index *x)
     x->finger.height = 0;
 }
 
-/* Down from the entry at `level` to its first (last) VMA. */
-static struct vm_area_struct *path_down_first(struct vma_path *p, u32 level)
-{
-    while (level--) {
-        p->node[level] = node_child(p->node[level + 1], p->slot[level + 1]);
-        p->slot[level] = 0;
-    }
-    return node_vma(p->node[0], p->slot[0]);
-}
-
 /* To the next leaf entry; false at the end, the path is then spoilt. */
 static bool path_next(struct vma_path *p)
 {
@@ -314,7 +304,10 @@ static bool path_next(struct vma_path *p)
     if (level >= p->height)
         return false;
     p->slot[level]++;
-    path_down_first(p, level);
+    while (level--) {
+        p->node[level] = node_child(p->node[level + 1], p->slot[level + 1]);
+        p->slot[level] = 0;
+    }
     return true;
 }
 

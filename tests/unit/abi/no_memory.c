@@ -557,6 +557,12 @@ static void every_call(void **state)
     run_all(&(struct variant){PT_X86_64_4L, false, 0});
 }
 
+static void every_call_with_full_nodes(void **state)
+{
+    for (u32 crowd = 1; crowd < 20; crowd++)
+        run_all(&(struct variant){PT_X86_64_4L, false, crowd});
+}
+
 static void every_call_with_other_tables(void **state)
 {
     run_all(&(struct variant){PT_X86_PAE, false, 0});
@@ -596,6 +602,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_call),
+        cmocka_unit_test(every_call_with_full_nodes),
         cmocka_unit_test(every_call_with_other_tables),
         cmocka_unit_test(every_call_from_the_disk),
         cmocka_unit_test(first_segment),

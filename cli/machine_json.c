@@ -64,16 +64,28 @@ static json_t *slab_json(const struct slabinfo *s)
                      (json_int_t)s->active_slabs, "num_slabs", (json_int_t)s->num_slabs);
 }
 
+/* NULL: processes that the run has left behind have them all. They are stopped and do not give one back. */
+static struct cpu *free_cpu(struct machine *m)
+{
+    struct cpu *cpu;
+
+    for (u32 id = 0; id < m->nr_cpus; id++)
+        if (cpu_try_acquire_id(m, id, REPORT_TID, &cpu))
+            return cpu;
+    return NULL;
+}
+
 static json_t *slabinfo_json(struct machine *m)
 {
-    struct cpu *cpu = cpu_acquire(m, NULL, REPORT_TID);
+    struct cpu *own = free_cpu(m), *cpu = own ? own : &m->cpus[0];
     json_t *list = json_array();
     struct slabinfo line;
     u32 pos = 0;
 
     while (slabinfo_next(cpu, &pos, &line))
         json_array_append_new(list, slab_json(&line));
-    cpu_release(cpu);
+    if (own)
+        cpu_release(own);
     return list;
 }
 

@@ -167,8 +167,8 @@ static void op_mprotect(struct run *r, struct input *in)
 
         if (!p->mapped)
             return;
-        if (some && vma && (vma->vm_flags & VM_ACCESS_FLAGS) == p->prot)
-            return; /* it stopped here */
+        if (some && p->prot != prot && vma && (vma->vm_flags & VM_ACCESS_FLAGS) == p->prot)
+            return; /* it stopped here; what had these rights before does not tell */
         p->prot = prot;
     }
 }

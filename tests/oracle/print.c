@@ -250,17 +250,21 @@ static void print_step(const struct sequence *s, u32 i, FILE *out)
     fprintf(out, "}\n\n");
 }
 
-/* Each process goes through all steps and does its own, when the turn comes to it. */
+/*
+ * Each process does its own steps, when the turn comes to it: it waits for no other turn, which could pass while it
+ * sleeps. All stay until the last step, as the oracle's children do.
+ */
 static void print_loop(u32 nr, FILE *out)
 {
     fprintf(out,
-            "static void run(void)\n{\n    for (int i = 0; i < %u; i++) {\n        while (shared->turn != i)\n"
-            "            usleep(100);\n        if (list[i].proc != me)\n            continue;\n"
+            "static void run(void)\n{\n    for (int i = 0; i < %u; i++) {\n        if (list[i].proc != me)\n"
+            "            continue;\n        while (shared->turn != i)\n            usleep(100);\n"
             "        usleep(2000); /* who exited before is gone now */\n"
             "        printf(\"step %%d, process %%d\\n\", i, me);\n        list[i].step();\n"
-            "        if (list[i].proc == me)\n            shared->turn++;\n"
-            "        if (i == %u && list[i].proc == me)\n            maps();\n    }\n    exit(0);\n}\n\n",
-            nr, nr - 1);
+            "        if (list[i].proc != me)\n            continue; /* the child of a fork */\n"
+            "        if (i == %u)\n            maps();\n        shared->turn++;\n    }\n"
+            "    while (shared->turn != %u)\n        usleep(100);\n    exit(0);\n}\n\n",
+            nr, nr - 1, nr);
 }
 
 void print_c_program(const struct sequence *s, FILE *out)

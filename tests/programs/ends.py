@@ -139,6 +139,18 @@ def launcher_killed(kind):
     return case
 
 
+def background(bench):
+    p = bench.run("run", *SMALL, "--check", "--json", "report.json", "--", "sh", "-c", "sleep 4 >/dev/null 2>&1 & exit 3")
+    expect("status", p.returncode, 3)
+    with open(bench.path("report.json")) as f:
+        report = json.load(f)
+    expect("still running", report["still_running"], 1)
+    expect("books", report["machines"][0]["check"], "ok")
+    expect_in("report", p.stderr, ["1 process(es) were still running", "(sleep) outlives the program"])
+    expect("they go on", len(left_behind(bench)[1]), 1)
+    time.sleep(4.5)
+
+
 # -- limits, disks -----------------------------------------------------------------------------------------------------
 
 def limited(kilobytes):
@@ -258,7 +270,7 @@ def cases():
                                         ("run", signal.SIGINT, "twice"), ("record", signal.SIGTERM, "polite"), ("record", signal.SIGINT, "twice"),
                                         ("native", signal.SIGTERM, "polite"), ("native", signal.SIGINT, "polite"),
                                         ("native", signal.SIGTERM, "stubborn"), ("native", signal.SIGINT, "twice")]}
-    all_cases.update({"run-SIGKILL": launcher_killed("run"), "native-SIGKILL": launcher_killed("native"),
+    all_cases.update({"run-SIGKILL": launcher_killed("run"), "native-SIGKILL": launcher_killed("native"), "background": background,
                       "file-limit": file_limit, "program-limit": program_limit, "full-disk": full_disk, "output-fails": output_fails,
                       "closed-descriptors": closed_descriptors, "reader-goes": reader_goes})
     return all_cases

@@ -63,6 +63,7 @@ static bool limits(struct generator *g, const struct oracle_op *op)
 }
 
 #define ACCOUNTED_MOST (64ul << 20) /* more: may be refused for want of memory */
+#define LOOKED_AT_MOST (1ul << 30)  /* more: takes the kernel long */
 
 static bool refused_after_unmapping(struct generator *g, const struct oracle_op *op)
 {
@@ -129,6 +130,19 @@ static bool zero_pages(struct generator *g, const struct oracle_op *op)
     return false;
 }
 
+/* The kernel looks for a merged page at each address of each mapping with pages of its own: minutes for terabytes. */
+static bool unmerge_much(struct generator *g, const struct oracle_op *op)
+{
+    struct vm_area_struct *vma;
+    u64 bytes = 0;
+
+    if (!is_call(op, ABI_prctl) || op->arg[0] != 67 || op->arg[1])
+        return false;
+    for_each_vma (vma, gen_mm(g))
+        bytes += vma->anon_vma ? vma->vm_end - vma->vm_start : 0;
+    return bytes > LOOKED_AT_MOST;
+}
+
 static const struct rule {
     const char *name;
     u32 since; /* minor of the 6.x from which on it can be asked; 0: never */
@@ -153,6 +167,7 @@ static const struct rule {
      "fork left them out where the mapping had no pages of its own; 6.18 makes larger mappings, which have some"},
     {"no longer accounted", 7, unaccounted,
      "mprotect() stops accounting what has no pages and cannot be written since 6.7"},
+    {"merging ends", 0, unmerge_much, "the kernel looks at each address of each mapping: minutes for terabytes"},
     {"rights of key 0", 0, key_of_all,
      "free once, it is the next to be had, for execute-only mappings, too: all memory with no other key goes away"},
 };
@@ -176,6 +191,6 @@ void print_rules(const struct host *h, FILE *out)
             "oracle: not seen here: cuts between mappings alike, and zero pages: a mapping without pages of its own "
             "did not join one with some before 6.16, and fork did not copy its tables\n");
     for (u32 i = 0; i < ARRAY_SIZE(rules); i++)
-        if ((!rules[i].since && h->pkeys) || (rules[i].since && h->major == 6 && h->minor < rules[i].since))
+        if (!rules[i].since || (h->major == 6 && h->minor < rules[i].since))
             fprintf(out, "oracle: not asked here: %s: %s\n", rules[i].name, rules[i].reason);
 }

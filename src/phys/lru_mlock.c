@@ -16,11 +16,12 @@
  * PG_mlocked is set at once; everything else waits in a batch of the CPU, since most often many folios come together.
  * While a folio is off the lists (isolated, or in another CPU's add batch) it cannot be counted: then mlock_count is too
  * small, and a later munlock_folio() makes a folio evictable that another mapping still locks. Reclaim repairs that when
- * it meets the mapping, as Linux's does. phys->mlock_uncounted tells the checks that it can have happened.
+ * it meets the mapping, as Linux's does. phys->mlock_uncounted tells the checks that it can have happened, phys->mlock_left
+ * that folios are locked for good: of a VMA that mremap(MREMAP_DONTUNMAP) moved a part of.
  *
  * Counters   NR_MLOCK = folios' pages with PG_mlocked. unevictable_pgs_mlocked - munlocked - stranded - cleared = NR_MLOCK.
  * Invariants ML1 PG_mlocked: on an LRU then PG_unevictable, or the batch has it still.
- *            ML2 mlock_count <= VM_LOCKED mappings + operations in batches.
+ *            ML2 mlock_count <= VM_LOCKED mappings + operations in batches, unless mlock_left.
  * Locks      lru_lock for mlock_count and the lists; the batch is the CPU's owner's.
  * Follows Documentation/mm/unevictable-lru.rst.
  */

@@ -51,6 +51,7 @@ struct phys {
     _Atomic u8 *block_init;          /* zone->lock to write: one byte for each MAX_ORDER block: memmap initialised */
     struct lru_batches *lru_batches; /* o: [nr_cpus] */
     _Atomic u64 mlock_uncounted;     /* a: operations on folios that were on no list: lru_mlock.c */
+    _Atomic u64 mlock_left;          /* a: VMAs that lost VM_LOCKED, but their folios did not: lru_mlock.c */
     _Atomic u32 wait[NR_WAIT_WORDS]; /* a: futex words of page waits, hashed by page */
 
     u32 nr_node_ids;             /* c: highest node + 1 */

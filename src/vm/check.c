@@ -159,8 +159,8 @@ static void tally_pte(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t a
 }
 
 /*
- * ML2, and that what is locked is known to be, unless it could not be counted once. A page in a batch may be on its way
- * to either.
+ * ML2, and that what is locked is known to be, unless it could not be counted once, or was forgotten. A page in a batch
+ * may be on its way to either.
  */
 static void check_mlocked(struct vm_check_ctx *c, struct page *page, u64 tally)
 {
@@ -168,10 +168,11 @@ static void check_mlocked(struct vm_check_ctx *c, struct page *page, u64 tally)
     unsigned long long pfn = page_to_pfn_nr(c->m, page);
 
     if (folio_test_mlocked(f) != (TALLY_LOCKS(tally) != 0) && !TALLY_BATCHES(tally) &&
-        (folio_test_mlocked(f) || !atomic_load(&c->m->phys->mlock_uncounted)))
+        !atomic_load(folio_test_mlocked(f) ? &c->m->phys->mlock_left : &c->m->phys->mlock_uncounted))
         check_fail(c->r, "ML1: page %llx: PG_mlocked is %d, VM_LOCKED VMAs map it %llu times", pfn,
                    folio_test_mlocked(f), (unsigned long long)TALLY_LOCKS(tally));
-    if (folio_test_lru(f) && folio_test_unevictable(f) && page->mlock_count > TALLY_LOCKS(tally) + TALLY_BATCHES(tally))
+    if (folio_test_lru(f) && folio_test_unevictable(f) && !atomic_load(&c->m->phys->mlock_left) &&
+        page->mlock_count > TALLY_LOCKS(tally) + TALLY_BATCHES(tally))
         check_fail(c->r, "ML2: page %llx: mlock_count is %u, VM_LOCKED VMAs map it %llu times", pfn, page->mlock_count,
                    (unsigned long long)TALLY_LOCKS(tally));
     if (PageAnon(page) && folio_maybe_dma_pinned(f) && !PageAnonExclusive(page))

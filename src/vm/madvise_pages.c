@@ -6,7 +6,10 @@
  *   FREE             not young, not dirty  lazily freed: PG_swapbacked and PG_dirty     pglazyfree
  *                                          clear, on the inactive file list
  *   COLD             not young             not referenced, on the inactive list         pgdeactivate
- *   PAGEOUT          gone                  clean page of a file, lazily freed: dropped   pglazyfreed
+ *   PAGEOUT          gone                  lazily freed, not written since: dropped     pglazyfreed
+ *                    gone                  of a file, clean: dropped from its cache
+ *                    gone                  of a file on disk, dirty: stays in its cache
+ *                    gone                  of shared memory, dirty: stays in its cache   quire_no_effect_pageout
  *                    not young             anonymous: stays, there is no swap            quire_no_effect_pageout
  *   COLLAPSE                               one huge page instead: with huge pages       quire_no_effect_collapse
  *
@@ -130,24 +133,40 @@ int madvise_cold_vma(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va
     return walk_ptes(cpu, vma, start, end, &ops);
 }
 
-/* A page that reclaim takes without swap: of a file on disk, or lazily freed. Its lock is held. */
-static void reclaim_page(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, struct folio *f)
+/* What has been lazily freed and not written to since. */
+static void reclaim_lazyfree(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, const struct folio *f)
 {
     fmt_t fmt = pt_format_of(cpu->m);
-    struct pt_entry e = pt_find_entry(vma->vm_mm, addr, 1);
+    pte_t pte = pt_read(fmt, pt_find_entry(vma->vm_mm, addr, 1));
 
+    if (folio_test_dirty(f) || pte_dirty(fmt, pte) || folio_ref_count(f) != 2)
+        return;
+    zap_page_range(cpu, vma, addr, addr + PAGE_SIZE);
+    count_vm_event(cpu, PGLAZYFREED);
+}
+
+/* Out of the table, and out of its cache unless it is dirty: then it waits there for write-back, or for swap. */
+static void reclaim_cached(struct cpu *cpu, struct folio *f)
+{
+    if (!try_to_unmap(cpu, f))
+        return;
+    if (!folio_test_dirty(f) && folio_ref_count(f) == 2) /* the cache's reference and ours: nobody else's */
+        cpu->code->drop_folio(cpu, f);
+    else if (folio_test_swapbacked(f))
+        count_vm_event(cpu, Q_NO_EFFECT_PAGEOUT);
+}
+
+/* Its lock is held. Swap comes later: what would go there stays, counted. */
+static void reclaim_page(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, struct folio *f)
+{
     if (folio_mapcount(f) != 1 || !folio_test_lru(f) || folio_test_unevictable(f))
         return;
-    if (folio_test_anon(f)) {
-        if (folio_test_swapbacked(f)) {
-            count_vm_event(cpu, Q_NO_EFFECT_PAGEOUT); /* to swap, which comes later */
-        } else if (!folio_test_dirty(f) && !pte_dirty(fmt, pt_read(fmt, e)) && folio_ref_count(f) == 2) {
-            zap_page_range(cpu, vma, addr, addr + PAGE_SIZE);
-            count_vm_event(cpu, PGLAZYFREED);
-        }
-    } else if (vma->vm_ops == VM_OPS_FILE && try_to_unmap(cpu, f) && !folio_test_dirty(f) && folio_ref_count(f) == 2) {
-        cpu->code->drop_folio(cpu, f); /* the cache's reference and ours: nobody else's */
-    }
+    if (!folio_test_anon(f))
+        reclaim_cached(cpu, f);
+    else if (folio_test_swapbacked(f))
+        count_vm_event(cpu, Q_NO_EFFECT_PAGEOUT);
+    else
+        reclaim_lazyfree(cpu, vma, addr, f);
 }
 
 /* Files that are not the caller's to judge stay. */

@@ -45,7 +45,8 @@ static int mlock_pte(struct pt_entry e, va_t addr, va_t next, struct mm_walk *wa
 }
 
 /* The VMA's flags become newflags, and what it maps in [start, end) is counted, or not any more. */
-void mlock_vma_pages_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, vm_flags_t newflags)
+static void mlock_vma_pages_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end,
+                                  vm_flags_t newflags)
 {
     static const struct mm_walk_ops ops = {.entry = {[1] = mlock_pte}};
 

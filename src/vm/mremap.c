@@ -27,6 +27,7 @@
 #include "vm/vma_priv.h"
 
 #include "base/errno.h"
+#include "phys/phys.h"
 #include "vm/rmap.h"
 
 struct mremap_state {
@@ -213,17 +214,20 @@ static void unmap_source(struct cpu *cpu, struct mremap_state *s)
     s->mm->hiwater_vm = hiwater_vm; /* it never was twice as large to the program */
 }
 
-/* DONTUNMAP: the pages are gone, so the old VMA is like one that never had any; nothing of it is locked.
- * Linux (6.18) goes on counting it as locked, and so do we: RLIMIT_MEMLOCK shows it. */
+/*
+ * DONTUNMAP: the pages are gone, so the old VMA is like one that never had any; nothing of it is locked. Linux (6.18)
+ * goes on counting it as locked, and so do we: RLIMIT_MEMLOCK shows it. Pages that stay, for only a part of the VMA has
+ * moved, remain locked ones until they are freed: MADV_PAGEOUT shows that.
+ */
 static void leave_source(struct cpu *cpu, struct mremap_state *s)
 {
     struct vm_area_struct *vma = s->vma;
 
     if (vma->vm_flags & VM_LOCKED) {
         s->mm->locked_left += vma_pages(vma);
-        mlock_vma_pages_range(cpu, vma, vma->vm_start, vma->vm_end, vma->vm_flags & ~VM_LOCKED_MASK);
+        atomic_fetch_add_explicit(&cpu->m->phys->mlock_left, 1, memory_order_relaxed);
     }
-    vma->vm_flags &= ~VM_LOCKED_MASK;
+    WRITE_ONCE(vma->vm_flags, vma->vm_flags & ~VM_LOCKED_MASK);
     if (vma->anon_vma && vma->vm_start == s->addr && vma->vm_end == s->addr + s->old_len)
         unlink_anon_vmas(cpu, vma);
 }

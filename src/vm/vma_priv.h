@@ -128,8 +128,6 @@ static inline bool can_discard_vma(const struct vm_area_struct *vma)
 }
 
 /* -- small things -------------------------------------------------------------------------------------------------- */
-/* mlock.c: the VMA's flags become newflags; what it maps in the range is counted as locked, or not any more. */
-void mlock_vma_pages_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, vm_flags_t newflags);
 bool mlock_future_ok(struct cpu *cpu, const struct mm *mm, vm_flags_t flags, u64 bytes);
 
 static inline u64 task_rlimit_of(const struct cpu *cpu, u32 limit)

@@ -231,7 +231,6 @@ static bool make_mseal(struct generator *g, struct oracle_op *op)
 /* -- advice, locks ------------------------------------------------------------------------------------------------- */
 
 #define ADVICE_REMOVE 9
-#define ADVICE_PAGEOUT 21
 
 static int some_advice(struct generator *g)
 {
@@ -254,12 +253,6 @@ static bool range_has_disk(struct generator *g, va_t addr, u64 len)
         if (vma->vm_ops == VM_OPS_FILE && vma->vm_start < addr + len && vma->vm_end > addr)
             return true;
     return false;
-}
-
-/* MADV_PAGEOUT reclaims at once in the kernel, which the library does not yet: only where nothing is mapped. */
-static bool pageout_allowed(struct generator *g, va_t addr)
-{
-    return !vma_lookup(g->v->cpu, gen_mm(g), addr & PAGE_MASK);
 }
 
 static bool advice_allowed(struct generator *g, int advice)
@@ -298,7 +291,7 @@ static bool make_madvise(struct generator *g, struct oracle_op *op)
         return false;
     if ((advice == 22 || advice == 23) && op->arg[1] > 256 * PAGE_SIZE)
         return false; /* MADV_POPULATE_READ, _WRITE */
-    return advice != ADVICE_PAGEOUT || (pageout_allowed(g, op->arg[0]) && op->arg[1] <= PAGE_SIZE);
+    return true;
 }
 
 struct iov {
@@ -331,7 +324,7 @@ static u64 some_proc(struct generator *g)
 /* Ranges that mean something in every process: the arena. */
 static bool make_process_madvise(struct generator *g, struct oracle_op *op)
 {
-    static const int allowed[] = {20, 20, 3, 25, 20, 3, 4, 8};
+    static const int allowed[] = {20, 20, 3, 25, 21, 21, 3, 4, 8};
     int advice = chance(g, 70) ? PICK(g, allowed) : some_advice(g);
     struct iov iov[3];
     u32 n = 1 + (u32)pick(g, 3);
@@ -347,7 +340,7 @@ static bool make_process_madvise(struct generator *g, struct oracle_op *op)
     op->arg[2] = n;
     op->arg[3] = (u64)(s64)advice;
     op->arg[4] = chance(g, 96) ? 0 : 1;
-    return advice_allowed(g, advice) && advice != ADVICE_PAGEOUT && advice != ADVICE_REMOVE;
+    return advice_allowed(g, advice) && advice != ADVICE_REMOVE;
 }
 
 static bool small_range(struct generator *g, struct oracle_op *op)

@@ -220,6 +220,20 @@ static bool no_huge_pages(u32 kb)
     return true;
 }
 
+/* /proc/swaps: a heading, and a line for each. */
+static bool has_no_swap(void)
+{
+    FILE *f = fopen("/proc/swaps", "r");
+    u32 lines = 0;
+    int c;
+
+    while (f && (c = getc(f)) != EOF)
+        lines += c == '\n';
+    if (f)
+        fclose(f);
+    return f && lines <= 1;
+}
+
 static void ask_host(struct host *h)
 {
     struct utsname u;
@@ -236,6 +250,7 @@ static void ask_host(struct host *h)
     h->anon_names = !prctl(0x53564d41, 0, 0, 0, 0);
     h->pkeys = syscall(SYS_pkey_alloc, 0, 0) > 0;
     h->huge = since(h, 17) && no_huge_pages(2048) && no_huge_pages(1048576);
+    h->no_swap = has_no_swap();
     h->poison = getenv("QUIRE_ORACLE_POISON") != NULL;
 }
 

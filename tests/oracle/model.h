@@ -16,8 +16,9 @@ struct host {
     bool moves_many;              /* mremap of several mappings at once: 6.17 */
     bool poison;                  /* a virtual machine of our own: pages may be poisoned */
     bool huge;                    /* 2 MiB and 1 GiB pages, none of them there */
-    bool ext4;                    /* the files on disk are on it */
-    bool joins;                   /* mappings with and without pages of their own become one: 6.16 */
+    bool no_swap;
+    bool ext4;  /* the files on disk are on it */
+    bool joins; /* mappings with and without pages of their own become one: 6.16 */
     u32 major, minor;
 };
 

@@ -104,9 +104,34 @@ static void cache_file(int fd, uint64_t size)
             die("cannot read a file back: %s", strerror(errno));
 }
 
+/*
+ * On the child's CPU, all of whose pages then wait in one set of batches for their LRU lists: a page in another CPU's is
+ * not paged out (MADV_PAGEOUT drains its own CPU's only).
+ */
+static void on_cpu(const cpu_set_t *set)
+{
+    if (sched_setaffinity(0, sizeof(*set), set))
+        die("sched_setaffinity: %s", strerror(errno));
+}
+
+/* One of those that may be used; several oracles take several. */
+static void choose_cpu(struct native *n)
+{
+    int nth;
+
+    if (sched_getaffinity(0, sizeof(n->cpus), &n->cpus))
+        die("sched_getaffinity: %s", strerror(errno));
+    nth = (int)(getpid() % CPU_COUNT(&n->cpus));
+    CPU_ZERO(&n->cpu);
+    for (int i = 0; i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, &n->cpus) && !nth--)
+            CPU_SET(i, &n->cpu);
+}
+
 /* Empty, at their sizes, every page in the page cache. */
 static void reset_files(struct native *n)
 {
+    on_cpu(&n->cpu);
     for (int i = 0; i < NR_BASE_SLOTS; i++) {
         if (native_file[i].same_as != i)
             continue;
@@ -115,6 +140,7 @@ static void reset_files(struct native *n)
         if (!native_file[i].shmem)
             cache_file(n->fd[i], native_file[i].size);
     }
+    on_cpu(&n->cpus);
 }
 
 /* -- life ---------------------------------------------------------------------------------------------------------- */
@@ -140,6 +166,7 @@ static void exec_child(struct native *n)
     dup2(n->image_fd, ORACLE_FD_IMAGE);
     syscall(SYS_close_range, ORACLE_FD_IMAGE + 1, ORACLE_FD_BASE - 1, 0);
     syscall(SYS_close_range, ORACLE_FD_BASE + NR_BASE_SLOTS, ~0u, 0);
+    on_cpu(&n->cpu);
     personality(ADDR_NO_RANDOMIZE);
     limit(RLIMIT_STACK, 8ul << 20, RLIM_INFINITY);
     limit(RLIMIT_MEMLOCK, 8ul << 20, 8ul << 20);
@@ -240,6 +267,7 @@ void native_start(struct native *n, const char *child_path)
     n->shared = mmap(NULL, sizeof(struct oracle_shared), PROT_READ | PROT_WRITE, MAP_SHARED, n->shared_fd, 0);
     if (n->shared == MAP_FAILED)
         die("mmap: %s", strerror(errno));
+    choose_cpu(n);
     choose_keys(n);
     find_huge(n);
     open_files(n);

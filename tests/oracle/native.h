@@ -3,6 +3,7 @@
 #ifndef QUIRE_TESTS_ORACLE_NATIVE_H
 #define QUIRE_TESTS_ORACLE_NATIVE_H
 
+#include <sched.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -27,8 +28,9 @@ struct native {
     int fd[NR_BASE_SLOTS];
     struct oracle_file_id image; /* of the child's program */
     uint64_t image_size;
-    int on_tmpfs; /* the files "on disk" are not on one */
-    int on_ext4;  /* whose holes and growth the library follows */
+    int on_tmpfs;        /* the files "on disk" are not on one */
+    int on_ext4;         /* whose holes and growth the library follows */
+    cpu_set_t cpus, cpu; /* ours; of them the child's one */
     char child_path[4096];
 };
 

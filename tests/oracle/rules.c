@@ -143,6 +143,24 @@ static bool unmerge_much(struct generator *g, const struct oracle_op *op)
     return bytes > LOOKED_AT_MOST;
 }
 
+/* Advice: of madvise, of process_madvise. */
+static bool is_advice(const struct oracle_op *op, u64 advice)
+{
+    return (is_call(op, ABI_madvise) && op->arg[2] == advice) ||
+           (is_call(op, ABI_process_madvise) && op->arg[3] == advice);
+}
+
+static bool pageout(struct generator *g, const struct oracle_op *op)
+{
+    return is_advice(op, 21);
+}
+
+/* There is no swap on the machine. */
+static bool pageout_to_swap(struct generator *g, const struct oracle_op *op)
+{
+    return is_advice(op, 21) && !g->host->no_swap;
+}
+
 static const struct rule {
     const char *name;
     u32 since; /* minor of the 6.x from which on it can be asked; 0: never */
@@ -167,6 +185,8 @@ static const struct rule {
      "fork left them out where the mapping had no pages of its own; 6.18 makes larger mappings, which have some"},
     {"no longer accounted", 7, unaccounted,
      "mprotect() stops accounting what has no pages and cannot be written since 6.7"},
+    {"MADV_PAGEOUT", 18, pageout, "what reclaim takes and leaves is 6.18's"},
+    {"MADV_PAGEOUT with swap", 0, pageout_to_swap, "where there is some, anonymous pages go"},
     {"merging ends", 0, unmerge_much, "the kernel looks at each address of each mapping: minutes for terabytes"},
     {"rights of key 0", 0, key_of_all,
      "free once, it is the next to be had, for execute-only mappings, too: all memory with no other key goes away"},

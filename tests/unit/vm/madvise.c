@@ -213,6 +213,31 @@ static void cold_deactivates(void **state)
     env_end(&v);
 }
 
+/* What leaves the table, and what is counted as left alone: tests/oracle/pageout_oracle.c has all cases. */
+static void pageout_unmaps_shared_memory(void **state)
+{
+    struct events e;
+    struct env v;
+
+    env_init(&v);
+    map_at(v.cpu, BASE, 3, RW, ANON_SHARED, NULL, 0);
+    put_byte(v.cpu, BASE, 7);
+    touch(v.cpu, BASE + PG, ACCESS_READ);
+    touch(v.cpu, BASE + 2 * PG, ACCESS_WRITE);
+    e = event_start(v.cpu);
+    assert_int_equal(adv(&v, BASE, 2, MADV_PAGEOUT_), 0);
+    assert_event(v.cpu, &e, Q_NO_EFFECT_PAGEOUT, 1); /* dirty: stays in its cache */
+    assert_int_equal(rss(v.cpu, MM_SHMEMPAGES), 1);
+    assert_int_equal(global_node_page_state(v.m, NR_FILE_MAPPED), 1);
+    assert_int_equal(global_node_page_state(v.m, NR_SHMEM), 2);
+    assert_books(machine_check, v.m);
+    assert_int_equal(get_byte(v.cpu, BASE), 7);
+    assert_int_equal(get_byte(v.cpu, BASE + PG), 0);
+    assert_event(v.cpu, &e, PGFAULT, 2);
+    assert_event(v.cpu, &e, PGMAJFAULT, 0);
+    env_end(&v);
+}
+
 static void remove_punches_a_hole(void **state)
 {
     struct env v;
@@ -556,6 +581,7 @@ int main(void)
         cmocka_unit_test(dontneed_and_locked),
         cmocka_unit_test(free_makes_lazyfree),
         cmocka_unit_test(cold_deactivates),
+        cmocka_unit_test(pageout_unmaps_shared_memory),
         cmocka_unit_test(remove_punches_a_hole),
         cmocka_unit_test(remove_needs_shared_maywrite),
         cmocka_unit_test(populate_by_rights),

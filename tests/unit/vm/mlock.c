@@ -2,6 +2,7 @@
 /* mlock and its relatives: VMAs, pages, lists, counters, limits, failures. */
 #include "tests/unit/vm/fault_testing.h"
 #include "vm/gup.h"
+#include "vm/madvise.h"
 
 #define MLOCK_ONFAULT_ 1u
 #define MCL_CURRENT_ 1u
@@ -280,6 +281,30 @@ static void dontunmap_goes_on_counting(void **state)
     env_end(&v);
 }
 
+/* What a moved part leaves in its VMA is not locked, but its pages are until they are freed: not paged out. */
+static void dontunmap_forgets_locked_pages(void **state)
+{
+    struct env v;
+
+    env_init(&v);
+    map_at(v.cpu, BASE, 4, RW, ANON_SHARED, NULL, 0);
+    assert_int_equal(sys_mlock(v.cpu, BASE, 4 * PG), 0);
+    assert_int_equal(sys_mremap(v.cpu, BASE + 2 * PG, 2 * PG, 2 * PG,
+                                MREMAP_MAYMOVE_ | MREMAP_FIXED_ | MREMAP_DONTUNMAP_, BASE + 64 * PG),
+                     BASE + 64 * PG);
+    assert_int_equal(flags_at(&v, BASE), 0);
+    assert_int_equal(flags_at(&v, BASE + 64 * PG), VM_LOCKED);
+    assert_int_equal(nr_mlock(&v), 4);
+    assert_int_equal(sys_madvise(v.cpu, BASE, 4 * PG, MADV_PAGEOUT_), 0);
+    assert_int_equal(rss(v.cpu, MM_SHMEMPAGES), 4);
+    assert_books(machine_check, v.m);
+    assert_int_equal(sys_munmap(v.cpu, BASE + 64 * PG, 2 * PG), 0);
+    assert_int_equal(nr_mlock(&v), 2);
+    assert_int_equal(sys_munmap(v.cpu, BASE, 4 * PG), 0); /* with it goes the object */
+    assert_int_equal(nr_mlock(&v), 0);
+    env_end(&v);
+}
+
 /* -- failing allocations ------------------------------------------------------------------------------------------- */
 
 static void failing_allocations(void **state)
@@ -307,11 +332,17 @@ static void failing_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(locks_and_unlocks),   cmocka_unit_test(onfault),
-        cmocka_unit_test(holes_and_arguments), cmocka_unit_test(limits),
-        cmocka_unit_test(all_and_future),      cmocka_unit_test(unmapping_unlocks),
-        cmocka_unit_test(fork_and_cow),        cmocka_unit_test(two_locks_of_one_page),
-        cmocka_unit_test(failing_allocations), cmocka_unit_test(dontunmap_goes_on_counting),
+        cmocka_unit_test(locks_and_unlocks),
+        cmocka_unit_test(onfault),
+        cmocka_unit_test(holes_and_arguments),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(all_and_future),
+        cmocka_unit_test(unmapping_unlocks),
+        cmocka_unit_test(fork_and_cow),
+        cmocka_unit_test(two_locks_of_one_page),
+        cmocka_unit_test(failing_allocations),
+        cmocka_unit_test(dontunmap_goes_on_counting),
+        cmocka_unit_test(dontunmap_forgets_locked_pages),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

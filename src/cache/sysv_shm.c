@@ -187,10 +187,12 @@ struct shm_segment *shm_adopt(struct cpu *cpu, s32 id, s32 key, u64 bytes, u32 m
 
     if (id < 0 || shm_find_index(cpu->m, (u32)id & (MAX_SEGMENTS - 1)))
         return ERR_PTR(-EEXIST);
-    if (old)
-        old->key = IPC_PRIVATE_; /* removed unseen */
     s = shm_alloc(cpu, key, bytes, mode, 0, 0);
-    return IS_ERR(s) ? s : unless(cpu, s, shm_place(cpu, s, id));
+    if (!IS_ERR(s))
+        s = unless(cpu, s, shm_place(cpu, s, id));
+    if (!IS_ERR(s) && old)
+        old->key = IPC_PRIVATE_; /* removed unseen */
+    return s;
 }
 
 void shm_remove(struct cpu *cpu, struct shm_segment *s)

@@ -114,7 +114,7 @@ static vm_fault_t do_read_fault(struct cpu *cpu, struct vm_fault *vmf)
     if (should_fault_around(cpu, vmf)) {
         ret = do_fault_around(cpu, vmf);
         if (ret) {
-            count_vm_event(cpu, Q_FAULT_FILE_READ);
+            count_vm_events(cpu, Q_FAULT_FILE_READ, !(ret & VM_FAULT_ERROR));
             return ret;
         }
     }

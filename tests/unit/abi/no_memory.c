@@ -9,10 +9,9 @@
  * 1400 untouched stack 1402  1600 untouched 1604
  * The others are touched; a child of a fork shares them.
  */
-#include "tests/unit/vm/fault_testing.h"
+#include "tests/unit/abi/no_memory.h"
 
 #include "abi/abi.h"
-#include "abi/proc.h"
 #include "vm/madvise.h"
 
 #define AT(page) (BASE + (u64)(page)*PG)
@@ -40,63 +39,13 @@ struct scenario {
 
 /* -- what is compared ---------------------------------------------------------------------------------------------- */
 
-struct snapshot {
-    size_t len;
-    char text[24576];
-};
-
-static int append(void *arg, const char *bytes, size_t len)
-{
-    struct snapshot *s = arg;
-
-    assert_true(s->len + len < sizeof(s->text));
-    memcpy(s->text + s->len, bytes, len);
-    s->len += len;
-    s->text[s->len] = '\0';
-    return 0;
-}
-
-static void append_number(struct snapshot *s, const char *name, u64 value)
-{
-    char line[80];
-    int n = snprintf(line, sizeof(line), "%s %llx\n", name, (unsigned long long)value);
-
-    append(s, line, (size_t)n);
-}
-
-static void append_task(struct world *w, struct task *t, struct snapshot *s)
-{
-    struct proc_sink sink = {append, s};
-    const struct mm *mm = t->mm;
-    const struct vm_area_struct *vma;
-    char name[32];
-
-    for (u32 i = 0; i < 3; i++) {
-        static const char *const view[] = {"maps", "limits", "auxv"};
-
-        snprintf(name, sizeof(name), "%d/%s", t->pid, view[i]);
-        assert_int_equal(proc_read(w->e.cpu, name, &sink), 0);
-    }
-    for_each_vma (vma, mm)
-        append_number(s, "flags", vma->vm_flags);
-    append_number(s, "total_vm", mm->total_vm);
-    append_number(s, "locked_vm", mm->locked_vm);
-    append_number(s, "data_vm", mm->data_vm);
-    append_number(s, "stack_vm", mm->stack_vm);
-    append_number(s, "exec_vm", mm->exec_vm);
-    append_number(s, "brk", mm->brk);
-    append_number(s, "start_stack", mm->start_stack);
-    append_number(s, "def_flags", mm->def_flags);
-    append_number(s, "mm flags", mm->flags);
-}
-
 static void look(struct world *w, struct snapshot *s)
 {
     const struct machine *m = w->e.m;
 
     s->len = 0;
-    append_task(w, w->e.t, s);
-    append_task(w, w->child, s);
+    append_task(w->e.cpu, w->e.t, s);
+    append_task(w->e.cpu, w->child, s);
     append_number(s, "committed", (u64)atomic_load(&m->vm->vm_committed_as));
     append_number(s, "files", atomic_load(&m->cache->nr_files));
     append_number(s, "inodes", m->cache->nr_inodes);

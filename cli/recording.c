@@ -213,6 +213,7 @@ bool recording_finish(struct session *s, const struct run_options *o, const stru
     s->trace.on = false;
     if (close(s->trace.file) < 0 && !e)
         e = errno;
+    s->trace.file = -1; /* for processes that are left: its number may be another file's from now on */
     if (e)
         fprintf(err, "quire: -o %s: %s; the trace is cut short\n", o->trace_file, strerror(e));
     return !e;

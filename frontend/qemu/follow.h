@@ -77,6 +77,7 @@ struct vcpu {
     u64 file_pos;                        /* position before a read or write of a regular file, NO_POS: not one */
     struct session_proc *child;          /* fork under way */
     struct session_thread *child_thread; /* thread creation or fork under way */
+    struct vcpu *child_vcpu;             /* of a thread creation under way, once it is made */
     bool killing;                        /* froze somebody for a kill */
     bool baton;                          /* has it: record.h */
 };
@@ -116,6 +117,7 @@ static inline struct vcpu_hot *vcpu_hot(const struct vcpu *v)
 }
 
 /* vcpu.c */
+void vcpu_geometry(void);         /* that suits all machines: once they are known, before any vCPU */
 void vcpu_forget(struct vcpu *v); /* its recent pages: before anything that may look at or change its TLBs */
 void vcpu_clear(struct vcpu *v);
 void vcpu_set_hot(struct vcpu *v); /* after anything that may have changed its CPUs or address space */

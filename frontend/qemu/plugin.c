@@ -118,7 +118,7 @@ static void record_one_block(struct vcpu *v, struct recorder *r, u64 block)
 {
     u32 work = 0;
 
-    if (unlikely(++r->turn % SLICE_BLOCKS == 0))
+    if (unlikely(--r->turn == 0))
         baton_yield(v);
     for (u32 i = 0; i < process.nr_machines; i++)
         work |= atomic_load_explicit(vcpu_hot(v)->work[i], memory_order_relaxed);
@@ -182,27 +182,18 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 /* -- vCPUs and system calls ---------------------------------------------------------------------------------------- */
 
-static struct vcpu *vcpu_of_thread(u32 tid)
-{
-    for (u32 i = 0; i < process.vcpu_top; i++)
-        if (vcpus[i].state != VCPU_NONE && vcpus[i].tid == tid)
-            return &vcpus[i];
-    return NULL;
-}
+static __thread struct vcpu *in_call; /* this thread's */
 
-/* Runs in the thread that creates the vCPU. */
+/* Runs in the thread that creates the vCPU, in the call that asks for it: one at a time, by the process's `order`. */
 static void vcpu_init(qemu_plugin_id_t id, unsigned int index)
 {
-    struct vcpu *parent;
-
     if (index >= MAX_VCPUS)
         abort();
-    parent = vcpu_of_thread((u32)syscall(SYS_gettid));
     vcpu_clear(&vcpus[index]);
-    process.vcpu_top = MAX(process.vcpu_top, index + 1); /* qemu makes vCPUs one at a time */
+    process.vcpu_top = MAX(process.vcpu_top, index + 1);
     vcpus[index].state = VCPU_NEW;
-    if (parent)
-        thread_started(parent, &vcpus[index]);
+    if (in_call)
+        thread_started(in_call, &vcpus[index]);
 }
 
 static void vcpu_exit(qemu_plugin_id_t id, unsigned int index)
@@ -216,12 +207,14 @@ static void on_syscall(qemu_plugin_id_t id, unsigned int index, int64_t nr, uint
 {
     const u64 arg[6] = {a1, a2, a3, a4, a5, a6};
 
-    if (vcpus[index].state != VCPU_NONE)
-        syscall_before(&vcpus[index], nr, arg);
+    in_call = vcpus[index].state == VCPU_NONE ? NULL : &vcpus[index];
+    if (in_call)
+        syscall_before(in_call, nr, arg);
 }
 
 static void on_syscall_ret(qemu_plugin_id_t id, unsigned int index, int64_t nr, int64_t ret)
 {
+    in_call = NULL;
     if (vcpus[index].state != VCPU_NONE)
         syscall_after(&vcpus[index], nr, ret);
 }
@@ -321,6 +314,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
         return 1;
     }
     redirect_messages();
+    vcpu_geometry();
     choose_code();
     syscall_init();
     if (process.s->trace.on)

@@ -109,13 +109,12 @@ static void child_adopt(struct vcpu *v)
 }
 
 /* qemu made a vCPU, but no thread for it. */
-static void drop_new_vcpu(const struct session_thread *thread)
+static void drop_new_vcpu(struct vcpu *child)
 {
-    for (u32 i = 0; i < process.vcpu_top; i++)
-        if (vcpus[i].state == VCPU_NEW && vcpus[i].thread == thread) {
-            vcpu_clear(&vcpus[i]);
-            atomic_fetch_sub(&process.nr_threads, 1);
-        }
+    if (!child)
+        return;
+    vcpu_clear(child);
+    atomic_fetch_sub(&process.nr_threads, 1);
 }
 
 static void fork_undo(struct vcpu *v)
@@ -125,7 +124,7 @@ static void fork_undo(struct vcpu *v)
         session_drop_threads(process.s, v->child, NULL, DROP_WAIT);
         session_proc_free(v->child);
     } else if (v->child_thread) {
-        drop_new_vcpu(v->child_thread);
+        drop_new_vcpu(v->child_vcpu);
         session_drop_thread(process.s, process.slot, v->child_thread, DROP_WAIT);
     }
     vcpu_acquire(v);
@@ -146,6 +145,7 @@ void fork_after(struct vcpu *v, s64 ret)
         atomic_compare_exchange_strong(&child->pid, &unknown, (s32)ret);
     v->child = NULL;
     v->child_thread = NULL;
+    v->child_vcpu = NULL;
     order_unlock(v);
     if (ret > 0 && child && atomic_load(&child->vfork)) {
         record_simple(v, TRACE_RELEASE);
@@ -163,6 +163,7 @@ void fork_after(struct vcpu *v, s64 ret)
 void thread_started(struct vcpu *parent, struct vcpu *child)
 {
     child->thread = parent->child_thread;
+    parent->child_vcpu = child;
     atomic_fetch_add(&process.nr_threads, 1);
 }
 

@@ -16,7 +16,18 @@
 
 struct recorder *recorders[MAX_VCPUS];
 
-static struct trace_packer packer; /* used with the baton in hand */
+static struct trace_packer packer; /* K1 */
+static pthread_mutex_t shared = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+void record_lock(void)
+{
+    pthread_mutex_lock(&shared);
+}
+
+void record_unlock(void)
+{
+    pthread_mutex_unlock(&shared);
+}
 
 /* -- the baton ----------------------------------------------------------------------------------------------------- */
 
@@ -58,13 +69,24 @@ void baton_drop(struct vcpu *v)
     pthread_mutex_unlock(&process.s->trace.baton);
 }
 
+static void next_turn(struct recorder *r, bool in_turn)
+{
+    if (!r)
+        return;
+    r->late = in_turn ? 0 : MIN(2 * r->late + !r->late, SLICE_BLOCKS);
+    r->turn = in_turn ? SLICE_BLOCKS : r->late;
+}
+
 void baton_yield(struct vcpu *v)
 {
     struct session_trace *t = &process.s->trace;
+    struct recorder *r = recorders[v->index];
     u32 taken = atomic_load(&t->taken);
 
-    if (v->baton && !atomic_load(&t->waiting))
+    if (v->baton && !atomic_load(&t->waiting)) {
+        next_turn(r, true);
         return;
+    }
     if (v->baton) {
         atomic_fetch_add(&t->yielding, 1);
         baton_drop(v);
@@ -72,13 +94,14 @@ void baton_yield(struct vcpu *v)
         atomic_fetch_sub(&t->yielding, 1);
     }
     v->baton = take_until(t, TAKE_IN_BLOCK_S);
+    next_turn(r, v->baton);
     if (!v->baton)
         session_notice(process.s, "process %d: a thread went on out of turn: the trace's order is not exact",
                        process.pid);
     record_ticket(v);
     vcpu_poll(v);
-    if (recorders[v->index])
-        record_forget(recorders[v->index]);
+    if (r)
+        record_forget(r);
 }
 
 /* -- blocks of the trace ------------------------------------------------------------------------------------------- */
@@ -86,7 +109,9 @@ void baton_yield(struct vcpu *v)
 static void write_block(struct stream *st)
 {
     gate_enter(process.slot);
+    record_lock();
     stream_write(process.s, st, &packer);
+    record_unlock();
     gate_leave(process.slot);
 }
 
@@ -290,6 +315,7 @@ struct recorder *recorder_start(struct vcpu *v, bool goes_on)
     if (!goes_on)
         stream_begin(r->st, v->thread->stream);
     memset(r->page, 0xff, sizeof(r->page));
+    r->turn = SLICE_BLOCKS;
     record_forget(r);
     recorders[v->index] = r;
     return r;
@@ -321,6 +347,7 @@ void record_stop(struct vcpu *v)
 
 void record_child(void)
 {
+    shared = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; /* a thread out of turn may have had it */
     for (u32 i = 0; i < process.vcpu_top; i++)
         recorder_free(i);
 }

@@ -13,8 +13,13 @@
  * but a machine that has been in its kernel meanwhile may have dropped the translation. So the next word's mark says what
  * was left out before it: after a data word blocks, or blocks and then data; after a fetch data, or data and then blocks.
  *
+ * Out of turn. qemu stops all vCPUs for what must be alone (exclusive sections): the owner of the baton then waits for us
+ * to leave the block in which we wait for the baton. So a wait in a block ends after TAKE_IN_BLOCK_S: the thread goes on
+ * without the baton, and asks for it again at its next block, or after 2, 4, 8 ... if that was in vain, too.
+ *
  * Invariants
- *   K1  the thread that writes events or words holds the baton;
+ *   K1  the thread that writes events or words holds the baton, but for threads that are out of turn: what the threads of
+ *       a process share (packer, files told, known mappings) is therefore used under `record_lock`;
  *   K2  a block begins with a ticket taken after everything that lies before it in time was recorded.
  */
 #ifndef QUIRE_FRONTEND_RECORD_H
@@ -30,7 +35,8 @@ struct recorder {
     struct stream *st;
     u64 data;    /* page of the last data word | 1: it was a write; NO_PAGE: none */
     u64 code;    /* page of the latest fetch */
-    u32 turn;    /* blocks since the baton was offered */
+    u32 turn;    /* blocks until the baton is offered, or asked for by who has none */
+    u32 late;    /* of such turns the last one's length; 0: it has the baton */
     u32 marks;   /* what was left out since the last word */
     u32 expect;  /* what would change them */
     u64 defined; /* the page of the latest define word */
@@ -45,6 +51,9 @@ struct recorder {
 extern struct recorder *recorders[MAX_VCPUS];
 
 /* record.c */
+/* What the threads share: K1. The lock is recursive. */
+void record_lock(void);
+void record_unlock(void);
 /* At install: recording goes on in this process. */
 void record_attach(void);
 /* The baton; nothing happens unless the session records. */

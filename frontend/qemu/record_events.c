@@ -13,7 +13,7 @@
 
 #define NR_TOLD 1024u
 
-/* Used with the baton in hand. */
+/* K1 */
 static u64 told[NR_TOLD];  /* files whose FILE event is in the trace */
 static struct known known; /* mapped ranges that machines were told of */
 
@@ -45,14 +45,24 @@ static u64 file_id(const struct host_file *f)
     return id ^ id >> 29;
 }
 
+static bool is_told(u64 id)
+{
+    bool was;
+
+    record_lock();
+    was = told[id % NR_TOLD] == id;
+    told[id % NR_TOLD] = id;
+    record_unlock();
+    return was;
+}
+
 /* A FILE event, unless there was one. */
 static void tell_file(struct recorder *r, const struct host_file *f)
 {
     u64 id = file_id(f);
 
-    if (!f->there || told[id % NR_TOLD] == id)
+    if (!f->there || is_told(id))
         return;
-    told[id % NR_TOLD] = id;
     r->event.len = 0;
     put(r, TF_ID, id);
     put(r, TF_DEV, f->dev);
@@ -73,15 +83,32 @@ static void put_file(struct recorder *r, const struct host_file *f)
 
 /* -- what is mapped ------------------------------------------------------------------------------------------------ */
 
+static bool is_known(va_t va)
+{
+    bool is;
+
+    record_lock();
+    is = known_has(&known, va);
+    record_unlock();
+    return is;
+}
+
+static void know(u64 start, u64 end)
+{
+    record_lock();
+    known_add(&known, start, end);
+    record_unlock();
+}
+
 void record_unknown(struct vcpu *v, va_t va)
 {
     struct recorder *r = begin(v);
     struct host_map m;
     struct host_file f;
 
-    if (known_has(&known, va) || !host_map_find(va, &m))
+    if (is_known(va) || !host_map_find(va, &m))
         return;
-    known_add(&known, m.start, m.end);
+    know(m.start, m.end);
     if (host_map_file(&f, &m))
         tell_file(r, &f);
     put(r, TF_ADDR, m.start);
@@ -97,6 +124,7 @@ static void follow_known(struct vcpu *v, u64 ret)
 {
     if (ret > -4096ul)
         return;
+    record_lock();
     switch (sys_id(process.arch, v->nr)) {
     case SYS_mmap:
         known_add(&known, ret, ALIGN_UP(ret + v->arg[1], PAGE_SIZE));
@@ -117,6 +145,7 @@ static void follow_known(struct vcpu *v, u64 ret)
     default:
         break;
     }
+    record_unlock();
 }
 
 /* -- events -------------------------------------------------------------------------------------------------------- */
@@ -285,11 +314,13 @@ void record_image(struct vcpu *v, const struct image *im, const char *comm)
 
     if (!r)
         return;
+    record_lock();
     known_clear(&known);
     know_part(&im->interp);
     known.brk = 0;
     know_part(&im->exe);
     know_stack(im);
+    record_unlock();
     tell_file(r, &im->exe.file);
     tell_file(r, &im->interp.file);
     put_text(r, TF_COMM, comm);

@@ -62,8 +62,7 @@ void vcpu_forget(struct vcpu *v)
     forget(v, &vcpu_hot(v)->code, MMU_EXEC);
 }
 
-/* The geometry that suits all machines. */
-static void recent_init(void)
+void vcpu_geometry(void)
 {
     u32 data = RECENT_CLASSES, code = RECENT_CLASSES, ways = RECENT_WAYS;
 
@@ -89,7 +88,6 @@ void vcpu_clear(struct vcpu *v)
 {
     memset(v, 0, sizeof(*v));
     *vcpu_hot(v) = (struct vcpu_hot){.vcpu = v};
-    recent_init();
     for (u64 n = 0; n < RECENT_CLASSES; n++) {
         recent_clear(&vcpu_hot(v)->data, n);
         recent_clear(&vcpu_hot(v)->code, n);

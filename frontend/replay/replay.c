@@ -831,6 +831,7 @@ static void attach(struct session *s)
     process.before_acquire = rob;
     for (u32 i = 0; i < s->nr_machines; i++)
         process.machine[i] = (struct machine *)(uintptr_t)s->machine[i].addr;
+    vcpu_geometry();
     syscall_init();
 }
 

@@ -290,8 +290,9 @@ static void processes(u32 vcpu)
         end_process(vcpu);
     }
     victim = fork_process(vcpu);
-    for (u64 k = 0; !victim; k++)
-        step(vcpu, VICTIM, k);
+    if (!victim)
+        for (u64 k = 0;; k++)
+            step(vcpu, VICTIM, k);
     for (u64 k = 0; k < 3ul * plan->steps; k++)
         step(vcpu, 0, k);
     before(vcpu, SYS_kill, (u64)victim, SIGKILL, 0);

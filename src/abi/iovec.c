@@ -5,6 +5,23 @@
 #include "base/errno.h"
 #include "kmem/kmem.h"
 
+/* Element by element: what cannot be read behind a negative length is not read. 0, -EFAULT or -EINVAL. */
+static int read_iovecs(struct cpu *cpu, const struct abi_call *c, u32 n, struct iovecs *iov)
+{
+    u64 bytes = iov->nr * sizeof(*iov->v), i = 0;
+
+    if (!iov->nr)
+        return 0;
+    if (!c->in[n].p && !abi_access_ok(cpu->current->mm, c->arg[n], bytes)) /* nothing of it is touched */
+        return -EFAULT;
+    if (!abi_copy_from_user(cpu, c, n, 0, iov->v, bytes))
+        return 0;
+    while (!abi_copy_from_user(cpu, c, n, i * sizeof(*iov->v), &iov->v[i], sizeof(*iov->v)) && (s64)iov->v[i].len >= 0)
+        if (++i == iov->nr)
+            return 0; /* readable by now */
+    return (s64)iov->v[i].len < 0 ? -EINVAL : -EFAULT;
+}
+
 /* Lengths first, all of them; then, for the caller's own, addresses. */
 static int check_iovecs(const struct mm *mm, struct iovecs *iov, enum iovec_side side)
 {
@@ -24,8 +41,9 @@ static int check_iovecs(const struct mm *mm, struct iovecs *iov, enum iovec_side
 
 int iovecs_import(struct cpu *cpu, const struct abi_call *c, u32 n, u64 nr, enum iovec_side side, struct iovecs *out)
 {
-    int err = 0;
+    int err;
 
+    nr = side == IOVEC_LOCAL ? (u32)nr : nr; /* what the kernel's functions take */
     *out = (struct iovecs){.nr = nr, .v = out->fast};
     if (nr > UIO_MAXIOV)
         return -EINVAL;
@@ -33,8 +51,7 @@ int iovecs_import(struct cpu *cpu, const struct abi_call *c, u32 n, u64 nr, enum
         out->v = kmalloc(cpu, nr * sizeof(*out->v), GFP_KERNEL);
     if (!out->v)
         return -ENOMEM;
-    if (nr)
-        err = abi_copy_from_user(cpu, c, n, 0, out->v, nr * sizeof(*out->v));
+    err = read_iovecs(cpu, c, n, out);
     if (!err)
         err = check_iovecs(cpu->current->mm, out, side);
     if (err)

@@ -4,13 +4,15 @@
 
 #include "base/errno.h"
 
+#define UNKNOWN_FLAG (1u << 25) /* no MAP_ flag, no part of a huge page's size */
+
 s64 abi_mmap(struct cpu *cpu, struct abi_call *c)
 {
     u32 flags = (u32)c->arg[3];
 
     /* The upper half counts only where unknown flags are refused: as one of them. */
-    if (c->arg[3] >> 32 && (flags & (MAP_TYPE_ | MAP_HUGETLB_)) == MAP_SHARED_VALIDATE_)
-        flags |= 1u << 31;
+    if (c->arg[3] >> 32)
+        flags |= UNKNOWN_FLAG;
     return sys_mmap(cpu, c->arg[0], c->arg[1], (u32)c->arg[2], flags, c->file, c->arg[5]);
 }
 

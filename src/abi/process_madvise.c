@@ -3,7 +3,7 @@
  * process_madvise(2): advice about several ranges, of another process or one's own.
  *
  * Order of the checks: flags ─▶ vector ─▶ pidfd ─▶ access to the process ─▶ advice allowed for another's memory ─▶
- * CAP_SYS_NICE ─▶ range by range. The result is the bytes of the ranges before the first that failed, or its error.
+ * CAP_SYS_NICE ─▶ range by range; empty ranges are not looked at, but for the first one before others. The result is the bytes of the ranges before the first that failed, or its error.
  * Follows process_madvise(2), 6.18 (one's own memory: every advice).
  */
 #include "abi/iovec.h"
@@ -23,10 +23,12 @@ static struct task *pidfd_task(const struct cpu *cpu, const struct abi_call *c)
 
 static s64 advise_ranges(struct cpu *cpu, struct mm *mm, const struct iovecs *iov, int behavior)
 {
-    u64 done = 0;
+    u64 total = iovecs_total(iov), done = 0;
     s64 err = 0;
 
-    for (u64 i = 0; i < iov->nr && !err; i++) {
+    for (u64 i = 0; done < total && !err; i++) {
+        if (i && !iov->v[i].len)
+            continue;
         err = do_madvise(cpu, mm, iov->v[i].base, iov->v[i].len, behavior);
         done += err ? 0 : iov->v[i].len;
     }

@@ -129,6 +129,8 @@ static int write_user(struct cpu *cpu, va_t dst, const void *src, u64 len)
 {
     struct fault_info fi;
 
+    if (!abi_access_ok(cpu->current->mm, dst, len)) /* nothing is touched; what is read, is up to there */
+        return -EFAULT;
     if (cpu->m->config.content == CONTENT_FULL)
         return mmu_copy_to_user(cpu, dst, src, len, &fi) ? -EFAULT : 0;
     return touch_user(cpu, dst, len, MMU_WRITE);

@@ -621,7 +621,7 @@ static void do_call(const struct oracle_op *op, struct oracle_result *r)
             CALL(close, a[i]);
     if (makes_cold(op))
         warm_files();
-    if (op->host_nr == ORACLE_NR_SHMCTL && a[1] == ORACLE_IPC_STAT)
+    if (op->host_nr == ORACLE_NR_SHMCTL && (u32)a[1] == ORACLE_IPC_STAT)
         oracle_clean_shmid_ds(r->out);
     if (r->ret < 0 || op->returns == ORACLE_RET_VALUE)
         return;

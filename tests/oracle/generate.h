@@ -26,6 +26,12 @@ u64 pick(struct generator *g, u64 below);
 bool chance(struct generator *g, u32 percent);
 /* generate_calls.c: fill in a call; false: none that makes sense now. */
 bool generate_call(struct generator *g, struct oracle_op *op);
+/* May the host be asked for this, with arguments as they are now? */
+bool madvise_allowed(struct generator *g, const struct oracle_op *op);
+bool process_madvise_allowed(struct generator *g, const struct oracle_op *op);
+bool mincore_allowed(struct generator *g, const struct oracle_op *op);
+/* generate_odd.c: sometimes make arguments of a call wrong; false: not to be asked now. */
+bool make_odd(struct generator *g, struct oracle_op *op);
 /* generate_addr.c */
 va_t some_addr(struct generator *g);
 va_t some_page(struct generator *g);

@@ -280,18 +280,24 @@ static bool filling_allowed(struct generator *g, va_t addr, u64 len, int advice)
     return bytes <= FILLED_PAGES_MAX * PAGE_SIZE;
 }
 
-static bool make_madvise(struct generator *g, struct oracle_op *op)
+bool madvise_allowed(struct generator *g, const struct oracle_op *op)
 {
-    int advice = some_advice(g);
+    int advice = (int)op->arg[2];
 
-    op->arg[2] = (u64)(s64)advice;
-    if (!put_range(g, op) || !advice_allowed(g, advice) || !filling_allowed(g, op->arg[0], op->arg[1], advice))
+    if (!range_allowed(g, op->arg[0], op->arg[1]) || !advice_allowed(g, advice) ||
+        !filling_allowed(g, op->arg[0], op->arg[1], advice))
         return false;
     if (!g->host->ext4 && advice == ADVICE_REMOVE && range_has_disk(g, op->arg[0], op->arg[1]))
         return false;
     if ((advice == 22 || advice == 23) && op->arg[1] > 256 * PAGE_SIZE)
         return false; /* MADV_POPULATE_READ, _WRITE */
     return true;
+}
+
+static bool make_madvise(struct generator *g, struct oracle_op *op)
+{
+    op->arg[2] = (u64)(s64)some_advice(g);
+    return put_range(g, op) && madvise_allowed(g, op);
 }
 
 struct iov {
@@ -321,6 +327,13 @@ static u64 some_proc(struct generator *g)
     return g->v->proc[p] || chance(g, 3) ? p : g->proc;
 }
 
+bool process_madvise_allowed(struct generator *g, const struct oracle_op *op)
+{
+    int advice = (int)op->arg[3];
+
+    return advice_allowed(g, advice) && advice != ADVICE_REMOVE;
+}
+
 /* Ranges that mean something in every process: the arena. */
 static bool make_process_madvise(struct generator *g, struct oracle_op *op)
 {
@@ -333,6 +346,8 @@ static bool make_process_madvise(struct generator *g, struct oracle_op *op)
         iov[i] = (struct iov){ORACLE_ARENA + pick(g, ORACLE_ARENA_PAGES) * PAGE_SIZE, (1 + pick(g, 6)) * PAGE_SIZE};
     if (chance(g, 5))
         iov[n - 1].base += 1;
+    if (chance(g, 8))
+        iov[pick(g, n)].len = 0;
     put_slot(op, 0, ORACLE_PIDFD, some_proc(g));
     if (!g->v->proc[op->arg[0]])
         op->arg[0] = g->proc;
@@ -340,7 +355,7 @@ static bool make_process_madvise(struct generator *g, struct oracle_op *op)
     op->arg[2] = n;
     op->arg[3] = (u64)(s64)advice;
     op->arg[4] = chance(g, 96) ? 0 : 1;
-    return advice_allowed(g, advice) && advice != ADVICE_REMOVE;
+    return process_madvise_allowed(g, op);
 }
 
 static bool small_range(struct generator *g, struct oracle_op *op)
@@ -367,6 +382,12 @@ static bool make_nothing(struct generator *g, struct oracle_op *op)
     return true;
 }
 
+bool mincore_allowed(struct generator *g, const struct oracle_op *op)
+{
+    return range_readable(g, op->arg[0], op->arg[1]) &&
+           (op->arg[1] <= 190 * PAGE_SIZE || op->arg[1] > gen_mm(g)->task_size);
+}
+
 static bool make_mincore(struct generator *g, struct oracle_op *op)
 {
     op->arg[0] = some_addr(g);
@@ -377,8 +398,7 @@ static bool make_mincore(struct generator *g, struct oracle_op *op)
         op->arg[2] = some_addr(g);
         return range_readable(g, op->arg[2], 512) && range_readable(g, op->arg[0], op->arg[1]);
     }
-    return range_readable(g, op->arg[0], op->arg[1]) &&
-           (op->arg[1] <= 190 * PAGE_SIZE || op->arg[1] > gen_mm(g)->task_size);
+    return mincore_allowed(g, op);
 }
 
 static bool make_msync(struct generator *g, struct oracle_op *op)
@@ -734,5 +754,5 @@ bool generate_call(struct generator *g, struct oracle_op *op)
     op->kind = ORACLE_SYSCALL;
     op->nr = (u16)nr;
     op->host_nr = x86_64_nr[nr];
-    return call[nr].make(g, op);
+    return call[nr].make(g, op) && make_odd(g, op);
 }

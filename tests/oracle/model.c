@@ -369,7 +369,7 @@ static void do_call(struct model *v, const struct oracle_op *op, struct oracle_r
     for (u32 i = 0; i < 6; i++)
         fill_arg(v, op, r, &c, i);
     r->ret = abi_syscall(v->cpu, &c);
-    if (op->host_nr == ORACLE_NR_SHMCTL && c.arg[1] == ORACLE_IPC_STAT)
+    if (op->host_nr == ORACLE_NR_SHMCTL && (u32)c.arg[1] == ORACLE_IPC_STAT)
         oracle_clean_shmid_ds(r->out);
     if (r->ret < 0 || op->returns == ORACLE_RET_VALUE)
         return;

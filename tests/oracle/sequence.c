@@ -132,10 +132,16 @@ static bool is_atomic(const struct oracle_op *op)
         [ABI_prlimit64] = 1, [ABI_mincore] = 1, [ABI_pkey_alloc] = 1, [ABI_prctl] = 1,
     };
 
+    static const u8 is_pointer[NR_ABI_CALLS][4] = {
+        [ABI_memfd_create] = {1}, [ABI_prlimit64] = {0, 0, 1, 1}, [ABI_mincore] = {0, 0, 1}};
+
     if (op->kind == ORACLE_FORK)
         return true;
     if (op->kind != ORACLE_SYSCALL || !atomic_calls[op->nr])
         return false;
+    for (u32 i = 0; i < 4; i++) /* bytes of the process itself: their pages come in */
+        if (is_pointer[op->nr][i] && op->argkind[i] == ORACLE_VALUE && (op->arg[i] || op->nr == ABI_memfd_create))
+            return false;
     if (op->nr == ABI_mremap && (op->arg[3] & MREMAP_FIXED_))
         return false; /* what lay at the new place is gone by then, as in the kernel */
     return op->nr != ABI_mmap || !(op->arg[3] & (MAP_POPULATE_ | MAP_LOCKED_));

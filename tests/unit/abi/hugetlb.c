@@ -201,6 +201,7 @@ static void test_files(void **state)
         {ABI_mmap, {AT(2), P, 3, MAP_SHARED_ | FIX | MAP_NORESERVE_ | MAP_HUGETLB_ | 30u << 26, FD}, AT(2), "|r|W|W"},
         {ABI_mmap, {AT(3), P, 3, MAP_SHARED_ | FIX | MAP_NORESERVE_, FD, P}, -EINVAL, NULL},
         {ABI_mmap, {AT(3), P, 3, MAP_SHARED_VALIDATE_ | FIX | MAP_NORESERVE_ | MAP_SYNC_, FD}, -EOPNOTSUPP, NULL},
+        {ABI_mmap, {AT(3), P, 3, MAP_SHARED_VALIDATE_ | FIX | MAP_NORESERVE_ | 1ul << 39, FD}, -EOPNOTSUPP, NULL},
         {ABI_madvise, {AT(2), P, 9}, 0, NULL},
         {ABI_fcntl, {FD, 1033, F_SEAL_WRITE_}, -EBUSY, NULL},
         {ABI_fcntl, {FD, 1033, F_SEAL_FUTURE_WRITE_}, 0, NULL},

@@ -229,6 +229,9 @@ static void process_vm_rows(void **state)
         {{{L, 2 * PG}}, {{BASE, 10}}, 0, 1, 0, 0},
         {{{L, 2 * PG}}, {{BASE, 10}}, 1, 0, 0, 0},
         {{{L, 2 * PG}}, {{BASE, 10}}, ~0ul, 1, 0, -EINVAL},
+        {{{L, 2 * PG}}, {{BASE, 10}}, 1ul << 32, 1, 0, 0}, /* 32 bits count */
+        {{{L, 2 * PG}}, {{BASE, 10}}, 1ul << 32 | 1, 1, 0, 10},
+        {{{L, 2 * PG}}, {{BASE, 10}}, 1, 1ul << 32 | 1, 0, -EINVAL},
         {{{L, 2 * PG}}, {{BASE, 10}}, 1025, 1, 0, -EINVAL},
         {{{L, 2 * PG}}, {{BASE, 10}}, 1, 1025, 0, -EINVAL},
         {{{L, 2 * PG}}, {{BASE + 2 * PG, 100}}, 1, 1, 0, -EFAULT},
@@ -409,6 +412,15 @@ static void process_madvise_rows(void **state)
         {{{BASE, PG}}, 1, MADV_GUARD_REMOVE_, 0, PG},
         {{{BASE, PG}}, 1, MADV_POPULATE_WRITE_, 0, PG},
         {{{BASE, PG}}, 1, MADV_COLLAPSE_, 0, -EINVAL},
+        /* empty ranges: nothing to be done looks at nothing, the first one before others is looked at, no other is */
+        {{{BASE + 1, 0}}, 1, 99, 0, 0},
+        {{{BASE + 1, 0}, {BASE, PG}}, 2, MADV_COLD_, 0, -EINVAL},
+        {{{BASE, PG}, {BASE + 1, 0}, {BASE + 4 * PG, PG}}, 3, MADV_COLD_, 0, 2 * PG},
+        {{{BASE, 0}, {BASE + 1, 0}, {BASE + 4 * PG, PG}}, 3, MADV_COLD_, 0, PG},
+        {{{BASE, PG}, {BASE + 1, 0}}, 2, MADV_COLD_, 0, PG},
+        /* 32 bits count */
+        {{{BASE + 1, PG}}, 1ul << 32, MADV_COLD_, 0, 0},
+        {{{BASE, PG}}, 1ul << 63 | 1, MADV_COLD_, 0, PG},
     };
     struct env v;
 
@@ -423,6 +435,33 @@ static void process_madvise_rows(void **state)
     assert_int_equal(pm_call(&v, NULL, rows[0].iov, (struct pm){~0ul, 1, MADV_DONTNEED_, 0}), -EBADF);
     assert_int_equal(pm_call(&v, NULL, rows[0].iov, (struct pm){(u64)-10000, 1, MADV_DONTNEED_, 0}),
                      PG); /* PIDFD_SELF */
+    env_end(&v);
+}
+
+/* A vector whose second element cannot be read: what the first one says comes first. */
+static void vectors_cut_off(void **state)
+{
+    const va_t at = BASE + 2 * PG - sizeof(struct iov), end = 0x7ffffffff000;
+    struct iov iov = {BASE, ~0ul};
+    struct fault_info fi;
+    struct env v;
+
+    env_init(&v);
+    map_with_hole(&v);
+    for (u32 i = 0; i < 2; i++) {
+        struct abi_call c = {.nr = ABI_process_vm_readv, .arg = {100, at, 2, at, 1, 0}, .target = v.t};
+
+        assert_int_equal(mmu_copy_to_user(v.cpu, at, &iov, sizeof(iov), &fi), 0);
+        assert_int_equal(abi_syscall(v.cpu, &c), i ? -EFAULT : -EINVAL);
+        iov.len = 1;
+    }
+    /* beyond user addresses nothing is touched */
+    map_at(v.cpu, end - PG, 1, RW, ANON_PRIVATE, NULL, 0);
+    assert_int_equal(call(&v, ABI_process_madvise, 3, end - 8, 1), -EFAULT);
+    assert_int_equal(call(&v, ABI_getrlimit, RLIMIT_STACK_, end - 8, 0), -EFAULT);
+    assert_int_equal(call(&v, ABI_mincore, end - PG, PG, BASE), 0);
+    assert_int_equal(mmu_copy_from_user(v.cpu, &iov, BASE, 1, &fi), 0);
+    assert_int_equal(*(char *)&iov, 0);
     env_end(&v);
 }
 
@@ -462,6 +501,7 @@ int main(void)
         cmocka_unit_test(process_vm_bytes_and_rights),
         cmocka_unit_test(process_vm_failing_allocations),
         cmocka_unit_test(process_madvise_rows),
+        cmocka_unit_test(vectors_cut_off),
         cmocka_unit_test(process_madvise_of_another),
         cmocka_unit_test(process_vm_overlapping),
     };

@@ -6,6 +6,7 @@
  */
 #include "follow.h"
 
+#include "base/errno.h"
 #include "cache/filemap.h"
 
 /* The gap of the machine's address space around va, cut to what the host has mapped there. False: a VMA is there. */
@@ -41,16 +42,20 @@ static bool refresh_file_size(struct cpu *cpu, struct mm *mm, va_t va, const str
     return true;
 }
 
-static bool map_as_found(struct cpu *cpu, const struct host_map *m, va_t start, va_t end, u32 prot)
+static s64 map_as_found(struct cpu *cpu, const struct host_map *m, va_t start, va_t end, u32 prot)
 {
     struct host_file f;
     struct file *file = host_map_file(&f, m) ? follow_file(cpu, &f) : NULL;
     u32 flags = MAP_FIXED_ | (m->shared ? MAP_SHARED_ : MAP_PRIVATE_) | (file ? 0 : MAP_ANONYMOUS_);
-    s64 ret = sys_mmap(cpu, start, end - start, prot, flags, file, file ? m->offset + (start - m->start) : 0);
+    s64 ret;
+
+    if (IS_ERR(file))
+        return PTR_ERR(file);
+    ret = sys_mmap(cpu, start, end - start, prot, flags, file, file ? m->offset + (start - m->start) : 0);
 
     if (file)
         fput(cpu, file);
-    return ret == (s64)start;
+    return ret;
 }
 
 bool discover(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kind)
@@ -68,7 +73,11 @@ bool discover(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kind)
     gate_enter(process.slot);
     cpu_enter_kernel(cpu);
     if (gap_around(cpu, mm, va, &m, &start, &end)) {
-        done = map_as_found(cpu, &m, start, end, prot);
+        s64 ret = map_as_found(cpu, &m, start, end, prot);
+
+        done = ret == (s64)start;
+        if (ret == -ENOMEM)
+            follow_out_of_memory(i, "what is mapped at", start);
         if (done && i == 0)
             atomic_fetch_add(&process.s->discovered, 1);
     } else {

@@ -203,8 +203,10 @@ void follow_address_space(struct vcpu *v, s64 ret);
 void follow_file_io(struct vcpu *v, const struct host_file *f, u64 pos, u64 len, enum mmu_access_kind kind);
 void follow_file_size(struct vcpu *v, const struct host_file *f);
 void follow_done(struct vcpu *v);
-/* The machine's file; NULL: none, or no memory. Counted reference. */
+/* The machine's file; NULL: it is none; ERR_PTR(-ENOMEM). Counted reference. */
 struct file *follow_file(struct cpu *cpu, const struct host_file *f);
+/* Machine i cannot go on as the host did. */
+void follow_out_of_memory(u32 i, const char *what, u64 where);
 
 /* calls.c: fill in the numbers of all architectures; before any call. */
 void syscall_init(void);

@@ -3,8 +3,8 @@
  * The machines follow a call: they are told what the host answered. What the host knows (files, sizes of segments) was
  * gathered in struct call by whoever calls: syscall.c, or a replay from its trace.
  *
- * A machine that cannot follow (its -ENOMEM where the host had memory) is out of memory: it is marked dead,
- * with the call as the reason. (frontend/verify/force.c corrects a machine that has answered otherwise by itself.)
+ * A machine that cannot follow for want of memory where the host had some is out of memory: it is marked dead, with the
+ * call as the reason. -ENOMEM alone does not say so, mprotect() of a hole gives it, too: allocations were in want. (frontend/verify/force.c corrects a machine that has answered otherwise by itself.)
  */
 #include "follow.h"
 
@@ -22,6 +22,22 @@
 #define SHM_UNLOCK_ 12
 #define IPC_RMID_ 0
 
+void follow_out_of_memory(u32 i, const char *what, u64 where)
+{
+    session_machine_dead(process.s, i, "out of memory: process %d (%s), %s 0x%llx", process.pid, process.slot->comm,
+                         what, (unsigned long long)where);
+}
+
+/* Allocations of this CPU that found no free page at once, or were made to fail: it grows while memory is short. */
+static u64 allocations_in_want(const struct cpu *cpu)
+{
+    u64 n = atomic_load(&cpu->m->fail.failed);
+
+    for (u32 i = ALLOCSTALL_DMA; i <= ALLOCSTALL_DEVICE; i++)
+        n += cpu->event[i];
+    return n;
+}
+
 struct file *follow_file(struct cpu *cpu, const struct host_file *f)
 {
     struct file *file;
@@ -33,7 +49,7 @@ struct file *follow_file(struct cpu *cpu, const struct host_file *f)
     else
         file = file_open(cpu, f->dev, f->ino, f->size, FMODE_READ | FMODE_WRITE, f->name);
     if (IS_ERR(file))
-        return NULL;
+        return file;
     if (f->size == SIZE_GONE)
         inode_set_linked(cpu, file->f_inode, INODE_HAS_NO_NAME);
     else if (READ_ONCE(file->f_inode->i_flags) & INODE_UNLINKED) /* seen through another descriptor */
@@ -54,6 +70,8 @@ static s64 follow_mmap(struct vcpu *v, struct cpu *cpu, u64 addr)
     struct file *file = flags & MAP_ANONYMOUS_ ? NULL : follow_file(cpu, &v->file);
     s64 ret;
 
+    if (IS_ERR(file))
+        return PTR_ERR(file);
     if ((flags & MAP_TYPE_) == MAP_SHARED_VALIDATE_)
         flags = (flags & ~MAP_TYPE_) | MAP_SHARED_;
     if (!file) /* a device: memory without a file */
@@ -100,15 +118,21 @@ static s64 follow_shmat(struct vcpu *v, struct cpu *cpu, u64 addr)
     return err ? err : abi_syscall(cpu, &call);
 }
 
-/* Calls whose result tells nothing that the machine must copy: it does them itself. Its own errors change nothing. */
+/*
+ * Calls whose result tells nothing that the machine must copy: it does them itself. Its own errors change nothing, but
+ * for those of memory that cannot be had (mlock: -EAGAIN).
+ */
 static s64 follow_surface(struct vcpu *v, struct cpu *cpu)
 {
+    u64 want = allocations_in_want(cpu);
+    s64 ret;
     struct abi_call call = {.nr = process.arch == GUEST_X86_64 ? abi_of_x86_64(v->nr) : abi_of_generic(v->nr)};
 
     if (!abi_is_modelled(call.nr))
         return 0;
     memcpy(call.arg, v->arg, sizeof(call.arg));
-    return abi_syscall(cpu, &call) == -ENOMEM ? -ENOMEM : 0;
+    ret = abi_syscall(cpu, &call);
+    return ret == -ENOMEM || (ret == -EAGAIN && allocations_in_want(cpu) != want) ? -ENOMEM : 0;
 }
 
 static s64 follow_on(struct vcpu *v, struct cpu *cpu, enum sys_id id, s64 ret)
@@ -148,12 +172,13 @@ void follow_address_space(struct vcpu *v, s64 ret)
         return;
     for_each_machine_in_core(v, i, cpu)
     {
+        u64 want = allocations_in_want(cpu);
         s64 err = follow_on(v, cpu, id, ret);
         bool creates = id == SYS_mmap || id == SYS_mremap || id == SYS_brk || id == SYS_shmat;
 
         if (err >= 0 || !IS_ERR_VALUE((u64)err))
             continue;
-        if (err == -ENOMEM && creates) {
+        if (err == -ENOMEM && (creates || allocations_in_want(cpu) != want)) {
             session_machine_dead(process.s, i, "out of memory: process %d (%s), %s(0x%llx, 0x%llx)", process.pid,
                                  process.slot->comm, sys_name(id), (unsigned long long)v->arg[0],
                                  (unsigned long long)v->arg[1]);
@@ -184,15 +209,22 @@ void follow_file_io(struct vcpu *v, const struct host_file *f, u64 pos, u64 len,
 {
     for_each_machine_in_core(v, i, cpu)
     {
+        u64 want = allocations_in_want(cpu);
         struct file *file = follow_file(cpu, f);
+        s64 done = (s64)len;
 
         if (!file)
             continue;
-        if (kind == MMU_WRITE) /* of memory: the file is read */
-            generic_file_read(cpu, file, pos, len);
+        if (IS_ERR(file))
+            done = PTR_ERR(file);
+        else if (kind == MMU_WRITE) /* of memory: the file is read */
+            done = generic_file_read(cpu, file, pos, len);
         else
-            generic_file_write(cpu, file, pos, len);
-        fput(cpu, file);
+            done = generic_file_write(cpu, file, pos, len);
+        if (done < (s64)len && allocations_in_want(cpu) != want)
+            follow_out_of_memory(i, kind == MMU_WRITE ? "read of a file at" : "write to a file at", pos);
+        if (!IS_ERR(file))
+            fput(cpu, file);
     }
 }
 
@@ -212,8 +244,9 @@ void follow_file_size(struct vcpu *v, const struct host_file *f)
 
         if (f->dev == DEV_SHMEM)
             follow_segment_removed(cpu, (s32)f->ino);
-
-        if (file)
+        if (IS_ERR(file))
+            follow_out_of_memory(i, "a file's new size,", f->size);
+        else if (file)
             fput(cpu, file);
     }
 }

@@ -4,6 +4,7 @@
 
 #include "follow.h"
 
+#include "base/errno.h"
 #include "cache/filemap.h"
 
 /* -- into one machine ---------------------------------------------------------------------------------------------- */
@@ -27,11 +28,11 @@ static s64 map_segment(struct cpu *cpu, const struct elf_load *l, u64 bias, stru
 static s64 map_part(struct cpu *cpu, const struct image_part *p)
 {
     struct file *file = follow_file(cpu, &p->file);
-    s64 err = file ? 0 : -ENOMEM;
+    s64 err = IS_ERR(file) ? PTR_ERR(file) : file ? 0 : -EACCES;
 
     for (u32 i = 0; i < p->nr_loads && !err; i++)
         err = map_segment(cpu, &p->load[i], p->bias, file);
-    if (file)
+    if (!IS_ERR_OR_NULL(file))
         fput(cpu, file);
     return err;
 }
@@ -64,6 +65,8 @@ static s64 load_on(struct cpu *cpu, const struct image *im, const char *comm)
     s64 err;
 
     layout.exe = follow_file(cpu, &im->exe.file);
+    if (IS_ERR(layout.exe))
+        return PTR_ERR(layout.exe);
     snprintf(layout.comm, sizeof(layout.comm), "%s", comm);
     err = exec_mmap(cpu, &layout);
     if (layout.exe)
@@ -105,8 +108,8 @@ void image_follow(struct vcpu *v, const struct image *im, const char *comm)
             session_record_mm(process.s, cpu, i, old, process.pid, process.slot->comm);
         err = ok ? load_on(cpu, im, comm) : -EINVAL;
         if (err)
-            session_machine_dead(process.s, i, "out of memory: process %d cannot execute %s (error %d)", process.pid,
-                                 comm, (int)-err);
+            session_machine_dead(process.s, i, "%sprocess %d cannot execute %s (error %d)",
+                                 err == -ENOMEM ? "out of memory: " : "", process.pid, comm, (int)-err);
     }
     snprintf(process.slot->comm, sizeof(process.slot->comm), "%s", comm);
     vfork_done(process.slot);

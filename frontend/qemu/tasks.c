@@ -81,6 +81,8 @@ struct session_thread *tasks_first(struct vcpu *v)
         t->task[i] = mm ? task_create(cpu, process.pid, process.pid, mm) : NULL;
         if (t->task[i])
             may_do_all(t->task[i]);
+        else if (mm)
+            mmput(cpu, mm);
         cpu_release(cpu);
         if (!t->task[i])
             session_machine_dead(process.s, i, "out of memory: the first process");

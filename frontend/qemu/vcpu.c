@@ -236,6 +236,10 @@ static bool resolve_fault(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind k
     }
     if (discover(v, i, va, kind))
         return true;
+    if (session_machine_is_dead(process.s, i)) {
+        vcpu_machine_dead(v, i);
+        return false;
+    }
     atomic_fetch_add(&process.s->disagreements, 1);
     session_notice(process.s, "process %d (%s): machine %u raises signal %d for the %s of 0x%llx, the host did not",
                    process.pid, process.slot->comm, i, fi->signo, what[kind], (unsigned long long)va);

@@ -263,12 +263,15 @@ static int build_unseen(struct verify *v, struct vtask *t, const struct native_e
     return err;
 }
 
+/* NULL: the machine has no memory for it. */
 static struct vtask *first_task(struct verify *v, const struct native_exec *e)
 {
     struct mm *mm = mm_alloc(v->cpu);
     struct task *task = mm ? task_create(v->cpu, e->h.tid, e->h.tgid, mm) : NULL;
 
-    return task_add(v, e->h.tid, e->h.tgid, must(task), space_new());
+    if (!task && mm)
+        mmput(v->cpu, mm);
+    return task ? task_add(v, e->h.tid, e->h.tgid, task, space_new()) : NULL;
 }
 
 /* execve ends the process's other threads; the one that called goes on under the process's number. */
@@ -296,6 +299,10 @@ int world_exec(struct verify *v, const struct native_exec *e, const struct parts
     }
     if (!t)
         t = first_task(v, e);
+    if (!t) {
+        snprintf(why, why_size, "process %d (%.16s): the machine has no memory for it", e->h.tgid, e->comm);
+        return -1;
+    }
     end_other_threads(v, e->h.tgid);
     space_put(v, t->space);
     t->space = space_new();

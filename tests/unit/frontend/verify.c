@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/errno.h"
+#include "priv.h"
 #include "recording.h"
 
 #define PID 100
@@ -214,6 +215,81 @@ static void test_bad_host(void **state)
     assert_null(verify_create(&o, r.bytes, 3, r.why, sizeof(r.why)));
 }
 
+/* 0: all events were taken; else the first that ends the verification, by its place. */
+static int some_events(void)
+{
+    const u64 start = BASE - 40 * PAGE_SIZE;
+    int n = 0;
+
+#define EVENT(e)                                                                                                       \
+    do {                                                                                                               \
+        n++;                                                                                                           \
+        if (e)                                                                                                         \
+            return n;                                                                                                  \
+    } while (0)
+#define CALL(tid, nr, ret, ...) EVENT(recording_call(&r, v, tid, nr, (u64[6]){__VA_ARGS__}, (s64)(ret)))
+    EVENT(recording_exec(&r, v, PID, MAPS LOADER STACK, BRK));
+    CALL(PID, ABI_mmap, start, start, 40 * PAGE_SIZE, RW, ANON | MAP_FIXED_ | MAP_POPULATE_, ~0ull, 0);
+    CALL(PID, ABI_mprotect, 0, start, 2 * PAGE_SIZE, 1);
+    CALL(PID, ABI_munmap, 0, start + 8 * PAGE_SIZE, PAGE_SIZE);
+    CALL(PID, ABI_mremap, start - 40 * PAGE_SIZE, start + 10 * PAGE_SIZE, PAGE_SIZE, PAGE_SIZE, 3,
+         start - 40 * PAGE_SIZE);
+    CALL(PID, ABI_brk, BRK + 3 * PAGE_SIZE, BRK + 3 * PAGE_SIZE);
+    CALL(PID, ABI_shmget, 4711, 0, PAGE_SIZE, 01600);
+    CALL(PID, ABI_shmat, start - 80 * PAGE_SIZE, 4711, start - 80 * PAGE_SIZE, 0);
+    CALL(PID, ABI_shmctl, 0, 4711, 0, 0);
+    CALL(PID, ABI_mlock, 0, start + 20 * PAGE_SIZE, 2 * PAGE_SIZE);
+    EVENT(recording_clone(&r, v, PID, PID + 1, 17));
+    EVENT(recording_clone(&r, v, PID, PID + 2, CLONE_VM_ | CLONE_THREAD_));
+    CALL(PID + 1, ABI_madvise, 0, start + 20 * PAGE_SIZE, PAGE_SIZE, 10 /* DONTFORK */);
+    EVENT(recording_signal(&r, v, PID, 11, 1, 0x1000));
+    EVENT(recording_exec(&r, v, PID + 1, MAPS LOADER STACK, BRK));
+    EVENT(recording_exec(&r, v, PID + 7, MAPS LOADER STACK, BRK)); /* its fork was not seen */
+    EVENT(recording_exec(&r, v, PID + 8, NULL, 0));                /* nor this one's */
+    EVENT(recording_maps(&r, v, PID + 1, MAPS STACK));
+    EVENT(recording_exit(&r, v, PID + 2));
+    EVENT(recording_exit(&r, v, PID));
+    return 0;
+}
+
+/*
+ * With each allocation of the machine failing: a call disagrees (error 12) and the kernel's result is put in place as far
+ * as that goes, or the verification ends and says why.
+ */
+static void test_no_memory(void **state)
+{
+    const struct verify_options o = {0};
+    bool failed = true;
+    u32 ended = 0;
+
+    for (u64 nth = 1; failed; nth++) {
+        u64 disagreed = 0;
+        int at;
+
+        v = recording_host(&r, &o, HOST);
+        assert_non_null(v);
+        v->m->fail.not_slabs = true;
+        atomic_store(&v->m->fail.countdown, nth);
+        at = some_events();
+        failed = atomic_load(&v->m->fail.failed) != 0;
+        atomic_store(&v->m->fail.countdown, 0);
+        for (u32 i = 0; i < NR_VERIFY; i++)
+            disagreed += verify_result(v)->tally[i].disagreed;
+        if (at) {
+            ended++;
+            assert_true(failed);
+            assert_true(strstr(r.why, "memory") || strstr(r.why, "error 12"));
+        }
+        assert_int_equal(failed ? 0 : disagreed, failed ? 0 : 1); /* the last maps: the loader is gone */
+        assert_int_equal(verify_check(v, r.why, sizeof(r.why)), 0);
+        world_end(v);
+        assert_int_equal(verify_check(v, r.why, sizeof(r.why)), 0);
+        assert_true(list_empty(&v->m->vm->mms));
+        verify_destroy(v);
+    }
+    assert_true(ended > 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +305,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unseen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_input, setup, teardown),
         cmocka_unit_test(test_bad_host),
+        cmocka_unit_test(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

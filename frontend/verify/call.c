@@ -7,13 +7,14 @@
  *   judge     result: exactly the kernel's, or (descriptors, ids) success as the kernel's; then the bytes written
  *   force     where it differs
  *
- * Not modelled, beside the calls that the machine does not know: devices and huge pages behind mmap, secret memory, full
- * disks.
+ * Not modelled, beside the calls that the machine does not know: devices behind mmap, huge pages that the host had (the
+ * machine has none: it answers as a host without), secret memory, full disks.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 
 #include "base/errno.h"
@@ -74,17 +75,48 @@ static bool has_stranger(struct verify *v, const struct parts *parts)
     return pid > 0 && !world_task(v, pid);
 }
 
-/* What the call needs that the machine does not have: it is not judged. */
-static bool is_beyond_model(struct verify *v, const struct native_call *e, const struct native_file *f,
-                            const struct parts *parts)
+/* Files of huge pages that the program made itself: the machine has them, too. */
+static bool is_own_huge(const struct file *file)
 {
-    u32 flags = (u32)e->arg[3];
+    return file && file->f_inode->i_flags & INODE_HUGETLB;
+}
 
+/* The kernel had huge pages to give: the machine's pools are empty. */
+static bool got_huge_pages(const struct native_call *e)
+{
     switch (e->nr) {
     case ABI_mmap:
-        if (flags & MAP_HUGETLB_ || (f && f->fs_magic == HUGETLBFS_MAGIC_))
-            return true;
-        return f && !file_is_modelled(f);
+        return !is_error(e->ret) && !((u32)e->arg[3] & MAP_NORESERVE_);
+    case ABI_shmget:
+        return !is_error(e->ret) && ((u32)e->arg[2] & (SHM_HUGETLB | SHM_NORESERVE)) == SHM_HUGETLB;
+    case ABI_fallocate:
+        return !is_error(e->ret) && !((u32)e->arg[1] & FALLOC_FL_PUNCH_HOLE);
+    default:
+        return false;
+    }
+}
+
+/* A driver's own pages: taken as mapped where the kernel could. */
+static bool is_ring(const struct file *file)
+{
+    return file && file->f_inode->i_flags & INODE_DEVICE && file->f_inode->i_device >= DEVICE_BUFFER;
+}
+
+/* What the call needs that the machine does not have: it is not judged. */
+static bool is_beyond_model(struct verify *v, const struct native_call *e, const struct native_file *f,
+                            const struct file *file, const struct parts *parts)
+{
+    bool huge = f && f->fs_magic == HUGETLBFS_MAGIC_;
+
+    if (huge && !is_own_huge(file))
+        return true;
+    switch (e->nr) {
+    case ABI_mmap:
+        if (huge || ((u32)e->arg[3] & (MAP_HUGETLB_ | MAP_ANONYMOUS_)) == (MAP_HUGETLB_ | MAP_ANONYMOUS_))
+            return got_huge_pages(e);
+        return f && !file_is_modelled(f) && (is_error(e->ret) || !is_ring(file));
+    case ABI_shmget:
+        return got_huge_pages(e);
     case ABI_process_madvise:
     case ABI_process_vm_readv:
     case ABI_process_vm_writev:
@@ -92,7 +124,9 @@ static bool is_beyond_model(struct verify *v, const struct native_call *e, const
         return e->ret != -ESRCH && has_stranger(v, parts);
     case ABI_ftruncate:
     case ABI_fallocate: /* how full the disk is, and what its file system can do, is not recorded */
-        return f && (f->fs_magic == SECRETMEM_MAGIC_ || f->fs_magic == HUGETLBFS_MAGIC_ || !S_ISREG(f->mode) ||
+        if (huge)
+            return got_huge_pages(e);
+        return f && (f->fs_magic == SECRETMEM_MAGIC_ || !S_ISREG(f->mode) ||
                      (f->fs_magic != TMPFS_MAGIC_ && (e->ret == -ENOSPC || e->ret == -EOPNOTSUPP)));
     case ABI_shmctl: /* by index, of all the system's segments */
         return (u32)e->arg[1] == SHM_STAT_ || (u32)e->arg[1] == SHM_STAT_ANY_;
@@ -413,7 +447,7 @@ void call_verify(struct verify *v, struct vtask *t, const struct native_call *e,
     world_run(v, t);
     f = prepare(v, t, &c, e, parts);
     before(v, t, &c, e, parts);
-    if (is_beyond_model(v, e, f, parts)) {
+    if (is_beyond_model(v, e, f, c.file, parts)) {
         tally->not_modelled++;
         force(v, t, e, &c, -ENOSYS);
     } else {

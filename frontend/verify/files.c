@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -15,6 +16,7 @@
 #define MEM_MAJOR 1 /* devices.txt */
 #define NULL_MINOR 3
 #define ZERO_MINOR 5
+#define RING_PAGES (1ull << 24) /* io_uring's offsets are below 2^32 */
 
 static struct list_head *object_bucket(struct verify *v, u64 dev, u64 ino)
 {
@@ -83,11 +85,15 @@ static struct file *object_open(struct verify *v, const struct vobject *o, u32 m
     return o->file;
 }
 
-/* What cannot be mapped is all alike; of devices /dev/zero is known. */
-static struct file *open_special(struct verify *v, const struct native_file *f, u32 mode)
+/* What cannot be mapped is all alike; of devices /dev/zero, sockets' and io_uring's rings are known. */
+static struct file *open_special(struct verify *v, const struct native_file *f, u32 mode, const char *name)
 {
     bool zero = S_ISCHR(f->mode) && f->rdev == makedev(MEM_MAJOR, ZERO_MINOR);
 
+    if (S_ISSOCK(f->mode))
+        return device_open(v->cpu, DEVICE_BUFFER, mode, PFN(0), RING_PAGES);
+    if (!strcmp(name, IO_URING_NAME))
+        return device_open(v->cpu, DEVICE_RING, mode, PFN(0), RING_PAGES);
     return device_open(v->cpu, zero ? DEVICE_ZERO : DEVICE_NULL, mode, PFN(0), 0);
 }
 
@@ -104,7 +110,7 @@ static struct file *open_by_identity(struct verify *v, const struct native_file 
     struct file *file;
 
     if (f->mode && !S_ISREG(f->mode))
-        return open_special(v, f, mode);
+        return open_special(v, f, mode, name);
     if (f->fs_magic != TMPFS_MAGIC)
         return file_open(v->cpu, f->dev, f->ino, f->size, mode, name);
     file = tmpfs_open(v->cpu, f->dev, f->ino, f->size, mode, name);

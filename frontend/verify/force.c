@@ -13,23 +13,30 @@ static bool ok(s64 ret)
     return !(ret < 0 && ret >= -4095);
 }
 
-static void force_mmap(struct verify *v, const struct native_call *e, const struct abi_call *c, s64 own)
+/* The mapping as it was before the call is gone, what it is made of does not matter for what follows. */
+static void force_anonymous(struct verify *v, struct vtask *t, u64 addr, u64 len)
+{
+    sys_mmap(v->cpu, addr, len, PROT_READ_ | PROT_WRITE_, MAP_PRIVATE_ | MAP_ANONYMOUS_ | MAP_FIXED_, NULL, 0);
+    t->space->absorb = true;
+}
+
+static void force_mmap(struct verify *v, struct vtask *t, const struct native_call *e, const struct abi_call *c,
+                       s64 own)
 {
     u32 flags = (u32)e->arg[3] & ~(MAP_FIXED_NOREPLACE_ | MAP_32BIT_ | MAP_HUGETLB_ | MAP_POPULATE_);
     struct file *file = flags & MAP_ANONYMOUS_ ? NULL : c->file;
 
     if (ok(own))
         sys_munmap(v->cpu, (u64)own, e->arg[1]);
-    if (ok(e->ret))
-        sys_mmap(v->cpu, (u64)e->ret, e->arg[1], (u32)e->arg[2], flags | MAP_FIXED_ | (file ? 0 : MAP_ANONYMOUS_), file,
-                 e->arg[5]);
-}
-
-/* The mapping as it was before the call is gone, what it is made of does not matter for what follows. */
-static void force_anonymous(struct verify *v, struct vtask *t, u64 addr, u64 len)
-{
-    sys_mmap(v->cpu, addr, len, PROT_READ_ | PROT_WRITE_, MAP_PRIVATE_ | MAP_ANONYMOUS_ | MAP_FIXED_, NULL, 0);
-    t->space->absorb = true;
+    if (!ok(e->ret))
+        return;
+    own = sys_mmap(v->cpu, (u64)e->ret, e->arg[1], (u32)e->arg[2], flags | MAP_FIXED_ | (file ? 0 : MAP_ANONYMOUS_),
+                   file, e->arg[5]);
+    if (!ok(own)) { /* a device that the machine does not have */
+        force_anonymous(v, t, (u64)e->ret, e->arg[1]);
+        t->space->has_device = true;
+    }
+    t->space->absorb |= (e->arg[3] & MAP_HUGETLB_) != 0;
 }
 
 static void force_mremap(struct verify *v, struct vtask *t, const struct native_call *e, s64 own)
@@ -57,7 +64,7 @@ void force(struct verify *v, struct vtask *t, const struct native_call *e, const
 {
     switch (e->nr) {
     case ABI_mmap:
-        force_mmap(v, e, c, own);
+        force_mmap(v, t, e, c, own);
         break;
     case ABI_mremap:
         force_mremap(v, t, e, own);

@@ -63,9 +63,9 @@ static char type_of(const struct map_line *l)
         return 's'; /* vdso, vvar, vvar_vclock, vsyscall */
     if (starts(l, "[stack]"))
         return 'g';
-    if (starts(l, "/dev/zero (deleted)") || starts(l, "/SYSV") || starts(l, "/memfd:"))
+    if (starts(l, "/dev/zero (deleted)") || starts(l, "/SYSV") || starts(l, "/memfd:") || starts(l, "/anon_hugepage"))
         return 'h';
-    if (starts(l, "/dev/zero"))
+    if (starts(l, "/dev/zero") || starts(l, IO_URING_NAME) || starts(l, "socket:"))
         return 'd';
     return l->ino ? 'f' : 'a';
 }

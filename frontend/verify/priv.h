@@ -15,6 +15,7 @@
 #include "verify.h"
 
 #define HASH 4096
+#define IO_URING_NAME "anon_inode:[io_uring]"
 
 /* The file that a descriptor stood for last: calls with the same one mean the same open file, and can merge. */
 struct vopen {
@@ -27,9 +28,10 @@ struct vopen {
 /* An address space: its recorded maps as they stood last. */
 struct vspace {
     u32 users;
-    bool known;  /* its program was seen: it is followed */
-    bool absorb; /* something not modelled changed it: the next maps are taken over without judgement */
-    char *text;  /* recorded */
+    bool known;      /* its program was seen: it is followed */
+    bool absorb;     /* something not modelled changed it: the next maps are taken over without judgement */
+    bool has_device; /* mappings whose driver may keep them from children: a child's first maps are taken over, too */
+    char *text;      /* recorded */
     size_t len, room;
     u64 text_seq;
     struct vopen last;

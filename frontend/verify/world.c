@@ -7,8 +7,10 @@
  *
  *     … [heap] …                     vvar vdso  ld.so │ mmap_base      stack │
  *                                                     └ the first thing that the kernel maps top-down ends there: the
- * loader, or in a static program what is mapped first of vvar and vdso. So mmap_base is the end of the highest mapping
- * below the stack; in the legacy layout, which maps upwards, the start of the mappings around it. brk starts where /proc/PID/stat says and ends there, too: the program has not called yet.
+ * loader, or in a static program what is mapped first of vvar and vdso. So mmap_base is the end of the mappings around
+ * the vdso; in the legacy layout, which maps upwards, their start. They are not the highest ones below the stack where
+ * the area begins below the program: in the legacy layout, and with a stack that may grow without limit. brk starts
+ * where /proc/PID/stat says and ends there, too: the program has not called yet.
  *
  * fork is judged by its result; the copy's maps are compared like any.
  * Follows execve(2), proc_pid_maps(5), proc_pid_stat(5).
@@ -102,8 +104,8 @@ struct image {
     u32 maps_len;
     struct parts files; /* from the first NATIVE_MAPPED on */
     struct map_line stack;
-    u64 mmap_base;   /* end of the highest mapping below the stack */
-    u64 legacy_base; /* start of the mappings around it */
+    u64 mmap_base;   /* end of the mappings around the vdso */
+    u64 legacy_base; /* their start */
 };
 
 static bool is_named(const struct map_line *l, const char *name)
@@ -111,18 +113,28 @@ static bool is_named(const struct map_line *l, const char *name)
     return l->name_len == strlen(name) && !memcmp(l->name, name, l->name_len);
 }
 
-/* The stack, and the end of the highest mapping below it. */
+/* The stack, and the mappings around vdso and vvar; without those, the highest ones below the stack. */
 static bool find_layout(struct image *im)
 {
     const char *at = (const char *)im->maps, *end = at + im->maps_len;
+    bool is_area = false, found = false;
+    u64 start = 0, last = 0;
     struct map_line l;
 
     while (map_line_parse(&at, end, &l)) {
         if (is_named(&l, "[stack]"))
             im->stack = l;
-        else if (!im->stack.end && l.end < 1ull << 63) {
-            if (l.start - im->mmap_base > FAR)
-                im->legacy_base = l.start;
+        if (im->stack.end || l.end >= 1ull << 63)
+            continue;
+        if (l.start - last > FAR) {
+            start = l.start;
+            is_area = false;
+        }
+        last = l.end;
+        is_area |= l.type == 's';
+        found |= is_area;
+        if (is_area || !found) {
+            im->legacy_base = start;
             im->mmap_base = l.end;
         }
     }
@@ -173,6 +185,21 @@ static s64 map_special_line(struct verify *v, const struct map_line *l) NO_LOCK_
     return ret;
 }
 
+static s64 map_ring_line(struct verify *v, struct vtask *t, const struct map_line *l)
+{
+    bool socket = !is_named(l, IO_URING_NAME);
+    struct native_file f = {.mode = socket ? S_IFSOCK : 0600, .open_flags = 2};
+    struct file *file = space_file(v, t->space, -1, &f, socket ? "" : IO_URING_NAME);
+    s64 ret;
+
+    if (IS_ERR(file))
+        return PTR_ERR(file);
+    ret =
+        sys_mmap(v->cpu, l->start, l->end - l->start, l->prot, MAP_FIXED_ | MAP_SHARED_, file, l->pgoff << PAGE_SHIFT);
+    fput(v->cpu, file);
+    return ret;
+}
+
 /* One line of recorded maps, put in place. */
 s64 map_line_force(struct verify *v, struct vtask *t, const struct map_line *l, const struct native_file *known)
 {
@@ -180,6 +207,8 @@ s64 map_line_force(struct verify *v, struct vtask *t, const struct map_line *l, 
         return map_special_line(v, l);
     if (l->ino && l->type == 'f')
         return map_file_line(v, t, l, known);
+    if (l->type == 'd' && !is_named(l, "/dev/zero"))
+        return map_ring_line(v, t, l);
     return sys_mmap(v->cpu, l->start, l->end - l->start, l->prot,
                     MAP_FIXED_ | MAP_ANONYMOUS_ | (l->shared ? MAP_SHARED_ : MAP_PRIVATE_) |
                         (l->type == 'g' ? MAP_GROWSDOWN_ : 0),
@@ -336,7 +365,8 @@ static struct vspace *space_of_child(struct vtask *parent, u64 flags)
     }
     s = space_new();
     s->known = parent->space->known;
-    s->absorb = parent->space->absorb;
+    s->absorb = parent->space->absorb || parent->space->has_device;
+    s->has_device = parent->space->has_device;
     s->last = parent->space->last;
     if (s->last.file)
         get_file(s->last.file);

@@ -8,7 +8,8 @@
  *                  object of the mapping's length; the offset counts in both                             (vm/mmap.c)
  *   DEVICE_MEM     /dev/mem: the offset is a physical address; remap_pfn_range() at once
  *   DEVICE_WINDOW  a device's memory, mapped by faults: vmf_insert_pfn()
- *   DEVICE_BUFFER  a driver's own pages (as of a ring buffer), all inserted at once: vm_insert_page()
+ *   DEVICE_BUFFER  a driver's own pages (as of a packet socket), all inserted at once: vm_insert_page()
+ *   DEVICE_RING    the same, but mremap(2) does not grow it (as io_uring's)
  *   vdso, vvar     no file: pages that the kernel inserts by faults; vvar as bare frames
  *
  * A device's own pages stand in inode->i_disk by index, one reference each, and go with its last file. Those of vdso
@@ -104,6 +105,8 @@ static int buffer_mmap(struct cpu *cpu, struct vm_area_struct *vma)
     struct inode *inode = vma->vm_file->f_inode;
     int err = fits_device(vma) ? 0 : -EINVAL;
 
+    if (inode->i_device == DEVICE_RING)
+        vma->vm_flags |= VM_DONTEXPAND;
     for (u64 i = 0; i < vma_pages(vma) && !err; i++) {
         struct page *page = own_page(cpu, inode, vma->vm_pgoff.nr + i);
 
@@ -180,7 +183,7 @@ struct file *device_open(struct cpu *cpu, enum device_kind kind, u32 f_mode, pfn
     } kinds[] = {
         [DEVICE_NULL] = {VM_OPS_NONE, "/dev/null"},       [DEVICE_ZERO] = {VM_OPS_NONE, "/dev/zero"},
         [DEVICE_MEM] = {VM_OPS_MEM, "/dev/mem"},          [DEVICE_WINDOW] = {VM_OPS_WINDOW, "/dev/window"},
-        [DEVICE_BUFFER] = {VM_OPS_BUFFER, "/dev/buffer"},
+        [DEVICE_BUFFER] = {VM_OPS_BUFFER, "/dev/buffer"}, [DEVICE_RING] = {VM_OPS_BUFFER, "/dev/ring"},
     };
     int err = kind == DEVICE_WINDOW ? check_range(cpu->m, first, nr) : 0;
     struct file *file;

@@ -5,8 +5,8 @@
 
 #include "vm/vm.h"
 
-/* Open a device. DEVICE_MEM, DEVICE_WINDOW: frames [first, first + nr), which must not be RAM; DEVICE_BUFFER: nr pages
- * of its own. ERR_PTR(-ENOMEM / -EINVAL). */
+/* Open a device. DEVICE_MEM, DEVICE_WINDOW: frames [first, first + nr), which must not be RAM; DEVICE_BUFFER,
+ * DEVICE_RING: nr pages of its own. ERR_PTR(-ENOMEM / -EINVAL). */
 struct file *device_open(struct cpu *cpu, enum device_kind kind, u32 f_mode, pfn_t first, u64 nr);
 /* On the last put. */
 void device_release(struct cpu *cpu, struct inode *inode);

@@ -238,7 +238,7 @@ struct inode {
     char name[128];          /* last path, for reports */
 };
 
-enum device_kind { DEVICE_NULL, DEVICE_ZERO, DEVICE_MEM, DEVICE_WINDOW, DEVICE_BUFFER };
+enum device_kind { DEVICE_NULL, DEVICE_ZERO, DEVICE_MEM, DEVICE_WINDOW, DEVICE_BUFFER, DEVICE_RING };
 
 /* inode.i_flags */
 #define INODE_SEALS 1u    /* memfd, tmpfs: seals exist */

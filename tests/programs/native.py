@@ -14,7 +14,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-PARTS = ["calls", "signals", "threads", "processes", "limits", "stops", "exec"]
+PARTS = ["calls", "signals", "threads", "processes", "limits", "stops", "exec", "huge", "rings"]
 FORK_PY = """
 import os, subprocess, threading
 data = bytearray(4 << 20)
@@ -50,6 +50,9 @@ def cases(folder):
         ("stdin", ["wc"], "a b\nc\n"),
         ("pipeline", ["sh", "-c", "seq 20000 | grep -v 7 | sort -r | uniq -c | wc -l"], None),
         ("python", ["/usr/bin/python3", "-c", FORK_PY], None),
+        ("unlimited stack", ["sh", "-c", "ulimit -s unlimited; exec /usr/bin/python3 -c 'print(1)'"], None),
+        ("legacy layout", ["setarch", "-L", "/usr/bin/python3", "-c", "print(1)"], None),
+        ("no randomisation", ["setarch", "-R", "/usr/bin/python3", "-c", "print(1)"], None),
         ("gcc", ["sh", "-c", "gcc -O2 -c -o a.o a.c && cksum < a.o"], None),
         ("perl", ["perl", "-e", "my %h; $h{$_ % 997} .= $_ for 1..20000; print scalar(keys %h)"], None),
         ("sqlite3", ["sqlite3", ":memory:", "with recursive n(x) as (select 1 union all select x + 1 from n where x < 20000) "

@@ -17,10 +17,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGE 4096ul
+#define HUGE (2ul << 20)
 #define CHECK(x)                                                                                                       \
     do {                                                                                                               \
         if (!(x)) {                                                                                                    \
@@ -231,14 +233,59 @@ static void part_stops(void)
     printf("ended %d\n", wait_for(pid));
 }
 
+/* Of hosts without huge pages, too: what is reserved is refused, what is not is mapped, whole pages at a time. */
+static void part_huge(void)
+{
+    int fd = memfd_create("huge", MFD_HUGETLB), flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB;
+    char *p = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+    printf("reserved %d\n", p != MAP_FAILED);
+    p = mmap(NULL, 3 * HUGE - PAGE, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, -1, 0);
+    printf("not reserved %d\n", p != MAP_FAILED);
+    if (p != MAP_FAILED) {
+        printf("page %d\n", munmap(p, PAGE));
+        printf("whole %d\n", munmap(p + HUGE, HUGE));
+        printf("protect %d %d\n", mprotect(p, HUGE, PROT_READ), mprotect(p + PAGE, HUGE, PROT_READ));
+    }
+    printf("odd %d, 1 GiB %d\n", mmap(NULL, PAGE, PROT_READ, flags | 13 << 26, -1, 0) != MAP_FAILED,
+           mmap(NULL, PAGE, PROT_READ, flags | MAP_NORESERVE | 30 << 26, -1, 0) != MAP_FAILED);
+    if (fd < 0)
+        return;
+    printf("size %d %d\n", ftruncate(fd, 2 * HUGE), ftruncate(fd, PAGE));
+    printf("file %d\n", mmap(NULL, HUGE, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED);
+    printf("file %d\n", mmap(NULL, HUGE, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, HUGE) != MAP_FAILED);
+    printf("hole %d\n", fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE));
+    printf("filled %d\n", fallocate(fd, 0, 0, HUGE));
+}
+
+/* What drivers map: io_uring's rings. A system that forbids it (ENOSYS, EPERM) is fine. */
+static void part_rings(void)
+{
+    unsigned params[30] = {0};
+    int fd = (int)syscall(SYS_io_uring_setup, 8, params);
+    char *p = fd < 0 ? MAP_FAILED : mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+
+    if (p == MAP_FAILED)
+        return;
+    printf("grown %d\n", mremap(p, PAGE, 2 * PAGE, MREMAP_MAYMOVE) != MAP_FAILED);
+    printf("protect %d\n", mprotect(p, PAGE, PROT_READ));
+    map(3, PROT_READ);
+    if (!fork()) {
+        map(2, PROT_READ | PROT_WRITE);
+        _exit(0);
+    }
+    wait(NULL);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(void);
     } parts[] = {
-        {"calls", part_calls},   {"signals", part_signals}, {"threads", part_threads}, {"processes", part_processes},
-        {"limits", part_limits}, {"stops", part_stops},     {"exec", part_exec},
+        {"calls", part_calls},         {"signals", part_signals}, {"threads", part_threads},
+        {"processes", part_processes}, {"limits", part_limits},   {"stops", part_stops},
+        {"exec", part_exec},           {"huge", part_huge},       {"rings", part_rings},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);

@@ -40,12 +40,21 @@ static const char help_text[] =
     "--machine\n"
     "  they are modelled at the same time, without only recorded. Threads and processes take turns, so the trace has "
     "one\n"
-    "  order. --native: at full speed, memory calls and signals only, for `quire verify`.\n"
+    "  order. --native: at full speed, memory calls and signals only, for `quire verify`; --maps=all: and "
+    "/proc/PID/maps\n"
+    "  after each of them.\n"
     "\n"
     "quire replay [OPTION]... TRACE\n"
     "  Machines follow TRACE ('-': standard input) as they would follow the program; the same machine counts the same. "
     "A\n"
     "  damaged trace is replayed as far as it is whole; exit status 2.\n"
+    "\n"
+    "quire verify [--maps=all] [--show N] [--json] FILE\n"
+    "  Make every memory call of a native recording ('-': standard input) again, on a machine that decides by itself, "
+    "and\n"
+    "  hold its answers against the kernel's. Exit status 0: all that is modelled agrees; 1: not all does; 2: bad "
+    "input.\n"
+    "  --show N: the first N disagreements in full (5). --maps=all: refuse recordings without all maps.\n"
     "\n"
     "quire import FORMAT [-o TRACE] FILE\n"
     "  Make a TRACE for replay of another tool's: lackey, drmemtrace, drtext, champsim, csv. More: `quire import "
@@ -79,6 +88,12 @@ static int close_stdout(int status)
         return status;
     fprintf(stderr, "quire: standard output: %s\n", strerror(errno ? errno : EIO));
     return status ? status : EXIT_USAGE;
+}
+
+static void print_help(void)
+{
+    fputs(help_text, stdout);
+    exit(close_stdout(0));
 }
 
 /* -- machines ------------------------------------------------------------------------------------------------------ */
@@ -217,8 +232,7 @@ static void parse_run(char **arg, struct run_options *o, struct settings *sets)
             help_keys();
             exit(close_stdout(0));
         } else if (strcmp(*arg, "--help") == 0) {
-            fputs(help_text, stdout);
-            exit(close_stdout(0));
+            print_help();
         } else {
             usage_error("%s: unknown option; `quire --help` lists them", *arg);
         }
@@ -318,6 +332,10 @@ static int cmd_record_native(char **arg)
             o.file = value;
         else if ((value = option_value("--maps", &arg)) && strcmp(value, "all") == 0)
             o.maps_all = true;
+        else if (value)
+            usage_error("record: --maps=%s: only all is known", value);
+        else if (strcmp(*arg, "--help") == 0)
+            print_help();
         else
             usage_error("record: %s: unknown option; `quire --help` lists them", *arg);
     }
@@ -375,6 +393,16 @@ static int cmd_replay(char **arg)
 
 /* -- verify -------------------------------------------------------------------------------------------------------- */
 
+static u32 shown_of(const char *value)
+{
+    char *end;
+    unsigned long n = strtoul(value, &end, 10);
+
+    if (*value < '0' || *value > '9' || *end || n > UINT32_MAX)
+        usage_error("verify: --show %s: a number is expected: how many disagreements are printed in full", value);
+    return (u32)n;
+}
+
 static int cmd_verify(char **arg)
 {
     struct verify_cli_options o = {.shown = 5};
@@ -386,7 +414,9 @@ static int cmd_verify(char **arg)
         else if (strcmp(*arg, "--maps=all") == 0)
             o.maps_all = true;
         else if ((value = option_value("--show", &arg)))
-            o.shown = (u32)strtoul(value, NULL, 10);
+            o.shown = shown_of(value);
+        else if (strcmp(*arg, "--help") == 0)
+            print_help();
         else
             usage_error("verify: %s: unknown option; `quire --help` lists them", *arg);
     }
@@ -416,6 +446,8 @@ static int cmd_cat(char **arg)
             o.raw = true;
         else if (strcmp(*arg, "--json") == 0)
             o.json = true;
+        else if (strcmp(*arg, "--help") == 0)
+            print_help();
         else
             usage_error("cat: %s: unknown option; `quire --help` lists them", *arg);
     }
@@ -488,8 +520,7 @@ static int run_command(int argc, char **argv)
         return 0;
     }
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
-        fputs(help_text, stdout);
-        return 0;
+        print_help();
     }
     if (argc >= 2)
         usage_error("%s: unknown command; `quire --help` shows how", argv[1]);

@@ -203,6 +203,11 @@ int record_native(const struct record_native_options *o)
     }
     failed = close_trace(&sink, &r, o->file);
     free(host);
+    if (r.ptracer)
+        fprintf(stderr,
+                "quire: process %d called ptrace: its processes have a tracer already, so that it failed; what such a "
+                "program does then is its own business\n",
+                r.ptracer);
     if (r.killed)
         fprintf(stderr, "quire: told to stop, and the program did not end: %llu process(es) were killed\n",
                 (unsigned long long)r.killed);

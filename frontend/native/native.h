@@ -36,7 +36,8 @@ struct native_options {
 struct native_result {
     int wait_status; /* of the program */
     u64 calls, events, processes, threads;
-    u64 killed; /* processes, because the recorder was told to stop */
+    u64 killed;  /* processes, because the recorder was told to stop */
+    s32 ptracer; /* the first process that called ptrace(2), which has failed; 0: none */
 };
 
 /* 0; or -1 and the reason why the program cannot be recorded, in `why`. */

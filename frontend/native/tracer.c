@@ -304,6 +304,8 @@ static void write_call(struct tracer *tr, struct thread *t, s64 ret, u32 flags)
         e->cap_effective = cap_effective(t->tid);
     tr->r->calls++;
     emit(tr, NATIVE_CALL, &t->call);
+    if (t->nr == NATIVE_ptrace && !tr->r->ptracer)
+        tr->r->ptracer = t->proc->tgid;
     if (t->nr == NATIVE_ptrace)
         emit_notice(tr, t, "uses ptrace: its own processes are followed already, so that it is refused");
     if (flags & NATIVE_UNFINISHED)

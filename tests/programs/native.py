@@ -105,6 +105,25 @@ def run_bad_input(quire, folder):
     return bad
 
 
+def run_options(quire, folder):
+    """Help and wrong options: status, and a word of what is said."""
+    trace = os.path.join(folder, "t")
+    tracer = "import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0)"
+    bad = 0
+    for argv, expected, word in [(["verify", "--help"], 0, "--show N"), (["cat", "--help"], 0, "--raw"),
+                                 (["record", "--native", "--help"], 0, "--maps=all"), (["verify"], 2, "usage"),
+                                 (["verify", "--show", "x", "t"], 2, "--show x"), (["verify", "--maps", "t"], 2, "--maps"),
+                                 (["record", "--native", "--maps=some", "-o", trace, "true"], 2, "--maps=some"),
+                                 (["record", "--native", "-o", trace, "/usr/bin/python3", "-c", tracer], 0, "called ptrace")]:
+        status, out, err = run([quire, *argv], folder)
+        ok = status == expected and word in (err if status or word == "called ptrace" else out)
+        print(f"{'ok  ' if ok else 'FAIL'} options: {' '.join(argv[:3])}")
+        if not ok:
+            print(f"     status {status}, stdout {out!r:.200}, stderr {err!r:.200}")
+        bad += not ok
+    return bad
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quire", default=os.path.join(ROOT, "build/cli/quire"))
@@ -122,7 +141,7 @@ def main():
                 print("     " + p)
             bad += bool(problems)
         if not args.names:
-            bad += run_bad_input(quire, folder)
+            bad += run_bad_input(quire, folder) + run_options(quire, folder)
     print("all passed" if not bad else f"{bad} failed")
     return 1 if bad else 0
 

@@ -188,6 +188,22 @@ static void test_buffer(void **state)
     env_end(&v);
 }
 
+/* As observed on 6.18 with io_uring's rings. */
+static void test_ring(void **state)
+{
+    struct env v;
+    struct file *f;
+
+    env_init(&v);
+    f = open_device(&v, DEVICE_RING, 1 << 20);
+    map_at(v.cpu, BASE, 1, RW, SH, f, 0x10000000);
+    assert_int_equal(vma_at(&v, BASE)->vm_flags & VM_SPECIAL, VM_MIXEDMAP | VM_DONTEXPAND);
+    assert_int_equal(sys_mremap(v.cpu, BASE, PG, 2 * PG, MREMAP_MAYMOVE_, 0), -EFAULT);
+    assert_int_equal(sys_mprotect(v.cpu, BASE, PG, PROT_READ_), 0);
+    fput(v.cpu, f);
+    env_end(&v);
+}
+
 /* As observed on 6.18. */
 static void test_zero(void **state)
 {
@@ -252,7 +268,7 @@ static void test_special(void **state)
 /* Each allocation fails once: nothing is mapped, or all of it; the books balance. */
 static void test_no_memory(void **state)
 {
-    static const enum device_kind kinds[] = {DEVICE_MEM, DEVICE_BUFFER, DEVICE_WINDOW, DEVICE_ZERO};
+    static const enum device_kind kinds[] = {DEVICE_MEM, DEVICE_BUFFER, DEVICE_RING, DEVICE_WINDOW, DEVICE_ZERO};
 
     for (u32 k = 0; k < ARRAY_SIZE(kinds); k++) {
         bool failed = true;
@@ -285,9 +301,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mem),     cmocka_unit_test(test_mem_private), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_window),  cmocka_unit_test(test_buffer),      cmocka_unit_test(test_zero),
-        cmocka_unit_test(test_special), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_mem),    cmocka_unit_test(test_mem_private), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_window), cmocka_unit_test(test_buffer),      cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_zero),   cmocka_unit_test(test_special),     cmocka_unit_test(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@ struct job {
     struct verify *v;
     double seconds;
     u64 events;
+    bool damaged; /* the recording: what comes before is judged */
 };
 
 static void begin(struct job *j, const void *bytes, size_t len)
@@ -73,9 +74,10 @@ static void play(struct job *j)
         one_event(j, (u32)trace_get(&e, TF_KIND, 0), aligned, b.len);
     }
     free(aligned);
-    if (status == TRACE_BAD)
+    j->damaged = status != TRACE_END;
+    if (j->damaged && !j->v)
         usage_error("%s", trace_error(r));
-    if (status == TRACE_TRUNCATED)
+    if (j->damaged)
         fprintf(stderr, "quire: %s; what comes before is verified\n", trace_error(r));
     if (!j->v)
         usage_error("%s: not a native recording; `quire record --native` makes one", j->o->file);
@@ -144,11 +146,11 @@ static void print_json(const struct job *j, const struct verify_result *r)
     for (u32 i = 0; i < NR_VERIFY; i++)
         if (verify_name(i) && calls_of(&r->tally[i]))
             json_object_set_new(calls, verify_name(i), tally_json(&r->tally[i]));
-    all = json_pack("{s:s,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:b}", "file", j->o->file, "calls", calls, "total",
+    all = json_pack("{s:s,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:b,s:b}", "file", j->o->file, "calls", calls, "total",
                     tally_json(&total), "processes", (json_int_t)r->processes, "threads", (json_int_t)r->threads,
                     "programs", (json_int_t)r->execs, "maps_lines", (json_int_t)r->maps_lines, "kernel_cuts",
                     (json_int_t)r->kernel_cuts, "unseen", (json_int_t)r->unseen, "overlapped",
-                    (json_int_t)r->overlapped, "seconds", j->seconds, "agrees", !total.disagreed);
+                    (json_int_t)r->overlapped, "seconds", j->seconds, "agrees", !total.disagreed, "whole", !j->damaged);
     json_dumpf(all, stdout, JSON_INDENT(2));
     puts("");
     json_decref(all);
@@ -174,5 +176,7 @@ int verify_recording(const struct verify_cli_options *o)
     if (unbalanced)
         fprintf(stderr, "quire: the machine's books do not balance: %s\n", why);
     verify_destroy(j.v);
+    if (j.damaged)
+        return EXIT_USAGE;
     return disagreed || unbalanced ? 1 : 0;
 }

@@ -92,8 +92,9 @@ def run_bad_input(quire, folder):
     with open(trace, "rb") as f:
         whole = f.read()
     bad = 0
-    for name, content, allowed in [("empty", b"", {2}), ("text", b"hello\n" * 100, {2}), ("half", whole[:len(whole) // 2], {0, 2}),
-                                   ("damaged", whole[:len(whole) // 2] + b"\xff" * 8 + whole[len(whole) // 2 + 8:], {0, 2})]:
+    for name, content, allowed in [("empty", b"", {2}), ("text", b"hello\n" * 100, {2}), ("half", whole[:len(whole) // 2], {2}),
+                                   ("damaged", whole[:len(whole) // 2] + b"\xff" * 8 + whole[len(whole) // 2 + 8:], {2}),
+                                   ("without its end", whole[:-1], {2})]:
         with open(os.path.join(folder, "bad"), "wb") as f:
             f.write(content)
         status, _, err = run([quire, "verify", "bad"], folder)

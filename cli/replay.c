@@ -126,7 +126,8 @@ static void report(const struct run_options *o, struct session *s, const struct 
         usage_error("--report %s: %s", o->report_file, strerror(errno));
     if (!o->quiet || o->report_file)
         report_text(out, o, s, r);
-    fflush(out);
+    if (out != stderr && report_close(out))
+        usage_error("--report %s: %s", o->report_file, strerror(errno));
     if (o->json_file && report_json(o->json_file, o, s, r))
         usage_error("--json %s: %s", o->json_file, strerror(errno));
 }

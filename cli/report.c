@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "quire.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -155,6 +156,16 @@ static void print_odd(FILE *out, struct session *s, const struct run_result *r)
         fprintf(out, "note: %s\n", s->notice[i]);
     if (notices > SHOWN_NOTICES)
         fprintf(out, "and %u more notes\n", atomic_load(&s->nr_notices) - SHOWN_NOTICES);
+}
+
+int report_close(FILE *out)
+{
+    int err = ferror(out) ? errno : 0;
+
+    if (fclose(out) == 0 && !err)
+        return 0;
+    errno = err ? err : errno;
+    return -1;
 }
 
 void report_text(FILE *out, const struct run_options *o, struct session *s, const struct run_result *r)

@@ -399,10 +399,11 @@ static bool check_machines(struct launcher *l)
     return ok;
 }
 
-/* False: the JSON could not be written. */
+/* False: a file could not be written. */
 static bool report(struct launcher *l)
 {
     FILE *out = l->err;
+    bool whole = true;
 
     if (l->o->report_file) {
         out = fopen(l->o->report_file, "we");
@@ -414,8 +415,12 @@ static bool report(struct launcher *l)
     if (!l->o->quiet || l->o->report_file)
         report_text(out, l->o, l->s, &l->result);
     fflush(out);
+    if (out != l->err && report_close(out)) {
+        fprintf(l->err, "quire: --report %s: %s\n", l->o->report_file, strerror(errno));
+        whole = false;
+    }
     if (!l->o->json_file || !report_json(l->o->json_file, l->o, l->s, &l->result))
-        return true;
+        return whole;
     fprintf(l->err, "quire: --json %s: %s\n", l->o->json_file, strerror(errno));
     return false;
 }

@@ -233,6 +233,15 @@ def output_fails(bench):
         expect_in(f"{command}, closed", p.stderr, ["Bad file descriptor"])
 
 
+def files_fail(bench):
+    """So it is of the files that options name."""
+    for option in ("--report", "--json"):
+        for command in (["run", "--quiet", *SMALL, option, "/dev/full", "--", "true"], ["replay", "--quiet", *SMALL, option, "/dev/full", bench.trace]):
+            p = bench.run(*command)
+            expect(f"{command}: status", p.returncode, 2)
+            expect_in(f"{command}", p.stderr, [f"{option} /dev/full: No space left on device"])
+
+
 def closed_descriptors(bench):
     """A closed descriptor is closed for the program, and no file of Quire's takes its number."""
     look = "for fd in 0 1 2; do [ -e /proc/$$/fd/$fd ] && echo $fd >&9; done"
@@ -271,7 +280,7 @@ def cases():
                                         ("native", signal.SIGTERM, "polite"), ("native", signal.SIGINT, "polite"),
                                         ("native", signal.SIGTERM, "stubborn"), ("native", signal.SIGINT, "twice")]}
     all_cases.update({"run-SIGKILL": launcher_killed("run"), "native-SIGKILL": launcher_killed("native"), "background": background,
-                      "file-limit": file_limit, "program-limit": program_limit, "full-disk": full_disk, "output-fails": output_fails,
+                      "file-limit": file_limit, "program-limit": program_limit, "full-disk": full_disk, "output-fails": output_fails, "files-fail": files_fail,
                       "closed-descriptors": closed_descriptors, "reader-goes": reader_goes})
     return all_cases
 

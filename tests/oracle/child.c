@@ -37,6 +37,7 @@ typedef int64_t s64;
 #define O_CLOEXEC 02000000
 #define AT_EMPTY_PATH 0x1000
 #define AT_RANDOM_BYTES 25
+#define MOVE_LOOKS 20000u /* of 70 us: more than a second */
 
 void *memset(void *p, int c, unsigned long n);
 void *memcpy(void *d, const void *s, unsigned long n);
@@ -169,6 +170,14 @@ static void catch_signal(int signo)
     CALL(rt_sigaction, signo, &sa, 0, 8);
 }
 
+static u64 cycles_now(void)
+{
+    u32 low, high;
+
+    __asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high));
+    return (u64)high << 32 | low;
+}
+
 static u32 faults_now(void)
 {
     struct rusage u;
@@ -275,6 +284,26 @@ static void parse_line(const char **p, struct line *l)
     l->ino = decimal(p);
 }
 
+/* Swapped, but no guard page, and the host has no swap: the page is being moved to another frame. */
+static int moving(u64 entry)
+{
+    return shared->no_swap && (entry >> 62 & 1) && !(entry >> 58 & 1);
+}
+
+static u64 when_moved(u64 at)
+{
+    struct timespec pause = {0, 20000};
+    u64 v = 0;
+
+    for (u32 i = 0; i < MOVE_LOOKS; i++) {
+        CALL(pread64, self()->pagemap_fd, &v, 8, at / ORACLE_PAGE * 8);
+        if (!moving(v))
+            break;
+        CALL(nanosleep, &pause, 0);
+    }
+    return v;
+}
+
 static void see_line_pages(struct oracle_result *r, const struct line *l)
 {
     u64 pages = (l->end - l->start) / ORACLE_PAGE;
@@ -286,14 +315,14 @@ static void see_line_pages(struct oracle_result *r, const struct line *l)
         return;
     }
     for (u64 i = 0; i < pages; i++) {
-        u64 v = pagemap[i], at = l->start + i * ORACLE_PAGE;
+        u64 at = l->start + i * ORACLE_PAGE, v = moving(pagemap[i]) ? when_moved(at) : pagemap[i];
         u32 bits = (u32)(v >> 63) | (u32)(v >> 61 & 1) << 1 | (u32)(v >> 56 & 1) << 2;
-        int disk = oracle_on_disk(bits, object_of(l));
-        u64 *h = disk ? &r->disk : &r->pages, image_end = shared->image_end, table = at & ORACLE_TABLE_MASK;
+        struct oracle_page p = {at, bits, l->perms, object_of(l)};
+        u64 image_end = shared->image_end, table = at & ORACLE_TABLE_MASK;
 
         if (!oracle_own(at, at + ORACLE_PAGE, image_end) &&
-            !(disk && oracle_own(table, table - ORACLE_TABLE_MASK, image_end)))
-            *h = oracle_mix_page(*h, at, bits, l->perms, (int)shared->join);
+            !(oracle_on_disk(bits, p.object) && oracle_own(table, table - ORACLE_TABLE_MASK, image_end)))
+            oracle_mix_page(r, &shared->seen, &p, (int)shared->join);
     }
 }
 
@@ -576,15 +605,20 @@ static u64 get_arg(const struct oracle_op *op, struct oracle_result *r, u32 i)
     }
 }
 
-/* Holes and growth leave pages of a file on disk out of the page cache: they come back, one by one, as they began. */
+/*
+ * Holes, growth and MADV_PAGEOUT leave pages of a file on disk out of the page cache: they come back, one by one, as they
+ * began. The last one first: a dirty page that could not be paged out has a mark that begins readahead, of large folios,
+ * of what is missing behind it.
+ */
 static void warm_files(void)
 {
     for (u32 i = 0; i < sizeof(shared->warm) / sizeof(shared->warm[0]); i++) {
         u32 fd = ORACLE_FD_BASE + shared->warm[i];
+        s64 at = (CALL(lseek, fd, 0, 2 /* SEEK_END */) - 1) & -(s64)ORACLE_PAGE;
         u8 byte;
 
-        for (u64 at = 0; CALL(pread64, fd, &byte, 1, at) == 1; at += ORACLE_PAGE)
-            ;
+        for (; at >= 0; at -= ORACLE_PAGE)
+            CALL(pread64, fd, &byte, 1, at);
     }
 }
 
@@ -685,14 +719,22 @@ static enum finish do_op(const struct oracle_op *op, struct oracle_result *r)
 
 static void look(const struct oracle_op *op, struct oracle_result *r)
 {
+    u64 begin = cycles_now();
+
+    r->seen_from = shared->seen.nr;
     if (op->see & (ORACLE_SEE_MAPS | ORACLE_SEE_PAGES))
         see_maps(r, op->see);
     if (op->see & ORACLE_SEE_FLAGS)
         see_flags(r);
+    r->seen_to = shared->seen.nr;
+    r->look_cycles = cycles_now() - begin;
 }
 
 static void op_done(u32 n)
 {
+    struct oracle_result *r = &shared->result[n];
+
+    r->cycles = cycles_now() - shared->began - r->look_cycles;
     atomic_store(&shared->done, n + 1);
     if (n + 1 >= atomic_load(&shared->wake_at))
         futex_wake(&shared->done);
@@ -729,6 +771,7 @@ static void process_loop(void)
         u32 n = (u32)(op - shared->op);
         struct oracle_result *r = &shared->result[n];
 
+        shared->began = cycles_now();
         if (op->kind == ORACLE_EXIT) {
             shared->reap = self()->me;
             set(&shared->turn, ORACLE_SUPERVISOR);
@@ -811,11 +854,14 @@ static void go_on(u32 slot)
 
 static void end_sequence(void)
 {
+    u64 begin = cycles_now();
+
     for (u32 i = 0; i < ORACLE_PROCS; i++)
         if (shared->pid[i] > 0)
             CALL(kill, shared->pid[i], SIGKILL);
     while (CALL(wait4, -1, 0, 0x40000000 /* __WALL */, 0) > 0)
         ;
+    shared->end_cycles = cycles_now() - begin;
     for (u32 i = 0; i < ORACLE_PROCS; i++)
         shared->pid[i] = 0;
     for (u32 i = 0; i < shared->nr_made; i++)
@@ -886,7 +932,7 @@ void child_main(u64 *sp)
 {
     int *fds = self()->fds;
 
-    CALL(mmap, ORACLE_SHARED_AT, sizeof(struct oracle_shared), 3, 0x11, ORACLE_FD_SHARED, 0);
+    CALL(mmap, ORACLE_SHARED_AT, ORACLE_SHARED_BYTES, 3, 0x11, ORACLE_FD_SHARED, 0);
     catch_signal(SIGSEGV);
     catch_signal(SIGBUS);
     if (sp[0] == 2) {

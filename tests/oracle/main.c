@@ -13,23 +13,24 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/oracle/sequence.h"
+#include "tests/oracle/again.h"
 
 struct options {
     u64 seed;
-    u32 steps, seeds, keep;
+    u32 steps, seeds, keep, slowest;
     u64 seconds;
     const char *replay, *child, *out, *only, *without;
     bool no_shrink, any_kernel, print_c;
 };
 
-#define HANG_S 60    /* for one sequence: the model does not come back */
-#define MORE_RUNS 3u /* where write-back or compaction may have interfered */
-/* Of millions of operations a few meet the host at work (write-back, other processes): more than these is a failure. */
+/* Of millions of operations a few may meet something of the host that is not known yet: more than these is a failure. */
 #define ONCE_MOST 3
+/* Of what the host may do, but its counters say nothing of: so many sequences for one. */
+#define MAYBE_EACH 500
 
 static struct oracle oracle;
 static struct sequence sequence;
+static struct slowest slowest;
 
 static const char usage[] =
     "usage: oracle [options]\n"
@@ -43,6 +44,7 @@ static const char usage[] =
     "  --processes    more of clone, execve and exit\n"
     "  --keep N       go on after a disagreement, up to N of them (default 1)\n"
     "  --check N      machine_check() every N operations, not only after each sequence\n"
+    "  --slowest N    at the end, the N ops, looks and ends of sequences that took the kernel longest, at most 64\n"
     "  --no-shrink    report a failing sequence as it is\n"
     "  --replay FILE  run the operations of a replay file\n"
     "  --print-c      also sequences that agree become C programs: oracle-SEED.c\n"
@@ -69,6 +71,7 @@ enum {
     WITHOUT,
     KEEP,
     CHECK,
+    SLOWEST,
     NO_SHRINK,
     REPLAY,
     OUT,
@@ -81,24 +84,16 @@ enum {
 
 static void parse_options(struct options *p, int argc, char **argv)
 {
-    static const struct option list[] = {{"seed", 1, NULL, SEED},
-                                         {"seeds", 1, NULL, SEEDS},
-                                         {"steps", 1, NULL, STEPS},
-                                         {"seconds", 1, NULL, SECONDS},
-                                         {"calls", 1, NULL, CALLS},
-                                         {"without", 1, NULL, WITHOUT},
-                                         {"keep", 1, NULL, KEEP},
-                                         {"check", 1, NULL, CHECK},
-                                         {"no-shrink", 0, NULL, NO_SHRINK},
-                                         {"replay", 1, NULL, REPLAY},
-                                         {"out", 1, NULL, OUT},
-                                         {"child", 1, NULL, CHILD},
-                                         {"any-kernel", 0, NULL, ANY_KERNEL},
-                                         {"processes", 0, NULL, PROCESSES},
-                                         {"print-c", 0, NULL, PRINT_C},
-                                         {"help", 0, NULL, HELP},
-                                         {NULL, 0, NULL, 0}};
-    u64 number[KEEP + 2] = {0};
+    static const struct option list[] = {{"seed", 1, NULL, SEED},           {"seeds", 1, NULL, SEEDS},
+                                         {"steps", 1, NULL, STEPS},         {"seconds", 1, NULL, SECONDS},
+                                         {"calls", 1, NULL, CALLS},         {"without", 1, NULL, WITHOUT},
+                                         {"keep", 1, NULL, KEEP},           {"check", 1, NULL, CHECK},
+                                         {"slowest", 1, NULL, SLOWEST},     {"no-shrink", 0, NULL, NO_SHRINK},
+                                         {"replay", 1, NULL, REPLAY},       {"out", 1, NULL, OUT},
+                                         {"child", 1, NULL, CHILD},         {"any-kernel", 0, NULL, ANY_KERNEL},
+                                         {"processes", 0, NULL, PROCESSES}, {"print-c", 0, NULL, PRINT_C},
+                                         {"help", 0, NULL, HELP},           {NULL, 0, NULL, 0}};
+    u64 number[SLOWEST + 1] = {0};
     const char *text[HELP + 1] = {0};
     int o;
 
@@ -122,7 +117,7 @@ static void parse_options(struct options *p, int argc, char **argv)
             exit(0);
         }
         text[o] = optarg ? optarg : "";
-        if (o <= CHECK && o != CALLS && o != WITHOUT)
+        if (o <= SLOWEST && o != CALLS && o != WITHOUT)
             number[o] = number_of(optarg, list[o].name);
     }
     if (optind < argc)
@@ -133,6 +128,7 @@ static void parse_options(struct options *p, int argc, char **argv)
     p->seconds = number[SECONDS];
     p->keep = (u32)number[KEEP];
     oracle.check_every = (u32)number[CHECK];
+    p->slowest = (u32)number[SLOWEST];
     p->only = text[CALLS];
     p->without = text[WITHOUT];
     p->no_shrink = text[NO_SHRINK];
@@ -277,20 +273,6 @@ static void on_end(int signo)
     _exit(128 + signo);
 }
 
-/* Does it come again: from the list of operations, or, with allocations failing as they did then, from the seed? */
-static bool comes_again(const struct options *p)
-{
-    struct sequence *s = &sequence;
-
-    run_list(&oracle, s, stderr);
-    if (s->differ)
-        return true;
-    run_generated(&oracle, s, s->seed, p->steps);
-    fprintf(stderr, "oracle: its list of operations agrees when run again, --seed %#lx %s\n", (unsigned long)s->seed,
-            s->differ ? "does not" : "too");
-    return s->differ;
-}
-
 static void write_c(const struct sequence *s, const char *folder, const char *suffix)
 {
     char path[512];
@@ -304,29 +286,30 @@ static void write_c(const struct sequence *s, const char *folder, const char *su
     fclose(f);
 }
 
-/* False: it was seen, but does not come again. */
-static bool report(const struct options *p)
+static void save_sequence(const struct options *p)
+{
+    char path[512];
+
+    snprintf(path, sizeof(path), "%s/oracle-%lx.replay", p->out, (unsigned long)sequence.seed);
+    save_replay(&sequence, path);
+    write_c(&sequence, p->out, "replay.c");
+    fprintf(stderr, "oracle: --replay %s runs it again; as a C program: %s.c\n", path, path);
+}
+
+static void report(const struct options *p)
 {
     struct sequence *s = &sequence;
-    char path[512];
-    bool again;
 
-    fprintf(stderr, "oracle: seed %#lx, %u ops: %s differs at op %u:\n  ", (unsigned long)s->seed, s->nr,
-            differ_name(s->differ), s->at);
-    print_op(&s->op[s->at], stderr);
-    fprintf(stderr, "\n  kernel: ");
-    print_result(&s->op[s->at], &s->native[s->at], stderr);
-    fprintf(stderr, "\n  model:  ");
-    print_result(&s->op[s->at], &s->model[s->at], stderr);
-    fputc('\n', stderr);
+    print_difference(s, stderr);
     if (s->differ == DIFFER_STATE)
-        return true; /* of a failing allocation: the same seed finds it again */
+        return; /* of a failing allocation: the same seed finds it again */
     if (!p->no_shrink)
         shrink(&oracle, s);
-    snprintf(path, sizeof(path), "%s/oracle-%lx.replay", p->out, (unsigned long)s->seed);
-    save_replay(s, path);
-    again = comes_again(p);
-    fprintf(stderr, "oracle: --replay %s runs it again; as a C program: %s.c\n", path, path);
+    save_sequence(p);
+    run_list(&oracle, s, stderr);
+    if (!s->differ)
+        fprintf(stderr, "oracle: its list of operations agrees; it differs by its seed, %#lx\n",
+                (unsigned long)s->seed);
     for (u32 i = 0; i < s->nr && i < 60; i++) {
         fprintf(stderr, "  ");
         print_op(&s->op[i], stderr);
@@ -334,8 +317,6 @@ static bool report(const struct options *p)
         print_result(&s->op[i], &s->native[i], stderr);
         fputc('\n', stderr);
     }
-    write_c(s, p->out, "replay.c");
-    return again;
 }
 
 static double now(void)
@@ -346,72 +327,53 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static bool is_pageout(const struct oracle_op *op)
-{
-    return op->kind == ORACLE_SYSCALL &&
-           ((op->nr == ABI_madvise && op->arg[2] == 21) || (op->nr == ABI_process_madvise && op->arg[3] == 21));
-}
+struct tally {
+    u64 ops;
+    u32 sequences, failures, by_host, maybe, once, too_long;
+};
 
-/*
- * Nothing but what write-back may have done (DIFFER_DISK); or, behind a MADV_PAGEOUT, what the host's compaction may
- * have: it takes pages from their LRU lists for a moment, and they are not paged out.
- */
-static bool may_pass_again(const struct sequence *s)
+static void count(struct tally *t, const struct options *p, enum verdict v)
 {
-    const struct oracle_op *at = &s->op[s->at];
-    u32 moment = DIFFER_DISK | DIFFER_PAGES | DIFFER_FAULTS;
-
-    if (at->kind == ORACLE_SYSCALL && at->nr == ABI_mincore)
-        moment |= DIFFER_OUT;
-    if (!s->differ || (s->differ & ~moment))
-        return false;
-    for (u32 i = 0; i <= s->at && s->differ != DIFFER_DISK; i++)
-        if (is_pageout(&s->op[i]))
-            return true;
-    return s->differ == DIFFER_DISK;
-}
-
-/* Do they agree in one of a few more runs? */
-static bool passes_again(void)
-{
-    for (u32 i = 0; i < MORE_RUNS && may_pass_again(&sequence); i++) {
-        alarm(HANG_S);
-        run_list(&oracle, &sequence, NULL);
-    }
-    alarm(0);
-    return !sequence.differ;
+    t->by_host += v == HOST_WORKED || v == HOST_MAYBE;
+    t->maybe += v == HOST_MAYBE;
+    t->once += v == SEEN_ONCE;
+    t->too_long += v == TOO_LONG;
+    if (v == SEEN_ONCE || v == TOO_LONG)
+        save_sequence(p);
+    if (v == DISAGREES)
+        report(p);
+    t->failures += v == DISAGREES || (v == SEEN_ONCE && t->once > ONCE_MOST) ||
+                   (v == TOO_LONG && t->too_long > ONCE_MOST) ||
+                   (v == HOST_MAYBE && t->maybe > ONCE_MOST + t->sequences / MAYBE_EACH);
 }
 
 static u32 run_seeds(const struct options *p)
 {
     double begin = now(), end = begin + (double)p->seconds;
-    u32 failures = 0, again = 0, once = 0, n = 0;
-    u64 ops = 0;
+    struct host_work work[2]; /* when this sequence began and the one before */
+    struct tally t = {0};
 
     printf("oracle: seed %#lx, %u operations each\n", (unsigned long)p->seed, p->steps);
     fflush(stdout);
-    for (; n < p->seeds && failures < p->keep && (now() < end || p->seeds != ~0u); n++) {
-        alarm(HANG_S);
-        run_generated(&oracle, &sequence, p->seed + n, p->steps);
-        ops += sequence.nr;
-        if (p->print_c && !sequence.differ)
+    slowest_begin(&slowest, p->slowest);
+    host_work_read(&work[1]);
+    for (; t.sequences < p->seeds && t.failures < p->keep && (now() < end || p->seeds != ~0u); t.sequences++) {
+        host_work_read(&work[t.sequences % 2]);
+        run_generated(&oracle, &sequence, p->seed + t.sequences, p->steps);
+        t.ops += sequence.nr;
+        slowest_add(&slowest, &oracle, &sequence, p->steps);
+        if (sequence.differ)
+            count(&t, p, run_again(&oracle, &sequence, p->steps, &work[(t.sequences + 1) % 2]));
+        else if (p->print_c)
             write_c(&sequence, p->out, "c");
-        if (sequence.differ) {
-            alarm(0);
-            if (passes_again()) {
-                again++;
-                continue;
-            }
-            if (report(p) || ++once > ONCE_MOST)
-                failures++;
-        }
     }
-    printf("oracle: %u sequences, %lu operations, %.0f a second, %lu failed allocations, %u run again for pages that "
-           "the host held, "
-           "%u seen once and not again, %u disagreements\n",
-           n, (unsigned long)ops, (double)ops / (now() - begin), (unsigned long)oracle.model.injected, again, once,
-           failures);
-    return failures;
+    print_slowest(&slowest, stdout);
+    printf(
+        "oracle: %u sequences, %lu operations, %.0f a second, %lu failed allocations, %u with the host's work in them, "
+        "%u seen once and not again, %u too long, %u disagreements\n",
+        t.sequences, (unsigned long)t.ops, (double)t.ops / (now() - begin), (unsigned long)oracle.model.injected,
+        t.by_host, t.once, t.too_long, t.failures);
+    return t.failures;
 }
 
 static u32 run_replay(const struct options *p)
@@ -439,7 +401,7 @@ int main(int argc, char **argv)
     signal(SIGSEGV, on_crash);
     signal(SIGTRAP, on_crash);
     signal(SIGILL, on_crash);
-    signal(SIGALRM, on_crash);
+    signal(SIGVTALRM, on_crash);
     ask_host(&oracle.host);
     if (!p.any_kernel && !since(&oracle.host, 18)) {
         printf("oracle: skipped: the library answers as Linux 6.18, this is %u.%u (--any-kernel)\n", oracle.host.major,

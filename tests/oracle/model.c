@@ -72,7 +72,9 @@ void model_boot(struct model *v, struct native *n, const struct host *host)
 
     *v = (struct model){.image_end = n->shared->image_end, .join = !host->joins, .key_base = n->shared->key_base};
     n->shared->join = v->join;
+    n->shared->no_swap = host->no_swap;
     configure(&c, host);
+    v->seen = calloc(1, sizeof(*v->seen));
     v->m = machine_boot(&c, NULL);
     if (IS_ERR(v->m))
         die("machine: %ld", (long)PTR_ERR(v->m));
@@ -84,7 +86,7 @@ void model_boot(struct model *v, struct native *n, const struct host *host)
     v->super->mm->flags |= MMF_DISABLE_THP; /* as the child's program does */
     v->cpu->current = v->super;
     v->shared = memfd_create_file(v->cpu, "memfd:oracle-shared", MEMFD_EXEC, 0);
-    inode_set_size(v->cpu, v->shared->f_inode, sizeof(struct oracle_shared));
+    inode_set_size(v->cpu, v->shared->f_inode, ORACLE_SHARED_BYTES);
     for (int i = 0; i < NR_BASE_SLOTS; i++) {
         v->base[i] = open_base(v, n, i);
         if (IS_ERR(v->base[i]))
@@ -106,6 +108,7 @@ void model_shutdown(struct model *v)
     fput(v->cpu, v->child.program.file);
     fput(v->cpu, v->shared);
     machine_destroy(v->m);
+    free(v->seen);
 }
 
 /* -- sequences ----------------------------------------------------------------------------------------------------- */
@@ -161,6 +164,7 @@ static void make_base_segments(struct model *v)
 void model_begin(struct model *v)
 {
     v->cpu->current = v->super;
+    v->seen->nr = 0;
     mark_foreign(v, 0);
     for (int i = 0; i < NR_BASE_SLOTS; i++) {
         if (native_file[i].same_as != i)
@@ -238,7 +242,7 @@ u32 model_check(struct model *v, FILE *out)
 
 /* -- ops ----------------------------------------------------------------------------------------------------------- */
 
-/* May the kernel's number of faults here vary? See DIFFER_DISK. */
+/* May the kernel's number of faults here vary? See DIFFER_HOST. */
 static bool is_on_disk(struct model *v, va_t at)
 {
     struct vm_area_struct *vma = vma_lookup(v->cpu, v->cpu->current->mm, at);

@@ -41,6 +41,7 @@ struct model {
     u64 injected; /* allocation failures so far */
     u64 seed;     /* of the injection; 0: none */
     u32 sequences;
+    struct oracle_seen *seen; /* as in oracle_shared */
 };
 
 void model_boot(struct model *v, struct native *n, const struct host *host);

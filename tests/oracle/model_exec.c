@@ -34,8 +34,8 @@ static void begin_program(struct model *v)
     const struct mm *mm = v->cpu->current->mm;
     static const u8 zeros[16];
     struct fault_info fi;
-    s64 at = sys_mmap(v->cpu, ORACLE_SHARED_AT, sizeof(struct oracle_shared), PROT_READ_ | PROT_WRITE_,
-                      MAP_SHARED_ | MAP_FIXED_, v->shared, 0);
+    s64 at = sys_mmap(v->cpu, ORACLE_SHARED_AT, ORACLE_SHARED_BYTES, PROT_READ_ | PROT_WRITE_, MAP_SHARED_ | MAP_FIXED_,
+                      v->shared, 0);
 
     if (at != (s64)ORACLE_SHARED_AT)
         die("model: the shared memory cannot be mapped after execve: %ld", (long)at);

@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_S 20
+#define LONG_CPU_S 20u
 
 /* Ends inside a page; one that is readable only, one that is writable only; shared memory twice. */
 const struct native_file native_file[NR_BASE_SLOTS] = {
@@ -177,32 +177,9 @@ static void exec_child(struct native *n)
     _exit(127);
 }
 
-static int wait_word(struct native *n, _Atomic uint32_t *word, uint32_t value)
-{
-    struct timespec t = {1, 0};
-
-    syscall(SYS_futex, word, FUTEX_WAIT, value, &t);
-    return waitpid(n->pid, NULL, WNOHANG) == n->pid ? -1 : 0;
-}
-
 static void wake(_Atomic uint32_t *word)
 {
     syscall(SYS_futex, word, FUTEX_WAKE, 64);
-}
-
-static int wait_command_done(struct native *n)
-{
-    time_t begin = time(NULL);
-
-    while (atomic_load(&n->shared->command) != ORACLE_CMD_NONE) {
-        if (wait_word(n, &n->shared->command, atomic_load(&n->shared->command))) {
-            n->pid = 0;
-            return -1;
-        }
-        if (time(NULL) - begin > PATIENCE_S)
-            return -1;
-    }
-    return 0;
 }
 
 static void start(struct native *n)
@@ -215,7 +192,7 @@ static void start(struct native *n)
         die("fork: %s", strerror(errno));
     if (!n->pid)
         exec_child(n);
-    if (wait_command_done(n))
+    if (native_wait_command(n))
         die("%s does not start", n->child_path);
 }
 
@@ -255,6 +232,8 @@ void native_start(struct native *n, const char *child_path)
 {
     struct stat st;
 
+    if (!n->long_cpu_s)
+        n->long_cpu_s = LONG_CPU_S;
     if (!realpath(child_path, n->child_path) || stat(n->child_path, &st))
         die("%s: %s", child_path, strerror(errno));
     n->image = (struct oracle_file_id){(uint64_t)(major(st.st_dev) << 8 | minor(st.st_dev)), st.st_ino};
@@ -262,9 +241,9 @@ void native_start(struct native *n, const char *child_path)
     n->image_fd = fcntl(open(n->child_path, O_RDONLY | O_CLOEXEC), F_DUPFD_CLOEXEC, ORACLE_FD_BASE + 3 * ORACLE_SLOTS);
     n->shared_fd = memfd_create("oracle-shared", MFD_CLOEXEC);
     n->shared_fd = fcntl(n->shared_fd, F_DUPFD_CLOEXEC, ORACLE_FD_BASE + 3 * ORACLE_SLOTS);
-    if (n->shared_fd < 0 || n->image_fd < 0 || ftruncate(n->shared_fd, sizeof(struct oracle_shared)))
+    if (n->shared_fd < 0 || n->image_fd < 0 || ftruncate(n->shared_fd, ORACLE_SHARED_BYTES))
         die("memfd_create: %s", strerror(errno));
-    n->shared = mmap(NULL, sizeof(struct oracle_shared), PROT_READ | PROT_WRITE, MAP_SHARED, n->shared_fd, 0);
+    n->shared = mmap(NULL, ORACLE_SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, n->shared_fd, 0);
     if (n->shared == MAP_FAILED)
         die("mmap: %s", strerror(errno));
     choose_cpu(n);
@@ -311,7 +290,7 @@ void native_stop(struct native *n)
     kill_all(n);
     for (int i = 0; i < NR_BASE_SLOTS; i++)
         close(n->fd[i]);
-    munmap(n->shared, sizeof(struct oracle_shared));
+    munmap(n->shared, ORACLE_SHARED_BYTES);
     close(n->shared_fd);
     close(n->image_fd);
 }
@@ -328,6 +307,7 @@ void native_begin(struct native *n)
     atomic_store(&s->turn, 0);
     atomic_store(&s->stop, 0);
     atomic_store(&s->born, 0);
+    s->seen.nr = 0;
     atomic_store(&s->wake_at, ~0u);
     atomic_store(&s->command, ORACLE_CMD_RUN);
     wake(&s->command);
@@ -339,24 +319,7 @@ void native_publish(struct native *n, uint32_t nr)
     wake(&n->shared->published);
 }
 
-int native_wait(struct native *n, uint32_t nr)
-{
-    time_t begin = time(NULL);
-    uint32_t done;
-
-    atomic_store(&n->shared->wake_at, nr);
-    while ((done = atomic_load(&n->shared->done)) < nr) {
-        if (wait_word(n, &n->shared->done, done)) {
-            n->pid = 0;
-            return -1;
-        }
-        if (time(NULL) - begin > PATIENCE_S)
-            return -1;
-    }
-    return 0;
-}
-
-int native_end(struct native *n)
+enum native_end native_end(struct native *n)
 {
     struct oracle_shared *s = n->shared;
 
@@ -364,7 +327,7 @@ int native_end(struct native *n)
     atomic_store(&s->turn, ~0u);
     wake(&s->turn);
     native_publish(n, ~0u);
-    return wait_command_done(n);
+    return native_wait_command(n);
 }
 
 char *native_proc(pid_t pid, const char *name)

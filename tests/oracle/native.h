@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The child process as the test sees it: starting, sequences, waiting, its address space as text. */
+/* The child process as the test sees it: starting, sequences, waiting (watch.c), its address space as text. */
 #ifndef QUIRE_TESTS_ORACLE_NATIVE_H
 #define QUIRE_TESTS_ORACLE_NATIVE_H
 
 #include <sched.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -32,15 +33,20 @@ struct native {
     int on_ext4;         /* whose holes and growth the library follows */
     cpu_set_t cpus, cpu; /* ours; of them the child's one */
     char child_path[4096];
+    uint32_t long_cpu_s; /* of CPU for one op: it takes too long */
 };
+
+enum native_end { NATIVE_DONE, NATIVE_DEAD, NATIVE_LONG };
 
 void native_start(struct native *n, const char *child_path); /* dies with a message if it cannot */
 void native_restart(struct native *n);                       /* after its death or a hang */
 void native_stop(struct native *n);
 void native_begin(struct native *n); /* files as new, process 0 */
 void native_publish(struct native *n, uint32_t nr);
-int native_wait(struct native *n, uint32_t nr); /* until so many are done; 0, or -1: it died or hangs */
-int native_end(struct native *n);               /* 0 or -1 */
+enum native_end native_end(struct native *n);
+/* watch.c */
+enum native_end native_wait(struct native *n, uint32_t nr); /* until so many are done */
+enum native_end native_wait_command(struct native *n);      /* until the supervisor is done with the command */
 /* /proc/PID/NAME as text; malloc()ed. */
 char *native_proc(pid_t pid, const char *name);
 void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));

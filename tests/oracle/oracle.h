@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #define ORACLE_SHARED_AT 0x100000000000ul /* where the child maps struct oracle_shared */
+#define ORACLE_SHARED_BYTES 0x400000ul    /* so much, that no page table serves it and what is mapped beside it */
 #define ORACLE_ARENA 0x180000000000ul     /* where most ops happen */
 #define ORACLE_ARENA_PAGES 128ul
 #define ORACLE_PAGE 4096ul
@@ -106,8 +107,24 @@ struct oracle_result {
     uint32_t faults;                   /* page faults that a load or store took; ~0: not to be compared */
     uint32_t on_disk;                  /* the model's: that was on the mapping of a file on disk */
     uint64_t maps, pages, disk, flags; /* hashes, if asked for; disk: pages of files on disk */
+    uint32_t seen_from, seen_to;       /* the pages themselves: of seen[], counted from the sequence's begin */
+    uint64_t cycles, look_cycles;      /* of the time-stamp counter: the kernel's for the op, and to look at all that */
     uint8_t out[ORACLE_OUT];
 };
+
+/* Pages that are in the hashes, in order: address | bits (oracle_on_disk()) | ORACLE_SEEN_DISK; the last ones are kept. */
+#define ORACLE_SEEN 65536u
+#define ORACLE_SEEN_DISK 8u
+
+struct oracle_seen {
+    uint32_t nr;
+    uint64_t page[ORACLE_SEEN];
+};
+
+static inline void oracle_saw(struct oracle_seen *s, uint64_t addr, uint32_t bits)
+{
+    s->page[s->nr++ % ORACLE_SEEN] = addr | bits;
+}
 
 struct oracle_file_id {
     uint64_t dev, ino;
@@ -124,6 +141,7 @@ struct oracle_shared {
     _Atomic uint32_t born;      /* forks that are ready */
     _Atomic uint32_t wake_at;   /* the test sleeps until done reaches it */
     uint32_t reap;              /* process that exits */
+    uint64_t began;             /* the op: time-stamp counter */
     /* by process: its stack in its image, a number for its memory (0: not alive), its descriptors while it executes */
     uint32_t stack[ORACLE_PROCS], memory[ORACLE_PROCS], memories;
     int32_t fds[ORACLE_PROCS][ORACLE_SLOTS];
@@ -134,12 +152,16 @@ struct oracle_shared {
     uint32_t warm[2]; /* slots of the files on disk, read and write: their pages are kept in the page cache */
     int32_t made[ORACLE_OPS + ORACLE_SHMS];   /* segments of the sequence: removed at its end */
     uint32_t join;                            /* cuts between mappings alike, zero pages: not seen (rules.c) */
+    uint32_t no_swap;                         /* a page that is swapped is being moved */
     uint64_t image_end;                       /* the child's own: [its start, image_end), and the shared memory */
     struct oracle_file_id file[ORACLE_SLOTS]; /* files on disk by slot */
     uint64_t huge_dev[2];                     /* hugetlbfs of 2 MiB and of 1 GiB; ~0: none */
+    uint64_t end_cycles;                      /* for the processes to go when the sequence is over */
+    struct oracle_seen seen;
     struct oracle_op op[ORACLE_OPS];
     struct oracle_result result[ORACLE_OPS];
 };
+_Static_assert(sizeof(struct oracle_shared) <= ORACLE_SHARED_BYTES, "shared memory");
 
 #define ORACLE_IMAGE 0x400000ul
 
@@ -266,25 +288,37 @@ static inline int oracle_on_disk(uint32_t bits, uint32_t object)
     return object >= 2 && (bits & 2);
 }
 
+struct oracle_page {
+    uint64_t addr;
+    uint32_t bits, perms, object; /* perms and object: of its mapping */
+};
+
 /*
  * join: where 6.18 makes one private mapping, with pages of its own, of two, an older kernel may have a part without. A
  * fork does not copy that part's tables: the child may lack zero pages and pages of the file, which then are mapped less
  * often. Zero pages look like pages of more than one process.
  */
-static inline uint64_t oracle_mix_page(uint64_t h, uint64_t addr, uint32_t bits, uint32_t perms, int join)
+static inline void oracle_mix_page(struct oracle_result *r, struct oracle_seen *seen, const struct oracle_page *p,
+                                   int join)
 {
-    if (join && (bits == 1 || ((bits & 2) && !(perms & 8))))
-        return h;
+    uint32_t bits = p->bits, on_disk = oracle_on_disk(bits, p->object) ? ORACLE_SEEN_DISK : 0;
+    uint64_t *h = on_disk ? &r->disk : &r->pages;
+
+    if (join && (bits == 1 || ((bits & 2) && !(p->perms & 8))))
+        return;
     if (join && (bits & 2))
         bits &= ~4u;
-    return bits ? oracle_mix(h, addr | bits) : h;
+    if (!bits)
+        return;
+    *h = oracle_mix(*h, p->addr | bits);
+    oracle_saw(seen, p->addr, bits | on_disk);
 }
 
 /* Does the range touch what is the child's own? */
 static inline int oracle_own(uint64_t start, uint64_t end, uint64_t image_end)
 {
     return (start < image_end && end > ORACLE_IMAGE) ||
-           (start < ORACLE_SHARED_AT + sizeof(struct oracle_shared) && end > ORACLE_SHARED_AT);
+           (start < ORACLE_SHARED_AT + ORACLE_SHARED_BYTES && end > ORACLE_SHARED_AT);
 }
 
 /*

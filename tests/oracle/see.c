@@ -92,12 +92,11 @@ static void see_pages(struct model *v, struct oracle_result *r, const struct vm_
         return;
     for (va_t at = vma->vm_start; at < end; at += PAGE_SIZE) {
         u32 bits = page_bits(v, vma, at);
-        bool disk = oracle_on_disk(bits, see_object(v, vma));
-        u64 *h = disk ? &r->disk : &r->pages;
+        struct oracle_page p = {at, bits, perms_of(vma), see_object(v, vma)};
 
         if (!model_own(v, at, at + PAGE_SIZE) &&
-            !(disk && model_own(v, at & ORACLE_TABLE_MASK, at | ~ORACLE_TABLE_MASK)))
-            *h = oracle_mix_page(*h, at, bits, perms_of(vma), v->join);
+            !(oracle_on_disk(bits, p.object) && model_own(v, at & ORACLE_TABLE_MASK, at | ~ORACLE_TABLE_MASK)))
+            oracle_mix_page(r, v->seen, &p, v->join);
     }
 }
 
@@ -121,6 +120,7 @@ void model_see(struct model *v, u32 proc, u32 see, struct oracle_result *r)
     struct vm_area_struct *vma;
     u64 last = 0, end = 0;
 
+    r->seen_from = v->seen->nr;
     for_each_vma (vma, v->proc[proc]->mm) {
         l = (struct oracle_line){vma->vm_start, vma->vm_end, offset_of(vma), perms_of(vma), see_object(v, vma)};
         if (see & ORACLE_SEE_MAPS)
@@ -132,6 +132,7 @@ void model_see(struct model *v, u32 proc, u32 see, struct oracle_result *r)
     }
     if (see & ORACLE_SEE_MAPS)
         r->maps = oracle_mix_line(r->maps, &kept, &none, false);
+    r->seen_to = v->seen->nr;
 }
 
 /* -- for people ---------------------------------------------------------------------------------------------------- */

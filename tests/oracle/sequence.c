@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 #include <fcntl.h>
 
@@ -27,7 +28,8 @@ const char *differ_name(u32 differ)
                                         "child is dead",
                                         "model crashed",
                                         "state after failure",
-                                        "pages of a file on disk"};
+                                        "host",
+                                        "takes long"};
 
     for (u32 i = 0; i < ARRAY_SIZE(names); i++)
         if (differ & 1u << i)
@@ -35,24 +37,18 @@ const char *differ_name(u32 differ)
     return "nothing";
 }
 
-/*
- * Clean pages of a file leave the page cache when the host wants their memory, mapped or not, and lazily freed pages go:
- * mincore(2) then misses what the machine has. It never has what the machine lacks.
- */
-static u32 compare_out(const struct oracle_op *op, const struct oracle_result *native,
-                       const struct oracle_result *model)
+/* Which pages, faults and pages of mincore() the kernel has may be the host's work. */
+static bool by_host(const struct oracle_op *op, u32 differ, const struct page_differs *pages)
 {
-    if (!memcmp(native->out, model->out, sizeof(native->out)))
-        return 0;
-    if (op->kind != ORACLE_SYSCALL || op->nr != ABI_mincore)
-        return DIFFER_OUT;
-    for (u32 i = 0; i < sizeof(native->out); i++)
-        if (native->out[i] & ~model->out[i])
-            return DIFFER_OUT;
-    return DIFFER_DISK;
+    if (differ & ~(DIFFER_FAULTS | DIFFER_PAGES | DIFFER_OUT))
+        return false;
+    if ((differ & DIFFER_OUT) && (op->kind != ORACLE_SYSCALL || op->nr != ABI_mincore))
+        return false;
+    return !(differ & DIFFER_PAGES) || !pages->others;
 }
 
-u32 compare_results(const struct oracle_op *op, const struct oracle_result *native, const struct oracle_result *model)
+static u32 compare_results(const struct oracle *o, const struct oracle_op *op, const struct oracle_result *native,
+                           const struct oracle_result *model, struct page_differs *pages)
 {
     u32 differ = 0;
 
@@ -61,17 +57,18 @@ u32 compare_results(const struct oracle_op *op, const struct oracle_result *nati
     if (native->signo != model->signo || native->code != model->code || native->addr != model->addr)
         differ |= DIFFER_SIGNAL;
     if (model->faults != ~0u && native->faults != model->faults)
-        differ |= model->on_disk ? DIFFER_DISK : DIFFER_FAULTS;
+        differ |= DIFFER_FAULTS;
     if ((op->see & ORACLE_SEE_MAPS) && native->maps != model->maps)
         differ |= DIFFER_MAPS;
-    if ((op->see & ORACLE_SEE_PAGES) && native->pages != model->pages)
+    if ((op->see & ORACLE_SEE_PAGES) && (native->pages != model->pages || native->disk != model->disk)) {
         differ |= DIFFER_PAGES;
-    if ((op->see & ORACLE_SEE_PAGES) && native->disk != model->disk)
-        differ |= DIFFER_DISK;
+        compare_pages(o, native, model, pages);
+    }
     if ((op->see & ORACLE_SEE_FLAGS) && native->flags && native->flags != model->flags)
         differ |= DIFFER_FLAGS;
-    differ |= compare_out(op, native, model);
-    return differ;
+    if (memcmp(native->out, model->out, sizeof(native->out)))
+        differ |= DIFFER_OUT;
+    return differ && by_host(op, differ, pages) ? differ | DIFFER_HOST : differ;
 }
 
 /* The first op on which they differ, among [from, to). */
@@ -81,7 +78,7 @@ static bool compare_range(struct oracle *o, struct sequence *s, u32 from, u32 to
 
     memcpy(s->native + from, shared->result + from, (to - from) * sizeof(s->native[0]));
     for (u32 i = from; i < to; i++) {
-        s->differ = compare_results(&s->op[i], &s->native[i], &s->model[i]);
+        s->differ = compare_results(o, &s->op[i], &s->native[i], &s->model[i], &s->pages);
         if (s->differ) {
             s->at = i;
             return false;
@@ -109,16 +106,33 @@ static void restart(struct oracle *o)
     o->model.injected = injected;
 }
 
+static u32 ended(enum native_end e)
+{
+    return e == NATIVE_DONE ? 0 : e == NATIVE_DEAD ? DIFFER_DIED : DIFFER_LONG;
+}
+
 static void end(struct oracle *o, struct sequence *s)
 {
-    bool dead = native_end(&o->native) != 0;
+    enum native_end e = s->differ & (DIFFER_DIED | DIFFER_LONG) ? NATIVE_DEAD : native_end(&o->native);
 
-    if (dead && !s->differ)
-        s->differ = DIFFER_DIED;
+    if (!s->differ)
+        s->differ = ended(e);
     model_end(&o->model);
     check_books(o, s, stderr);
-    if (dead)
+    if (e != NATIVE_DONE)
         restart(o);
+}
+
+/* False: the child does not come so far. */
+static bool wait_for(struct oracle *o, struct sequence *s, u32 nr)
+{
+    enum native_end e = native_wait(&o->native, nr);
+
+    if (e == NATIVE_DONE)
+        return true;
+    s->differ = ended(e);
+    s->at = MIN(atomic_load(&o->native.shared->done), s->nr ? s->nr - 1 : 0);
+    return false;
 }
 
 /* -- no memory ----------------------------------------------------------------------------------------------------- */
@@ -164,6 +178,7 @@ static u64 state_of(struct model *v, u32 proc)
     va_t end = 0;
 
     model_see(v, proc, ORACLE_SEE_PAGES, &r);
+    v->seen->nr = r.seen_from;
     for_each_vma (vma, v->proc[proc]->mm) {
         u64 k = kind_of(v, vma);
 
@@ -222,13 +237,22 @@ static bool do_model(struct oracle *o, struct sequence *s, u32 n)
     return true;
 }
 
+/* By CPU time: waiting, for the child or for a CPU, is no hang. */
+static void watch_model(const struct oracle *o)
+{
+    struct itimerval t = {.it_value.tv_sec = o->hang_s ? o->hang_s : HANG_S};
+
+    setitimer(ITIMER_VIRTUAL, &t, NULL);
+}
+
 void run_generated(struct oracle *o, struct sequence *s, u64 seed, u32 steps)
 {
     struct oracle_shared *shared = o->native.shared;
     u32 n;
 
     s->seed = seed;
-    s->nr = s->differ = s->at = 0;
+    s->nr = s->differ = s->at = s->pages.nr = 0;
+    watch_model(o);
     generate_init(&o->gen, &o->model, &o->host, seed);
     model_begin(&o->model);
     native_begin(&o->native);
@@ -249,12 +273,9 @@ void run_generated(struct oracle *o, struct sequence *s, u64 seed, u32 steps)
         }
     }
     native_publish(&o->native, s->nr);
-    if (native_wait(&o->native, s->nr)) {
-        s->differ = DIFFER_DIED;
-        s->at = atomic_load(&shared->done);
-    } else if (!s->differ) {
+    wait_for(o, s, s->nr);
+    if (!s->differ)
         compare_range(o, s, 0, s->nr);
-    }
     if (s->differ == DIFFER_STATE)
         model_print_maps(&o->model, s->op[s->at].proc, stderr);
     end(o, s);
@@ -336,12 +357,7 @@ static bool run_one(struct oracle *o, struct sequence *s, u32 n)
     if (!do_model(o, s, n))
         return false;
     native_publish(&o->native, n + 1);
-    if (native_wait(&o->native, n + 1)) {
-        s->differ = DIFFER_DIED;
-        s->at = n;
-        return false;
-    }
-    return compare_range(o, s, n, n + 1);
+    return wait_for(o, s, n + 1) && compare_range(o, s, n, n + 1);
 }
 
 void run_list(struct oracle *o, struct sequence *s, FILE *out)
@@ -349,7 +365,8 @@ void run_list(struct oracle *o, struct sequence *s, FILE *out)
     u32 nr = 0;
     bool more = true;
 
-    s->differ = s->at = 0;
+    s->differ = s->at = s->pages.nr = 0;
+    watch_model(o);
     model_begin(&o->model);
     native_begin(&o->native);
     for (u32 n = 0; n < s->nr && more; n++) {
@@ -364,7 +381,7 @@ void run_list(struct oracle *o, struct sequence *s, FILE *out)
         }
     }
     s->nr = nr;
-    if (s->differ && s->differ != DIFFER_DIED && out)
+    if (s->differ && !(s->differ & (DIFFER_DIED | DIFFER_LONG)) && out)
         describe(o, s, out);
     end(o, s);
 }

@@ -8,22 +8,33 @@
 enum {
     DIFFER_RESULT = 1,
     DIFFER_SIGNAL = 2,
-    DIFFER_FAULTS = 4,
+    DIFFER_FAULTS = 4, /* how many */
     DIFFER_MAPS = 8,
     DIFFER_PAGES = 16,
     DIFFER_FLAGS = 32,
     DIFFER_OUT = 64,
     DIFFER_BOOKS = 128,  /* machine_check() */
-    DIFFER_DIED = 256,   /* the child died or hangs */
+    DIFFER_DIED = 256,   /* the child died, or nothing of it runs and no op is done */
     DIFFER_CRASH = 512,  /* the model crashed: an assertion */
     DIFFER_STATE = 1024, /* a call that failed for want of memory left something behind */
     /*
-     * Pages of files on disk that are mapped, faults on them. Write-back, in the background, holds a page's lock for a
-     * moment, and fault-around then leaves the page out; and it makes pages read-only, so that the next store faults. The
-     * host may also have reclaimed clean pages.
-     * Only what differs each time the operations are run is a disagreement.
+     * Beside others: all of it may be the host's work (pages.c): pages missing, or still there; another number of faults, since such a page is
+     * missing, is just being moved, or was made read-only for write-back; pages that mincore() finds.
      */
-    DIFFER_DISK = 2048
+    DIFFER_HOST = 2048,
+    DIFFER_LONG = 4096 /* the child is alive and at work, but takes too long */
+};
+
+#define PAGE_DIFFERENCES 8
+
+struct page_difference {
+    u64 addr;
+    u32 native, model; /* as in oracle_seen */
+};
+
+struct page_differs {
+    u32 nr, others; /* others: of them, those that the host has not done */
+    struct page_difference page[PAGE_DIFFERENCES];
 };
 
 struct sequence {
@@ -34,6 +45,7 @@ struct sequence {
     /* the first disagreement */
     u32 differ; /* DIFFER_*; 0: none */
     u32 at;     /* op */
+    struct page_differs pages;
 };
 
 struct oracle {
@@ -42,10 +54,16 @@ struct oracle {
     struct host host;
     struct generator gen;
     u32 check_every; /* ops between machine_check()s; 0: at the end of sequences only */
+    u32 hang_s;      /* of CPU in one sequence: the model does not come back (SIGVTALRM); 0: HANG_S */
 };
 
+#define HANG_S 60
+
 const char *differ_name(u32 differ); /* of the lowest bit */
-u32 compare_results(const struct oracle_op *op, const struct oracle_result *native, const struct oracle_result *model);
+/* pages.c: what both sides' last looks at pages show; only while the sequence runs, and some time after it. */
+void compare_pages(const struct oracle *o, const struct oracle_result *native, const struct oracle_result *model,
+                   struct page_differs *d);
+void print_pages_differ(const struct page_differs *d, FILE *out);
 /* Both end with processes gone and books checked. */
 void run_generated(struct oracle *o, struct sequence *s, u64 seed, u32 steps);
 /* s->op[0, nr), everything looked at after each op. `out` not NULL: both address spaces at the disagreement. */

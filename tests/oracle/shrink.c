@@ -11,11 +11,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/oracle/sequence.h"
 
-#define TRIAL_S 10 /* a trial that takes longer hangs */
+#define TRIAL_CPU_S 10 /* a trial of which model or child take longer: it hangs, or takes long */
+#define TRIAL_S 120
+#define SHRINK_S 60 /* in all; then it is the shortest so far */
 
 struct shrink {
     struct oracle *o;
@@ -23,6 +26,7 @@ struct shrink {
     u32 differ;                    /* kind of disagreement to keep: its lowest bit */
     u16 kind, nr;                  /* and on which op */
     u32 trials;
+    time_t end;
 };
 
 static u32 lowest(u32 bits)
@@ -32,7 +36,7 @@ static u32 lowest(u32 bits)
 
 u32 trial(const struct oracle *o, struct sequence *s, u32 *at)
 {
-    static const int fatal[] = {SIGABRT, SIGSEGV, SIGTRAP, SIGILL, SIGALRM};
+    static const int fatal[] = {SIGABRT, SIGSEGV, SIGTRAP, SIGILL, SIGVTALRM};
     int status;
     pid_t pid;
 
@@ -47,6 +51,8 @@ u32 trial(const struct oracle *o, struct sequence *s, u32 *at)
 
         mine->host = o->host;
         mine->check_every = o->check_every;
+        mine->hang_s = TRIAL_CPU_S;
+        mine->native.long_cpu_s = TRIAL_CPU_S;
         if (!getenv("TRIAL_STDERR") && !freopen("/dev/null", "w", stderr))
             _exit(3);
         for (u32 i = 0; i < ARRAY_SIZE(fatal); i++)
@@ -65,11 +71,18 @@ u32 trial(const struct oracle *o, struct sequence *s, u32 *at)
     return s->differ;
 }
 
+static bool is_over(const struct shrink *x)
+{
+    return time(NULL) >= x->end;
+}
+
 /* Does the list in `tried` still fail as it should? Then it is the best one. */
 static bool still(struct shrink *x)
 {
     u32 at, differ;
 
+    if (is_over(x))
+        return false;
     x->trials++;
     differ = trial(x->o, x->tried, &at);
     if (lowest(differ) != x->differ)
@@ -95,7 +108,7 @@ static bool drop_piece(struct shrink *x, u32 from, u32 len)
 static void shrink_list(struct shrink *x)
 {
     for (u32 len = x->best->nr / 2; len; len /= 2)
-        for (u32 end = x->best->nr; end > 0 && x->trials < 3000;) {
+        for (u32 end = x->best->nr; end > 0 && !is_over(x);) {
             u32 from = end > len ? end - len : 0;
 
             if (drop_piece(x, from, MIN(len, end - from)))
@@ -134,7 +147,7 @@ static void shrink_flags(struct shrink *x, u32 n)
 
 static void shrink_args(struct shrink *x)
 {
-    for (u32 n = 0; n < x->best->nr && x->trials < 4000; n++) {
+    for (u32 n = 0; n < x->best->nr && !is_over(x); n++) {
         const struct oracle_op *op = &x->best->op[n];
 
         if (op->kind != ORACLE_SYSCALL || op->argkind[0] || op->argkind[1])
@@ -157,7 +170,7 @@ static struct sequence *shared_sequence(void)
 
 void shrink(struct oracle *o, struct sequence *s)
 {
-    struct shrink x = {.o = o, .best = shared_sequence(), .tried = shared_sequence()};
+    struct shrink x = {.o = o, .best = shared_sequence(), .tried = shared_sequence(), .end = time(NULL) + SHRINK_S};
     u32 at;
 
     memcpy(x.tried, s, sizeof(*s));

@@ -42,10 +42,12 @@ static void check_i_mmap(struct cache_check_ctx *c, struct inode *inode)
     struct address_space *mapping = &inode->i_data;
     struct interval_tree_node *n;
     s32 writable = 0;
+    u64 nr = 0;
 
     interval_tree_foreach (n, &mapping->i_mmap, 0, ~(u64)0) {
         struct vm_area_struct *vma = container_of(n, struct vm_area_struct, shared);
 
+        nr++;
         writable += (vma->vm_flags & shared_write) == shared_write;
         if (!vma->vm_file || vma->vm_file->f_mapping != mapping)
             check_fail(c->r, "CA5: %s: VMA %llx is in its tree, but maps another file", inode->name,
@@ -53,6 +55,7 @@ static void check_i_mmap(struct cache_check_ctx *c, struct inode *inode)
         CHECK_EQ(c->r, n->start, vma->vm_pgoff.nr, "CA5 VMA in i_mmap");
         CHECK_EQ(c->r, n->last, vma->vm_pgoff.nr + vma_pages(vma) - 1, "CA5 VMA in i_mmap");
     }
+    CHECK_EQ(c->r, nr, inode->found_vmas, "CA5 VMAs in i_mmap, and of all mms");
     CHECK_EQ(c->r, atomic_load(&mapping->i_mmap_writable), inode->seals & F_SEAL_WRITE_ ? -1 : writable,
              "CA5 MF1 mapping");
     if ((inode->seals & F_SEAL_WRITE_) && writable)
@@ -86,7 +89,10 @@ static void check_file_vmas(struct cache_check_ctx *c)
 
     list_for_each_entry (mm, &c->m->vm->mms, mmlist) {
         for_each_vma (vma, mm) {
-            if (vma->vm_file && RB_EMPTY_NODE(&vma->shared.rb))
+            if (!vma->vm_file)
+                continue;
+            vma->vm_file->f_inode->found_vmas++;
+            if (RB_EMPTY_NODE(&vma->shared.rb))
                 check_fail(c->r, "CA5: VMA %llx is not in its file's tree", (unsigned long long)vma->vm_start);
         }
     }
@@ -98,11 +104,13 @@ void cache_check(struct machine *m, struct check_report *r)
     struct inode *inode;
     u64 nr = 0;
 
+    list_for_each_entry (inode, &m->cache->inodes, inodes)
+        inode->found_vmas = 0;
+    check_file_vmas(&c);
     list_for_each_entry (inode, &m->cache->inodes, inodes) {
         check_inode(&c, inode);
         nr++;
     }
-    check_file_vmas(&c);
     CHECK_EQ(r, m->cache->nr_inodes, nr, "the list of inodes");
     CHECK_EQ(r, global_node_page_state(m, NR_FILE_PAGES), c.pages, "CA2: NR_FILE_PAGES");
     CHECK_EQ(r, global_node_page_state(m, NR_SHMEM), c.shmem, "CA2: NR_SHMEM");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hw_check(): the invariants of mmu.c (M1 ... M4) and cpu.c (C1), recomputed. For every address space and every CPU
+ * hw_check(): the invariants of mmu.c (M1 ... M4), cpu.c (C1, C3) and shootdown.c (S1), recomputed. For every address space and every CPU
  * whose slot for it is up to date, each TLB entry and each walk-cache entry is compared with the tables. Machine quiet.
  */
 #include "base/check.h"
@@ -147,8 +147,27 @@ static const struct tlb_array *array_at(const struct mmu *u, u32 i)
     return (const struct tlb_array *)(const void *)((const char *)u + arrays[i].offset);
 }
 
+/* S1, and that flushes find the CPU. */
+static void check_loaded(struct tlb_check *c, struct mm *mm)
+{
+    struct cpu *cpu = c->u->cpu;
+    const struct asid_slot *s = &c->u->slot[c->u->asid];
+
+    if (c->u->mm != mm)
+        return;
+    if (!(atomic_load(&mm->cpu_mask[cpu->id / 64]) >> cpu->id % 64 & 1))
+        check_fail(c->r, "S1: cpu %u has address space %llu loaded, whose cpu_mask does not say so", cpu->id,
+                   (unsigned long long)mm->ctx_id);
+    if (s->ctx_id != mm->ctx_id ||
+        (s->tlb_gen != atomic_load(&mm->tlb_gen) && !(atomic_load(&cpu->work) & CPU_WORK_TLB_FLUSH)))
+        check_fail(c->r, "S1: cpu %u has address space %llu loaded, is at its flush %llu of %llu, and not told",
+                   cpu->id, (unsigned long long)mm->ctx_id, (unsigned long long)s->tlb_gen,
+                   (unsigned long long)atomic_load(&mm->tlb_gen));
+}
+
 static void check_mm_on_cpu(struct tlb_check *c, struct mm *mm)
 {
+    check_loaded(c, mm);
     for (u32 asid = 1; asid <= c->u->nr_asids; asid++) {
         const struct asid_slot *s = &c->u->slot[asid];
 
@@ -164,9 +183,28 @@ static void check_mm_on_cpu(struct tlb_check *c, struct mm *mm)
 
 /* -- the CPU ------------------------------------------------------------------------------------------------------- */
 
+/* C1, C3 */
+static void check_state(struct tlb_check *c, struct cpu *cpu)
+{
+    u32 state = atomic_load(&cpu->state);
+
+    CHECK_EQ(c->r, c->u->mm ? c->u->mm->ctx_id : 0, atomic_load(&((struct mmu *)(uintptr_t)c->u)->ctx_id),
+             "C1: address space of a CPU, as others see it");
+    if (!atomic_load(&cpu->owner)) {
+        CHECK_EQ(c->r, state, CPU_IDLE, "C1: state of a free CPU");
+        CHECK_EQ(c->r, (uintptr_t)cpu->current, 0, "C1: task of a free CPU");
+        CHECK_EQ(c->r, (uintptr_t)c->u->mm, 0, "C1: address space of a free CPU");
+        return;
+    }
+    if (state == CPU_IDLE)
+        check_fail(c->r, "C1: cpu %u has an owner and is idle", cpu->id);
+    if (state == CPU_USER && (!cpu->current || c->u->mm != cpu->current->mm))
+        check_fail(c->r, "C3: cpu %u runs user code without its task's address space", cpu->id);
+}
+
 static void check_cpu(struct tlb_check *c)
 {
-    const struct cpu *cpu = c->u->cpu;
+    struct cpu *cpu = c->u->cpu;
     const struct mmu_counters *n = &c->u->count;
     u64 booked = 0;
 
@@ -179,10 +217,7 @@ static void check_cpu(struct tlb_check *c)
              "entries read by walks");
     CHECK_EQ(c->r, n->walks, n->pwc_hit_pte + n->pwc_hit_pmd + n->pwc_hit_pud + n->pwc_miss + n->walks_outside,
              "walks and walk-cache look-ups");
-    if (!atomic_load(&((struct cpu *)(uintptr_t)cpu)->owner)) {
-        CHECK_EQ(c->r, atomic_load(&((struct cpu *)(uintptr_t)cpu)->state), CPU_IDLE, "C1: state of a free CPU");
-        CHECK_EQ(c->r, atomic_load(&((struct mmu *)(uintptr_t)c->u)->ctx_id), 0, "C1: address space of a free CPU");
-    }
+    check_state(c, cpu);
     for (u32 i = 0; i < ARRAY_SIZE(arrays); i++) {
         const struct tlb_array *t = array_at(c->u, i);
 

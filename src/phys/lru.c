@@ -218,6 +218,8 @@ bool folio_isolate_lru(struct cpu *cpu, struct folio *f)
     DEBUG_ASSERT(folio_ref_count(f) > 0);
     if (!folio_test_clear_lru(f))
         return false;
+    if (folio_test_mlocked(f))
+        folio_set_mlock_low(f); /* the words of the list, and with them mlock_count, are the caller's */
     folio_get(f);
     v = relock_lruvec(cpu, f, NULL);
     lruvec_del_folio(cpu, v, f);

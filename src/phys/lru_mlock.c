@@ -14,20 +14,26 @@
  * in after it was set, for Linux leaves those that were there to reclaim to find; Unevictable counts them, Mlocked not.
  *
  * PG_mlocked is set at once; everything else waits in a batch of the CPU, since most often many folios come together.
- * While a folio is off the lists (isolated, or in another CPU's add batch) it cannot be counted: then mlock_count is too
- * small, and a later munlock_folio() makes a folio evictable that another mapping still locks. Reclaim repairs that when
- * it meets the mapping, as Linux's does. phys->mlock_uncounted tells the checks that it can have happened, phys->mlock_left
- * that folios are locked for good: of a VMA that mremap(MREMAP_DONTUNMAP) moved a part of.
+ *
+ * As in Linux the count is not always right, nor is PG_mlocked, which goes when the count is 0. A folio of which that may be
+ * so is marked for the checks, until it is freed:
+ *   PG_mlock_low   it was locked or unlocked while off the lists (isolated, or in another CPU's add batch), where it cannot
+ *                  be counted; it was isolated while it was locked; or another's unlocking took PG_mlocked before its
+ *                  locking was counted. It may be evictable while a mapping locks it: reclaim repairs that when it meets
+ *                  the mapping.
+ *   PG_mlock_high  a mapping of it lost VM_LOCKED without unlocking it (mremap(MREMAP_DONTUNMAP) of a part), or reclaim
+ *                  counted a mapping once more. It may stay locked until it is freed.
  *
  * Counters   NR_MLOCK = folios' pages with PG_mlocked. unevictable_pgs_mlocked - munlocked - stranded - cleared = NR_MLOCK.
- * Invariants ML1 PG_mlocked: on an LRU then PG_unevictable, or the batch has it still.
- *            ML2 mlock_count <= VM_LOCKED mappings + operations in batches, unless mlock_left.
+ * Invariants (vm/check.c; "mappings": of VM_LOCKED VMAs, and munlock operations in batches)
+ *            ML1 PG_mlocked if and only if there are mappings; low: not without; high: not never.
+ *            ML2 on an LRU and PG_unevictable: mlock_count = mappings - mlock operations in batches; low: <=; high: >=.
+ *            ML3 on an LRU and PG_mlocked: PG_unevictable, unless an mlock operation on it is in a batch;
+ *            ML4 on an LRU and PG_unevictable: PG_mlocked, or the mapping has AS_UNEVICTABLE (phys/phys_check.c).
  * Locks      lru_lock for mlock_count and the lists; the batch is the CPU's owner's.
  * Follows Documentation/mm/unevictable-lru.rst.
  */
 #include "phys/lru_priv.h"
-
-enum mlock_op { OP_MLOCK, OP_MLOCK_NEW, OP_MUNLOCK };
 
 static void make_evictable(struct cpu *cpu, struct lruvec *v, struct folio *f)
 {
@@ -62,7 +68,8 @@ static void mark_unevictable(struct cpu *cpu, struct folio *f)
 /* The folio was on a list; its lruvec is locked. */
 static void do_mlock_folio(struct cpu *cpu, struct lruvec *v, struct folio *f)
 {
-    if (unlikely(folio_evictable(f))) { /* unlocked again meanwhile */
+    if (unlikely(folio_evictable(f))) { /* another has unlocked it meanwhile */
+        folio_set_mlock_low(f);
         if (folio_test_unevictable(f))
             make_evictable(cpu, v, f);
     } else if (folio_test_unevictable(f)) {
@@ -78,6 +85,8 @@ static void do_mlock_new_folio(struct cpu *cpu, struct lruvec *v, struct folio *
 {
     if (likely(!folio_evictable(f)))
         mark_unevictable(cpu, f);
+    else
+        folio_set_mlock_low(f);
     lruvec_add_folio(cpu, v, f);
 }
 
@@ -105,7 +114,7 @@ static void do_munlock_folio(struct cpu *cpu, struct lruvec *v, struct folio *f)
 static struct lruvec *do_op(struct cpu *cpu, struct lruvec *held, struct folio *f, enum mlock_op op)
 {
     if (op != OP_MLOCK_NEW && !folio_test_clear_lru(f)) {
-        atomic_fetch_add_explicit(&cpu->m->phys->mlock_uncounted, 1, memory_order_relaxed);
+        folio_set_mlock_low(f);
         if (op == OP_MUNLOCK)
             do_munlock_folio(cpu, NULL, f);
         return held;

@@ -59,7 +59,9 @@ struct mm;
     X(PG_hwpoison, "hwpoison")                                                                                         \
     X(PG_young, "young")                                                                                               \
     X(PG_idle, "idle")                                                                                                 \
-    X(PG_anon_exclusive, "anon_exclusive") /* this process alone maps the anonymous page */
+    X(PG_anon_exclusive, "anon_exclusive") /* this process alone maps the anonymous page */                            \
+    X(PG_mlock_low, "mlock_low")   /* ours: mlock_count may be below what it counts, until the page is freed */        \
+    X(PG_mlock_high, "mlock_high") /* ours: or above it */
 
 enum page_flag {
 #define X(id, name) id,
@@ -274,6 +276,8 @@ PAGEFLAG(Mlocked, mlocked, PG_mlocked)
 PAGEFLAG(HWPoison, hwpoison, PG_hwpoison)
 PAGEFLAG(Young, young, PG_young)
 PAGEFLAG(Idle, idle, PG_idle)
+PAGEFLAG(MlockLow, mlock_low, PG_mlock_low)
+PAGEFLAG(MlockHigh, mlock_high, PG_mlock_high)
 
 /* Per page, not per folio. */
 static inline bool PageAnonExclusive(const struct page *p)

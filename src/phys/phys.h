@@ -38,6 +38,9 @@ enum lru_batch {
     NR_LRU_BATCHES
 };
 
+/* What waits in LRU_BATCH_MLOCK: lru_mlock.c. */
+enum mlock_op { OP_MLOCK, OP_MLOCK_NEW, OP_MUNLOCK };
+
 /* Folios on their way to another LRU list: one reference each. */
 struct lru_batches {
     struct folio_batch batch[NR_LRU_BATCHES]; /* o */
@@ -50,8 +53,6 @@ struct phys {
     _Atomic u8 *pageblock_flags;                           /* zone->lock to write; pageblock_mt() */
     _Atomic u8 *block_init;          /* zone->lock to write: one byte for each MAX_ORDER block: memmap initialised */
     struct lru_batches *lru_batches; /* o: [nr_cpus] */
-    _Atomic u64 mlock_uncounted;     /* a: operations on folios that were on no list: lru_mlock.c */
-    _Atomic u64 mlock_left;          /* a: VMAs that lost VM_LOCKED, but their folios did not: lru_mlock.c */
     _Atomic u32 wait[NR_WAIT_WORDS]; /* a: futex words of page waits, hashed by page */
 
     u32 nr_node_ids;             /* c: highest node + 1 */

@@ -11,7 +11,7 @@
  * The machine must be quiet: CPUs are owned by nobody or stand still inside the core.
  */
 #include "base/format.h"
-#include "phys/phys_priv.h"
+#include "phys/lru_priv.h"
 
 /* What the memmap of one zone says. */
 struct memmap_count {
@@ -140,6 +140,8 @@ static void count_block(struct check_ctx *c, struct page *page, u64 n, struct me
     check_tails(c, page, n);
     if (page_test_flag(page, PG_mlocked))
         count->mlocked += n;
+    if (page_test_flag(page, PG_lru) && page_test_flag(page, PG_unevictable) && folio_evictable((struct folio *)page))
+        PAGE_FAIL(c, page, "ML4 unevictable, but nothing locks it");
     if (page_test_flag(page, PG_lru))
         count->lru[expected_list((struct folio *)page)] += n;
 }

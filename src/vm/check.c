@@ -158,25 +158,64 @@ static void tally_pte(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t a
     check_pte_page(c, vma, addr, pte, page);
 }
 
+/* Operations on f that wait in batches. */
+struct waiting {
+    s64 lock, unlock;
+};
+
+static struct waiting waiting_ops(const struct vm_check_ctx *c, const struct folio *f)
+{
+    struct waiting w = {0, 0};
+
+    for (u32 cpu = 0; cpu < c->m->nr_cpus; cpu++) {
+        const struct lru_batches *b = &c->m->phys->lru_batches[cpu];
+
+        for (u32 i = 0; i < b->batch[LRU_BATCH_MLOCK].nr; i++)
+            if (b->batch[LRU_BATCH_MLOCK].folios[i] == f)
+                *(b->mlock_op[i] == OP_MUNLOCK ? &w.unlock : &w.lock) += 1;
+    }
+    return w;
+}
+
 /*
- * ML2, and that what is locked is known to be, unless it could not be counted once, or was forgotten. A page in a batch
- * may be on its way to either.
+ * What waits to be unlocked is locked still. While something waits to be locked, PG_mlocked may be gone: the folio will be
+ * marked low when its turn comes.
  */
 static void check_mlocked(struct vm_check_ctx *c, struct page *page, u64 tally)
 {
     struct folio *f = page_folio(page);
+    struct waiting w = TALLY_BATCHES(tally) ? waiting_ops(c, f) : (struct waiting){0, 0};
+    s64 locks = (s64)TALLY_LOCKS(tally) + w.unlock, counted = locks - w.lock, count = page->mlock_count;
+    bool low = folio_test_mlock_low(f), high = folio_test_mlock_high(f), mlocked = folio_test_mlocked(f);
     unsigned long long pfn = page_to_pfn_nr(c->m, page);
 
-    if (folio_test_mlocked(f) != (TALLY_LOCKS(tally) != 0) && !TALLY_BATCHES(tally) &&
-        !atomic_load(folio_test_mlocked(f) ? &c->m->phys->mlock_left : &c->m->phys->mlock_uncounted))
-        check_fail(c->r, "ML1: page %llx: PG_mlocked is %d, VM_LOCKED VMAs map it %llu times", pfn,
-                   folio_test_mlocked(f), (unsigned long long)TALLY_LOCKS(tally));
-    if (folio_test_lru(f) && folio_test_unevictable(f) && !atomic_load(&c->m->phys->mlock_left) &&
-        page->mlock_count > TALLY_LOCKS(tally) + TALLY_BATCHES(tally))
-        check_fail(c->r, "ML2: page %llx: mlock_count is %u, VM_LOCKED VMAs map it %llu times", pfn, page->mlock_count,
-                   (unsigned long long)TALLY_LOCKS(tally));
+    if ((mlocked && !locks && !high) || (!mlocked && locks && !low && !w.lock))
+        check_fail(c->r, "ML1: page %llx: PG_mlocked is %d, VM_LOCKED VMAs map it %lld times", pfn, mlocked,
+                   (long long)locks);
+    if (!folio_test_lru(f))
+        return;
+    if (folio_test_unevictable(f) && ((count > counted && !high) || (count < counted && !low)))
+        check_fail(c->r, "ML2: page %llx: mlock_count is %lld, should be %lld", pfn, (long long)count,
+                   (long long)counted);
+    if (mlocked && !folio_test_unevictable(f) && !w.lock)
+        check_fail(c->r, "ML3: page %llx: PG_mlocked, but on a list that reclaim scans", pfn);
+}
+
+/* Before compare_pte(): pages that no entry maps. Truncated ones were overtaken, and lose it when they are freed. */
+static void check_unmapped_mlocked(struct machine *m, struct page *page, u64 nr_frames, void *ctx)
+{
+    struct folio *f = (struct folio *)page;
+
+    if (folio_test_mlocked(f) && page->mapping && !TALLY_MAPS(page->memcg_data) && nr_frames == 1)
+        check_mlocked(ctx, page, page->memcg_data);
+}
+
+static void check_pinned(struct vm_check_ctx *c, struct page *page)
+{
+    struct folio *f = page_folio(page);
+
     if (PageAnon(page) && folio_maybe_dma_pinned(f) && !PageAnonExclusive(page))
-        check_fail(c->r, "PN2: page %llx is pinned, but not exclusive", pfn);
+        check_fail(c->r, "PN2: page %llx is pinned, but not exclusive", (unsigned long long)page_to_pfn_nr(c->m, page));
 }
 
 /* Each page once: its tally is cleared on the first visit. */
@@ -194,6 +233,7 @@ static void compare_pte(struct vm_check_ctx *c, struct vm_area_struct *vma, va_t
     refs = maps + TALLY_BATCHES(tally) + !anon;
     page->memcg_data = 0;
     check_mlocked(c, page, tally);
+    check_pinned(c, page);
     if ((u64)(atomic_load(&page->_mapcount) + 1) != maps)
         check_fail(c->r, "RM1: page %llx at %llx: mapcount %d, %llu entries map it",
                    (unsigned long long)page_to_pfn_nr(c->m, page), (unsigned long long)addr,
@@ -233,6 +273,16 @@ static struct anon_vma *first_visit(struct anon_vma_chain *avc)
     return first == &avc->rb ? avc->anon_vma : NULL;
 }
 
+static u32 tree_nodes(struct anon_vma *av)
+{
+    struct interval_tree_node *n;
+    u32 nr = 0;
+
+    interval_tree_foreach (n, &av->rb_root, 0, ~(u64)0)
+        nr++;
+    return nr;
+}
+
 enum av_pass { AV_CLEAR, AV_COUNT, AV_COMPARE };
 
 static void anon_vma_visit(struct vm_check_ctx *c, struct anon_vma *av, enum av_pass pass)
@@ -240,8 +290,8 @@ static void anon_vma_visit(struct vm_check_ctx *c, struct anon_vma *av, enum av_
     u32 refs;
 
     if (pass == AV_CLEAR) {
-        av->found_children = av->found_active = av->found_below = 0;
-        av->root->found_children = av->root->found_active = av->root->found_below = 0;
+        av->found_children = av->found_active = av->found_below = av->found_avcs = 0;
+        av->root->found_children = av->root->found_active = av->root->found_below = av->root->found_avcs = 0;
         return;
     }
     if (pass == AV_COUNT) {
@@ -255,6 +305,7 @@ static void anon_vma_visit(struct vm_check_ctx *c, struct anon_vma *av, enum av_
     CHECK_EQ(c->r, atomic_load(&av->refcount), refs, "AV4 anon_vma");
     if (interval_tree_empty(&av->root->rb_root))
         CHECK_EQ(c->r, atomic_load(&av->root->refcount), av->root->found_below, "AV4 root whose VMAs are gone");
+    CHECK_EQ(c->r, tree_nodes(av), av->found_avcs, "AV1 avcs in a tree, and on lists of VMAs");
     if (av->root->root != av->root)
         check_fail(c->r, "AV4: anon_vma %p: its root %p has another root", (void *)av, (void *)av->root);
     interval_tree_check(&av->rb_root, c->r);
@@ -269,6 +320,7 @@ static void check_vma_chain(struct vm_check_ctx *c, struct vm_area_struct *vma, 
 
         if (av)
             anon_vma_visit(c, av, pass);
+        avc->anon_vma->found_avcs += pass == AV_COUNT;
         if (pass != AV_COMPARE)
             continue;
         CHECK_EQ(c->r, avc->rb.start, vma->vm_pgoff.nr, "AV1 avc");
@@ -317,8 +369,7 @@ static void check_mm(struct vm_check_ctx *c, u64 *tables)
     struct mm *mm = c->mm;
 
     CHECK_EQ(c->r, atomic_load(&mm->mm_users), count_tasks(c), "MM1 mm");
-    if (atomic_load(&mm->mm_count) < 1)
-        check_fail(c->r, "MM2: mm_count is %d", atomic_load(&mm->mm_count));
+    CHECK_EQ(c->r, atomic_load(&mm->mm_count), 1, "MM2 mm_count");
     *tables += mm_pgtables_check(mm, c->r);
     vma_check(mm, c->r);
     memset(c->rss, 0, sizeof(c->rss));
@@ -366,6 +417,7 @@ void vm_check(struct machine *m, struct check_report *r)
     tally_batches(&c, 1);
     list_for_each_entry (c.mm, &m->vm->mms, mmlist)
         check_mm(&c, &tables);
+    phys_for_each_used_page(m, check_unmapped_mlocked, &c);
     visit_all(&c, compare_pte);
     tally_batches(&c, 0);
     check_anon_vmas(&c);

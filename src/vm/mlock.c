@@ -57,6 +57,25 @@ static void mlock_vma_pages_range(struct cpu *cpu, struct vm_area_struct *vma, v
     WRITE_ONCE(vma->vm_flags, newflags);
 }
 
+static int forget_pte(struct pt_entry e, va_t addr, va_t next, struct mm_walk *walk)
+{
+    fmt_t fmt = pt_format_of(walk->mm->m);
+    pte_t pte = pt_read(fmt, e);
+    struct page *page = pte_present(fmt, pte) ? vm_normal_page(walk->vma, addr, pte) : NULL;
+
+    if (page)
+        folio_set_mlock_high(page_folio(page));
+    return 0;
+}
+
+/* The VMA is about to lose VM_LOCKED, and what it maps stays counted. */
+void mlock_forget(struct cpu *cpu, struct vm_area_struct *vma)
+{
+    static const struct mm_walk_ops ops = {.entry = {[1] = forget_pte}};
+
+    walk_page_range(cpu, vma->vm_mm, vma->vm_start, vma->vm_end, &ops, NULL);
+}
+
 /* -- VMAs ---------------------------------------------------------------------------------------------------------- */
 
 /* [start, end) lies in vma; the VMA that covers it afterwards, or ERR_PTR(-ENOMEM). */

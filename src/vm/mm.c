@@ -14,8 +14,8 @@
  *
  * Invariants (vm/check.c)
  *   MM1 mm_users = tasks whose ->mm it is + references of callers (none when the machine is quiet).
- *   MM2 mm_count >= 1 (while mm_users > 0) + CPUs that hold it.
- *   MM3 a torn-down mm has no VMA, no page-table page but its roots, and all rss counters 0.
+ *   MM2 mm_count = 1, for all users together, + who has grabbed it: none when the machine is quiet. So every mm has users.
+ *   MM3 each rss counter = entries of the mm that map such pages.
  *   MM4 signal->nr_threads = tasks that point to it.
  *
  * Follows Documentation/mm/active_mm.rst.

@@ -191,6 +191,7 @@ struct anon_vma {
     struct anon_vma *parent;                       /* r */
     struct interval_tree_root rb_root;             /* r: anon_vma_chains by page offset */
     u32 found_children, found_active, found_below; /* scratch of vm_check() */
+    u32 found_avcs;
 };
 
 struct anon_vma_chain {
@@ -235,6 +236,7 @@ struct inode {
                               * a device: its own pages (cache/device.c) */
     struct list_head inodes; /* cache: all inodes */
     struct rb_node node;     /* cache: by (dev, ino) */
+    u64 found_vmas;          /* scratch of cache_check() */
     char name[128];          /* last path, for reports */
 };
 

@@ -27,7 +27,6 @@
 #include "vm/vma_priv.h"
 
 #include "base/errno.h"
-#include "phys/phys.h"
 #include "vm/rmap.h"
 
 struct mremap_state {
@@ -225,7 +224,7 @@ static void leave_source(struct cpu *cpu, struct mremap_state *s)
 
     if (vma->vm_flags & VM_LOCKED) {
         s->mm->locked_left += vma_pages(vma);
-        atomic_fetch_add_explicit(&cpu->m->phys->mlock_left, 1, memory_order_relaxed);
+        mlock_forget(cpu, vma);
     }
     WRITE_ONCE(vma->vm_flags, vma->vm_flags & ~VM_LOCKED_MASK);
     if (vma->anon_vma && vma->vm_start == s->addr && vma->vm_end == s->addr + s->old_len)

@@ -267,6 +267,7 @@ static bool try_to_unmap_one(struct cpu *cpu, struct folio *f, struct vm_area_st
         return true;
     if (vma->vm_flags & VM_LOCKED) {
         mlock_vma_folio(cpu, f, vma); /* counted too low, perhaps: this puts it right */
+        folio_set_mlock_high(f);
         pte_unmap_unlock(cpu, ptl);
         return false;
     }

@@ -128,6 +128,7 @@ static inline bool can_discard_vma(const struct vm_area_struct *vma)
 }
 
 /* -- small things -------------------------------------------------------------------------------------------------- */
+void mlock_forget(struct cpu *cpu, struct vm_area_struct *vma); /* mlock.c */
 bool mlock_future_ok(struct cpu *cpu, const struct mm *mm, vm_flags_t flags, u64 bytes);
 
 static inline u64 task_rlimit_of(const struct cpu *cpu, u32 limit)

@@ -37,4 +37,18 @@ void mlock_new_folio(struct cpu *cpu, struct folio *f); /* instead of folio_add_
 void munlock_folio(struct cpu *cpu, struct folio *f);
 void lru_drain_mlock(struct cpu *cpu); /* lru_add_drain(), if anything waits to be locked or unlocked */
 
+/* Does its object keep it? One that is taken out of its object meanwhile is about to be freed. */
+static inline bool mapping_unevictable(const struct folio *f)
+{
+    const u32 *flags = (const void *)READ_ONCE(f->page.mapping);
+
+    return flags && !((uintptr_t)flags & PAGE_MAPPING_FLAGS) && (READ_ONCE(*flags) & AS_UNEVICTABLE);
+}
+
+/* May reclaim look at it? */
+static inline bool folio_evictable(const struct folio *f)
+{
+    return !folio_test_mlocked(f) && !mapping_unevictable(f);
+}
+
 #endif

@@ -64,20 +64,6 @@ static inline struct lruvec *relock_lruvec(struct cpu *cpu, struct folio *f, str
     return v;
 }
 
-/* Does its object keep it? One that is taken out of its object meanwhile is about to be freed. */
-static inline bool mapping_unevictable(const struct folio *f)
-{
-    const u32 *flags = (const void *)READ_ONCE(f->page.mapping);
-
-    return flags && !((uintptr_t)flags & PAGE_MAPPING_FLAGS) && (READ_ONCE(*flags) & AS_UNEVICTABLE);
-}
-
-/* May reclaim look at it? */
-static inline bool folio_evictable(const struct folio *f)
-{
-    return !folio_test_mlocked(f) && !mapping_unevictable(f);
-}
-
 /* The MLOCK batch's part of lru_add_drain(). */
 void mlock_flush_batch(struct cpu *cpu, struct lru_batches *b);
 

@@ -15,6 +15,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -35,18 +36,20 @@
 #define RUNS 3 /* of the kernel: a file's page that is being written back at the moment stays mapped */
 #define SOMEBODY 65534u
 
-enum object { ANON, ANON_SHARED, MEMFD, MEMFD_PRIVATE, DISK, DISK_PRIVATE, HUGE };
+enum object { ANON, ANON_SHARED, MEMFD, MEMFD_PRIVATE, SEGMENT, DISK, DISK_PRIVATE, HUGE };
 
 /* What happens between the touches and the advice. */
 enum before {
-    FREED = 1,      /* MADV_FREE */
-    WRITTEN = 2,    /* the first page, once more */
-    LOCKED = 4,     /* mlock() of all */
-    TWICE = 8,      /* the first page is read through another mapping, too */
-    FORKED = 16,    /* there is a child */
-    NO_RIGHTS = 32, /* mprotect(PROT_NONE) of all */
-    HOLE = 64,      /* the second page is unmapped */
-    FOREIGN = 128,  /* whoever advises neither owns the object nor has capabilities */
+    FREED = 1,          /* MADV_FREE */
+    WRITTEN = 2,        /* the first page, once more */
+    LOCKED = 4,         /* mlock() of all */
+    TWICE = 8,          /* the first page is read through another mapping, too */
+    FORKED = 16,        /* there is a child */
+    NO_RIGHTS = 32,     /* mprotect(PROT_NONE) of all */
+    HOLE = 64,          /* the second page is unmapped */
+    FOREIGN = 128,      /* whoever advises neither owns the object nor has capabilities */
+    SEG_LOCKED = 256,   /* SHM_LOCK of the segment */
+    SEG_UNLOCKED = 512, /* and SHM_UNLOCK */
 };
 
 struct pageout_case {
@@ -73,6 +76,9 @@ static const struct pageout_case cases[] = {
     {"memfd, private: the copy stays", MEMFD_PRIVATE, "rw", 0, 2, 0, "-+", ANY},
     {"memfd, no rights", MEMFD, "rw", NO_RIGHTS, 2, 0, "--", 1},
     {"memfd of somebody else: all may write to it", MEMFD, "rw", FOREIGN, 2, 0, "--", 1},
+    {"segment", SEGMENT, "rw", 0, 2, 0, "--", ANY},
+    {"segment, SHM_LOCK", SEGMENT, "rw", SEG_LOCKED, 2, 0, "++", ANY},
+    {"segment, SHM_LOCK, SHM_UNLOCK", SEGMENT, "rw", SEG_LOCKED | SEG_UNLOCKED, 2, 0, "--", ANY},
     {"file", DISK, "rrrr", 0, 2, 0, "--++", 2},
     {"file, written to", DISK, "rw", 0, 2, 0, "--", 1},
     {"file, private: the copy stays", DISK_PRIVATE, "rw", 0, 2, 0, "-+", ANY},
@@ -96,6 +102,7 @@ static int map_flags(const struct pageout_case *c)
                                 [ANON_SHARED] = MAP_ANONYMOUS | MAP_SHARED,
                                 [MEMFD] = MAP_SHARED,
                                 [MEMFD_PRIVATE] = MAP_PRIVATE,
+                                [SEGMENT] = MAP_SHARED,
                                 [DISK] = MAP_SHARED,
                                 [DISK_PRIVATE] = MAP_PRIVATE,
                                 [HUGE] = MAP_ANONYMOUS | MAP_PRIVATE | MAP_HUGETLB | MAP_NORESERVE};
@@ -131,7 +138,7 @@ static bool native_can(const struct pageout_case *c)
 {
     struct statfs fs;
 
-    if ((c->before & FOREIGN) && geteuid())
+    if ((c->before & (FOREIGN | SEG_LOCKED)) && geteuid())
         return false;
     return !on_disk(c) || (statfs(".", &fs) == 0 && fs.f_type == 0xef53); /* ext4 */
 }
@@ -204,10 +211,28 @@ static void native_left(struct seen *s, u64 pages, int pagemap)
     }
 }
 
+/* Of a segment, *id is its; it goes with the process. */
+static char *native_map(const struct pageout_case *c, int fd, int *id)
+{
+    char *map;
+
+    if (c->object != SEGMENT)
+        return mmap((void *)MAP, bytes_of(c), PROT_READ | PROT_WRITE, map_flags(c), fd, 0);
+    *id = shmget(IPC_PRIVATE, bytes_of(c), IPC_CREAT | 0600);
+    map = shmat(*id, (void *)MAP, 0);
+    shmctl(*id, IPC_RMID, NULL);
+    return map;
+}
+
+static bool has_file(const struct pageout_case *c)
+{
+    return c->object != SEGMENT && !(map_flags(c) & MAP_ANONYMOUS);
+}
+
 static u32 native_child(const struct pageout_case *c)
 {
-    int fd = map_flags(c) & MAP_ANONYMOUS ? -1 : native_file(c), pagemap = open("/proc/self/pagemap", O_RDONLY);
-    volatile char *map = mmap((void *)MAP, bytes_of(c), PROT_READ | PROT_WRITE, map_flags(c), fd, 0);
+    int fd = has_file(c) ? native_file(c) : -1, id = -1, pagemap = open("/proc/self/pagemap", O_RDONLY);
+    volatile char *map = native_map(c, fd, &id);
     struct seen s = {0};
     pid_t child = 0;
 
@@ -220,6 +245,10 @@ static u32 native_child(const struct pageout_case *c)
             map[i * PG] = 1;
     }
     native_before(c, fd);
+    if ((c->before & SEG_LOCKED) && shmctl(id, SHM_LOCK, NULL))
+        return 105;
+    if ((c->before & SEG_UNLOCKED) && shmctl(id, SHM_UNLOCK, NULL))
+        return 106;
     if ((c->before & FORKED) && !(child = fork()))
         for (;;)
             pause();
@@ -269,6 +298,7 @@ struct model {
     struct machine *m;
     struct cpu *cpu;
     struct file *file;
+    s64 segment;
 };
 
 static s64 model_call(struct model *v, enum abi_nr nr, const u64 arg[6])
@@ -292,12 +322,19 @@ static void model_map(struct model *v, const struct pageout_case *c)
 {
     if (on_disk(c))
         v->file = file_open(v->cpu, 8, 1, bytes_of(c), FMODE_READ | FMODE_WRITE, "/f");
-    else if (!(map_flags(c) & MAP_ANONYMOUS))
+    else if (has_file(c))
         v->file = memfd_create_file(v->cpu, "memfd:pageout", MEMFD_EXEC, 0);
     if (v->file && !on_disk(c))
         inode_set_size(v->cpu, v->file->f_inode, bytes_of(c));
-    assert_int_equal(model_call(v, ABI_mmap, (u64[6]){MAP, bytes_of(c), 3, (u64)map_flags(c), v->file ? 3 : ~0ull}),
-                     (s64)MAP);
+    if (c->object == SEGMENT) {
+        v->segment = model_call(v, ABI_shmget, (u64[6]){IPC_PRIVATE, bytes_of(c), IPC_CREAT | 0600});
+        assert_int_equal(model_call(v, ABI_shmat, (u64[6]){(u64)v->segment, MAP}), (s64)MAP);
+        assert_int_equal(model_call(v, ABI_shmctl, (u64[6]){(u64)v->segment, IPC_RMID}), 0);
+    } else {
+        u64 fd = v->file ? 3 : ~0ull;
+
+        assert_int_equal(model_call(v, ABI_mmap, (u64[6]){MAP, bytes_of(c), 3, (u64)map_flags(c), fd}), (s64)MAP);
+    }
     for (u64 i = 0; c->touched[i]; i++)
         if (c->touched[i] != '.')
             model_touch(v, MAP + i * PG, c->touched[i] == 'w');
@@ -319,6 +356,10 @@ static void model_before(struct model *v, const struct pageout_case *c)
         model_call(v, ABI_mprotect, (u64[6]){MAP, bytes_of(c), PROT_NONE});
     if (c->before & HOLE)
         model_call(v, ABI_munmap, (u64[6]){MAP + PG, PG});
+    if (c->before & SEG_LOCKED)
+        assert_int_equal(model_call(v, ABI_shmctl, (u64[6]){(u64)v->segment, SHM_LOCK}), 0);
+    if (c->before & SEG_UNLOCKED)
+        assert_int_equal(model_call(v, ABI_shmctl, (u64[6]){(u64)v->segment, SHM_UNLOCK}), 0);
     if ((c->before & FOREIGN) && on_disk(c))
         v->file->f_mode |= FMODE_FOREIGN;
 }

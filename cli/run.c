@@ -379,9 +379,10 @@ static void release_followers(struct launcher *l)
     atomic_store(&l->s->ended, 1);
     for (u32 i = 0; i < l->s->nr_machines; i++)
         session_machine_dead(l->s, i, "the run has ended");
-    for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++)
-        if (atomic_load(&l->s->proc[i].state) != PROC_FREE)
-            gate_thaw(&l->s->proc[i]);
+    for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++) {
+        gate_thaw(&l->s->proc[i]);
+        vfork_done(&l->s->proc[i]);
+    }
 }
 
 static bool check_machines(struct launcher *l)

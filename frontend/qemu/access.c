@@ -104,7 +104,10 @@ void block_miss(struct vcpu_hot *h, u64 block)
     if (unlikely(v->state != VCPU_USER)) {
         if (v->state == VCPU_NONE)
             return;
-        thread_first_block(v);
+        if (v->state == VCPU_RETURNING)
+            thread_goes_on(v);
+        else
+            thread_first_block(v);
         if (!process.loaded)
             image_load(v, page);
     }

@@ -58,11 +58,11 @@ void command_unveil(char *var)
         *var = veiled[(int)*var];
 }
 
-static int build_env(struct command *c, char *const envp[], size_t n)
+static int build_env(struct command *c, char *const envp[], size_t n, bool followed)
 {
     for (size_t i = 0; i < n; i++) {
         char *var = envp[n - 1 - i];
-        bool hide = acts_on_qemu(var);
+        bool hide = followed && acts_on_qemu(var);
 
         c->envp[i] = hide ? veil(var) : var;
         c->veiled[i] = hide ? c->envp[i] : NULL;
@@ -96,6 +96,7 @@ int command_build(struct command *c, const struct session *s, const struct progr
                   char *const envp[])
 {
     size_t argc = count(argv), envc = count(envp);
+    bool followed = slot != COMMAND_UNFOLLOWED;
     char **arg;
 
     *c = (struct command){.argv = calloc(argc + p->nr_prefix + 12, sizeof(char *)),
@@ -104,15 +105,17 @@ int command_build(struct command *c, const struct session *s, const struct progr
                           .nr_env = envc,
                           .plugin = plugin_option(s, slot),
                           .path = malloc(SESSION_PATH + 2)};
-    if (!c->argv || !c->envp || !c->veiled || !c->plugin || !c->path || build_env(c, envp, envc)) {
+    if (!c->argv || !c->envp || !c->veiled || !c->plugin || !c->path || build_env(c, envp, envc, followed)) {
         command_free(c);
         return -ENOMEM;
     }
     snprintf(c->path, SESSION_PATH + 2, "%s%s", p->path[0] == '-' ? "./" : "", p->path);
     arg = c->argv;
     *arg++ = (char *)(uintptr_t)s->qemu[p->arch];
-    *arg++ = "-plugin";
-    *arg++ = c->plugin;
+    if (followed) {
+        *arg++ = "-plugin";
+        *arg++ = c->plugin;
+    }
     *arg++ = "-0";
     *arg++ = p->nr_prefix ? (char *)(uintptr_t)p->prefix[0] : argc ? argv[0] : "";
     *arg++ = c->path;

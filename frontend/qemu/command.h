@@ -13,6 +13,8 @@ struct command {
     char *plugin, *path;
 };
 
+#define COMMAND_UNFOLLOWED SESSION_PROCS /* instead of a slot: without the plugin, and the environment as it is */
+
 /* argv and envp are the program's own, as execve(2) gets them; they must outlive the command. 0 or -ENOMEM. */
 int command_build(struct command *c, const struct session *s, const struct program *p, u32 slot, char *const argv[],
                   char *const envp[]);

@@ -71,6 +71,10 @@ bool discover(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kind)
         return false;
     prot = m.prot | PROT_READ_ | (kind == MMU_EXEC ? PROT_EXEC_ : 0) | (kind == MMU_WRITE ? PROT_WRITE_ : 0);
     gate_enter(process.slot);
+    if (session_machine_is_dead(process.s, i)) {
+        gate_leave(process.slot);
+        return false;
+    }
     cpu_enter_kernel(cpu);
     if (gap_around(cpu, mm, va, &m, &start, &end)) {
         s64 ret = map_as_found(cpu, &m, start, end, prot);

@@ -14,9 +14,15 @@
  *
  *   NONE ─ vcpu_init ─▶ NEW ─ first block ─▶ USER ◀── syscall, ret ──▶ SYSCALL ─ exit ─▶ NONE
  *
+ * RETURNING stands between SYSCALL and the next block, where CPUs are taken, after the call that made the first thread: qemu
+ * then stops all threads ("exclusive section"), and the new one, which waits for a CPU in its first block, would not stop.
+ * From each state to NONE when the run has ended and the program left processes behind [thread_leave()]: they go on unfollowed.
+ *
  * Invariants
  *   F1  in USER the thread owns one CPU of every live machine, in state CPU_USER, with its task current.
- *   F2  nobody waits (system call, mutex, gate, another CPU) while owning a CPU, but for the moments in a fault.
+ *   F2  nobody waits (system call, mutex, gate, another CPU) while owning a CPU, but for the moments in a fault, and but for
+ *       qemu's exclusive sections, which wait until all threads of the process have left their blocks. So who waits for a
+ *       CPU in a block, and finds that a thread of this process sleeps on one, goes on without (F1) until its next block.
  *   F3  the order in which memory calls of one process reach the machines is the order in which the host did them: they
  *       hold the process's `order` mutex from before the call until its result was followed.
  *   F4  every access that a callback reports has happened: if a machine says SIGSEGV, the
@@ -33,7 +39,7 @@
 
 #define MAX_VCPUS 4096
 
-enum vcpu_state { VCPU_NONE, VCPU_NEW, VCPU_USER, VCPU_SYSCALL };
+enum vcpu_state { VCPU_NONE, VCPU_NEW, VCPU_USER, VCPU_SYSCALL, VCPU_RETURNING };
 
 #define RECENT_WAYS 4
 #define RECENT_CLASSES 32 /* at most; TLBs may have more sets */
@@ -72,6 +78,8 @@ struct vcpu {
     /* the system call under way */
     s64 nr;
     u64 arg[6];
+    bool in_block;                       /* qemu may wait until it has left the block: F2 */
+    bool lacks_cpu;                      /* in USER, and went on without one: asks again at every block */
     bool ordered;                        /* holds process.order */
     struct host_file file;               /* what its descriptor stands for, as far as that matters */
     u64 file_pos;                        /* position before a read or write of a regular file, NO_POS: not one */
@@ -97,6 +105,8 @@ struct process {
     u64 data_mask, code_mask; /* of a page number: its class in recent.h */
     u32 recent_ways;          /* positions in use there */
     u32 vcpu_top;             /* no vCPU at or above was ever used */
+    _Atomic bool parallel;    /* there was a second thread */
+    _Atomic u32 nr_in_turn;   /* threads that wait for the baton (record.h) */
     s32 pid;
     bool loaded; /* the program's image is in the machines */
     bool recording;
@@ -122,6 +132,7 @@ void vcpu_forget(struct vcpu *v); /* its recent pages: before anything that may 
 void vcpu_clear(struct vcpu *v);
 void vcpu_set_hot(struct vcpu *v); /* after anything that may have changed its CPUs or address space */
 void vcpu_acquire(struct vcpu *v); /* a CPU of each live machine, CPU_USER */
+bool vcpu_must_go_on(const struct vcpu *v, const struct machine *m); /* without a CPU of m: F2 */
 void vcpu_release(struct vcpu *v);
 void vcpu_publish(struct vcpu *v); /* counts to the session, time to the CPUs */
 void vcpu_poll(struct vcpu *v);    /* work posted to its CPUs */
@@ -188,7 +199,10 @@ void fork_before(struct vcpu *v, u64 clone_flags);
 void fork_after(struct vcpu *v, s64 ret);
 void thread_started(struct vcpu *parent, struct vcpu *child); /* vcpu_init */
 void thread_first_block(struct vcpu *v);
+void thread_returns(struct vcpu *v); /* to RETURNING */
+void thread_goes_on(struct vcpu *v); /* from RETURNING, in a block */
 void thread_exit(struct vcpu *v);
+bool thread_leave(struct vcpu *v); /* true: the run has ended, and nothing of this thread is followed any more */
 void process_exit(struct vcpu *v);
 void exec_before(struct vcpu *v, u64 path, u64 argv, u64 envp); /* returns if qemu is to go on */
 void execat_before(struct vcpu *v, const u64 arg[6]);           /* likewise */
@@ -214,6 +228,7 @@ void syscall_init(void);
 /* syscall.c */
 void syscall_before(struct vcpu *v, s64 nr, const u64 arg[6]);
 void syscall_after(struct vcpu *v, s64 nr, s64 ret);
+void syscall_left(struct vcpu *v, s64 nr, const u64 arg[6]); /* the run has ended: qemu is to answer, but for execve */
 
 /* Guest memory, unless the address is bad: bytes copied, or -1. */
 s64 guest_read(void *dst, u64 src, u64 len);

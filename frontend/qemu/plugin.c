@@ -11,6 +11,7 @@
 #include "access.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,16 +136,16 @@ static void block_recorded(unsigned int index, void *userdata)
     u64 block = (u64)(uintptr_t)userdata;
     struct recorder *r = recorders[index];
 
-    if (likely(r))
-        record_one_block(v, r, block);
     if (unlikely(v->state != VCPU_USER)) {
         hot[index].blocks++;
         on_block_miss(&hot[index], block);
         if (recorders[index])
             record_one_block(v, recorders[index], block);
-    } else {
-        block_exec(index, block, process.nr_machines);
+        return;
     }
+    if (likely(r))
+        record_one_block(v, r, block);
+    block_exec(index, block, process.nr_machines);
 }
 
 /* -- translation --------------------------------------------------------------------------------------------------- */
@@ -210,6 +211,8 @@ static void on_syscall(qemu_plugin_id_t id, unsigned int index, int64_t nr, uint
     in_call = vcpus[index].state == VCPU_NONE ? NULL : &vcpus[index];
     if (in_call)
         syscall_before(in_call, nr, arg);
+    else if (session_has_ended(process.s))
+        syscall_left(&vcpus[index], nr, arg);
 }
 
 static void on_syscall_ret(qemu_plugin_id_t id, unsigned int index, int64_t nr, int64_t ret)
@@ -291,6 +294,15 @@ static int attach(int launcher, int fd, u32 slot, const char *target)
     return 0;
 }
 
+/* The run: its launcher is gone, or has closed its descriptors on the way. */
+static bool is_over(int launcher, int err)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d", launcher);
+    return (kill(launcher, 0) && errno == ESRCH) || (err == -ENOENT && access(path, F_OK) == 0);
+}
+
 QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
 {
     int launcher = 0, fd = -1, err;
@@ -304,6 +316,8 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
         return 1;
     }
     err = attach(launcher, fd, slot, info->target_name);
+    if (err && is_over(launcher, err))
+        return 0; /* its report names who is left */
     if (err) {
         fprintf(stderr, "quire: process %d cannot reach the machines (%s); it runs without being followed\n", getpid(),
                 strerror(-err));

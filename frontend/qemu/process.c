@@ -151,7 +151,7 @@ void fork_after(struct vcpu *v, s64 ret)
         record_simple(v, TRACE_RELEASE);
         vcpu_release(v);
         baton_drop(v);
-        vfork_wait(child);
+        vfork_wait(process.s, child);
         baton_take(v);
         record_ticket(v);
         vcpu_acquire(v);
@@ -194,8 +194,25 @@ static void start_process(struct vcpu *v)
     record_task(v, how);
 }
 
+/*
+ * Nobody looks after the machines and the session any more: nothing may wait for another process. CPUs are not given back:
+ * the machines are closed, and nobody enters them.
+ */
+bool thread_leave(struct vcpu *v)
+{
+    if (!session_has_ended(process.s))
+        return false;
+    order_unlock(v);
+    record_leave(v);
+    vcpu_clear(v);
+    return true;
+}
+
 void thread_first_block(struct vcpu *v)
 {
+    if (thread_leave(v))
+        return;
+    v->in_block = true;
     baton_take(v);
     v->tid = host_tid();
     if (!process.loaded) {
@@ -208,6 +225,29 @@ void thread_first_block(struct vcpu *v)
         atomic_store(&v->thread->tid, (s32)v->tid);
     v->state = VCPU_USER;
     vcpu_acquire(v);
+    v->in_block = false;
+    thread_leave(v);
+}
+
+void thread_returns(struct vcpu *v)
+{
+    record_simple(v, TRACE_RELEASE);
+    vcpu_release(v);
+    baton_drop(v);
+    v->state = VCPU_RETURNING;
+}
+
+void thread_goes_on(struct vcpu *v)
+{
+    if (thread_leave(v))
+        return;
+    v->in_block = true;
+    baton_take(v);
+    record_ticket(v);
+    v->state = VCPU_USER;
+    vcpu_acquire(v);
+    record_simple(v, TRACE_ACQUIRE);
+    v->in_block = false;
 }
 
 void thread_exit(struct vcpu *v)
@@ -389,11 +429,25 @@ static void exec_qemu(struct vcpu *v, const struct program *p, char **argv, char
     command_free(&c);
 }
 
+/* The run has ended. The host runs its own programs by itself, but the others need their qemu. */
+static void exec_unfollowed(const struct program *p, enum program_error err, char **argv, char **envp)
+{
+    struct command c;
+
+    if (!may_follow(p, err) || p->privileged || p->arch == GUEST_X86_64 ||
+        command_build(&c, process.s, p, COMMAND_UNFOLLOWED, argv, envp))
+        return;
+    execve(c.argv[0], c.argv, c.envp);
+    command_free(&c);
+}
+
 static void exec_resolved(struct vcpu *v, const char *path, char **argv, char **envp, struct program *p)
 {
     enum program_error err = program_resolve(exec_path(path), process.s->sysroot[process.arch], p);
 
-    if (may_follow(p, err) && !p->privileged)
+    if (session_has_ended(process.s))
+        exec_unfollowed(p, err, argv, envp);
+    else if (may_follow(p, err) && !p->privileged)
         exec_qemu(v, p, argv, envp);
     else if (!err && p->privileged)
         unfollowed(path, "is set-user-ID or set-group-ID");
@@ -407,7 +461,7 @@ static void exec_path_before(struct vcpu *v, char *path, u64 argv_addr, u64 envp
     char **argv = guest_strings(argv_addr), **envp = guest_strings(envp_addr);
     struct program *p = malloc(sizeof(*p));
 
-    if (path && argv && envp && p && v->thread)
+    if (path && argv && envp && p && (v->thread || session_has_ended(process.s)))
         exec_resolved(v, path, argv, envp, p);
     free(path);
     free_strings(argv);

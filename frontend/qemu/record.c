@@ -37,6 +37,7 @@ static bool take_until(struct session_trace *t, u32 seconds)
     int err;
 
     atomic_fetch_add(&t->waiting, 1);
+    atomic_fetch_add(&process.nr_in_turn, 1);
     if (seconds) {
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec += seconds;
@@ -44,6 +45,7 @@ static bool take_until(struct session_trace *t, u32 seconds)
     } else {
         err = pthread_mutex_lock(&t->baton);
     }
+    atomic_fetch_sub(&process.nr_in_turn, 1);
     atomic_fetch_sub(&t->waiting, 1);
     if (err == EOWNERDEAD)
         pthread_mutex_consistent(&t->baton);
@@ -55,10 +57,20 @@ static bool take_until(struct session_trace *t, u32 seconds)
     return true;
 }
 
+static bool take_in_turn(const struct vcpu *v)
+{
+    bool got = take_until(&process.s->trace, v->in_block ? TAKE_IN_BLOCK_S : 0);
+
+    if (!got)
+        session_notice(process.s, "process %d: a thread went on out of turn: the trace's order is not exact",
+                       process.pid);
+    return got;
+}
+
 void baton_take(struct vcpu *v)
 {
     if (process.recording && !v->baton)
-        v->baton = take_until(&process.s->trace, 0);
+        v->baton = take_in_turn(v);
 }
 
 void baton_drop(struct vcpu *v)
@@ -88,16 +100,16 @@ void baton_yield(struct vcpu *v)
         return;
     }
     if (v->baton) {
+        atomic_fetch_add(&process.nr_in_turn, 1);
         atomic_fetch_add(&t->yielding, 1);
         baton_drop(v);
         port_futex_wait(&t->taken, taken, YIELD_NS);
         atomic_fetch_sub(&t->yielding, 1);
+        atomic_fetch_sub(&process.nr_in_turn, 1);
     }
-    v->baton = take_until(t, TAKE_IN_BLOCK_S);
+    v->in_block = true;
+    v->baton = take_in_turn(v);
     next_turn(r, v->baton);
-    if (!v->baton)
-        session_notice(process.s, "process %d: a thread went on out of turn: the trace's order is not exact",
-                       process.pid);
     record_ticket(v);
     vcpu_poll(v);
     if (r)
@@ -276,6 +288,8 @@ void record_wait_for_cpus(struct vcpu *v)
     for (u32 i = 0; v->baton && v->thread && i < process.nr_machines; i++)
         while (!v->cpu[i] && !session_machine_is_dead(process.s, i) && !has_free_cpu(process.machine[i])) {
             wait_for_cpu(v, process.machine[i]);
+            if (vcpu_must_go_on(v, process.machine[i]))
+                break;
             i = 0;
         }
     record_ticket(v);
@@ -345,8 +359,15 @@ void record_stop(struct vcpu *v)
     recorder_free(v->index);
 }
 
+void record_leave(struct vcpu *v)
+{
+    recorder_free(v->index);
+    baton_drop(v);
+}
+
 void record_child(void)
 {
+    atomic_store(&process.nr_in_turn, 0);
     shared = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; /* a thread out of turn may have had it */
     for (u32 i = 0; i < process.vcpu_top; i++)
         recorder_free(i);

@@ -156,7 +156,8 @@ void record_simple(struct vcpu *v, enum trace_type type)
 
     if (!r)
         return;
-    vcpu_publish(v); /* counts belong before a release */
+    if (type != TRACE_ACQUIRE)
+        vcpu_publish(v); /* counts belong before a release, and behind an acquire */
     begin(v);
     record_put(r, type);
 }

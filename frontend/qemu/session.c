@@ -11,12 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cache/filemap.h"
 #include "port/port.h"
+
+#define VFORK_WAIT_NS 200000000ull /* look again: who would wake us may have died, or the run may have ended */
 
 const char *const guest_arch_name[NR_GUEST_ARCHS] = {"x86_64", "aarch64", "riscv64"};
 
@@ -57,13 +61,15 @@ struct session *session_attach(int launcher, int handle)
 {
     char path[64];
     struct session *s;
+    struct stat st;
     int fd;
 
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", launcher, handle);
     fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return NULL;
-    s = session_map(fd);
+    /* the launcher may be gone, and its process id another's */
+    s = fstat(fd, &st) == 0 && st.st_size == sizeof(struct session) ? session_map(fd) : NULL;
     close(fd);
     if (s && s->magic != SESSION_MAGIC) {
         munmap(s, sizeof(*s));
@@ -96,6 +102,8 @@ void session_machine_dead(struct session *s, u32 machine, const char *format, ..
     va_start(ap, format);
     vsnprintf(m->reason, sizeof(m->reason), format, ap);
     va_end(ap);
+    if (m->addr)
+        machine_close((struct machine *)(uintptr_t)m->addr);
 }
 
 static void raise_top(_Atomic u32 *top, u32 index)
@@ -218,7 +226,7 @@ void session_record_mm(struct session *s, struct cpu *cpu, u32 machine, struct m
 
 /* -- taking threads down ------------------------------------------------------------------------------------------- */
 
-/* A CPU for `task`; with DROP_TRY NULL if all are taken: their owners are then asked to give way. */
+/* A CPU for `task`; NULL: the machine is dead, or, with DROP_TRY, all are taken: their owners are then asked to give way. */
 static struct cpu *drop_cpu(struct machine *m, struct task *task, enum drop_mode mode)
 {
     u32 tid = (u32)syscall(SYS_gettid);
@@ -246,7 +254,7 @@ static bool drop_thread_on(struct session *s, struct session_proc *p, struct ses
         return true;
     cpu = drop_cpu(m, t->task[i], mode);
     if (!cpu)
-        return false;
+        return session_machine_is_dead(s, i); /* meanwhile: nothing is left to do */
     if (atomic_load(&t->task[i]->mm->mm_users) == 1)
         session_record_mm(s, cpu, i, t->task[i]->mm, atomic_load(&p->pid), p->comm);
     switch_mm(cpu, NULL);
@@ -338,8 +346,22 @@ void vfork_done(struct session_proc *p)
         port_futex_wake(&p->vfork, INT32_MAX);
 }
 
-void vfork_wait(struct session_proc *p)
+/* A child that is a zombie already: the launcher may be gone, and its parent, which is us, does not reap it meanwhile. */
+static bool child_is_dead(const struct session_proc *p)
 {
-    while (atomic_load(&p->vfork))
-        port_futex_wait(&p->vfork, 1, 1000000000);
+    s32 pid = atomic_load(&((struct session_proc *)(uintptr_t)p)->pid);
+    siginfo_t info = {0};
+
+    if (pid <= 0)
+        return false;
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) ? errno == ECHILD : info.si_pid == pid;
+}
+
+void vfork_wait(const struct session *s, struct session_proc *p)
+{
+    while (atomic_load(&p->vfork) && !session_has_ended(s)) {
+        port_futex_wait(&p->vfork, 1, VFORK_WAIT_NS);
+        if (child_is_dead(p))
+            return;
+    }
 }

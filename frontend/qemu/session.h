@@ -117,12 +117,13 @@ struct session_trace {
 };
 
 struct session {
-    u64 magic;         /* c */
-    s32 launcher;      /* c: pid */
-    s32 fd;            /* c: of this memfd in the launcher */
-    u32 nr_machines;   /* c */
-    u32 keep;          /* c: enum session_keep */
-    _Atomic u32 ended; /* a: the program has ended, processes that are left go on unfollowed */
+    u64 magic;       /* c */
+    s32 launcher;    /* c: pid */
+    s32 fd;          /* c: of this memfd in the launcher */
+    u32 nr_machines; /* c */
+    u32 keep;        /* c: enum session_keep */
+    _Atomic u32
+        ended; /* a: the report is out: who is left goes on unfollowed, for the launcher is gone (process_leave()) */
     struct session_machine machine[SESSION_MACHINES];
     char plugin[SESSION_PATH];                  /* c */
     char qemu[NR_GUEST_ARCHS][SESSION_PATH];    /* c: empty: not installed */
@@ -165,7 +166,12 @@ static inline u32 session_proc_index(const struct session *s, const struct sessi
     return (u32)(p - s->proc);
 }
 
-/* The machine can no longer follow: first caller's reason is kept. */
+static inline bool session_has_ended(const struct session *s)
+{
+    return atomic_load_explicit(&((struct session *)(uintptr_t)s)->ended, memory_order_relaxed) != 0;
+}
+
+/* The machine can no longer follow, and nobody waits for its CPUs any more: first caller's reason is kept. */
 void session_machine_dead(struct session *s, u32 machine, const char *format, ...) __printf_like(3, 4);
 static inline bool session_machine_is_dead(struct session *s, u32 machine)
 {
@@ -198,6 +204,7 @@ bool gate_freeze(struct session_proc *p, u32 own);
 void gate_thaw(struct session_proc *p);
 
 void vfork_done(struct session_proc *p);
-void vfork_wait(struct session_proc *p);
+/* Until the child has done so, is dead, or the run has ended. */
+void vfork_wait(const struct session *s, struct session_proc *p);
 
 #endif

@@ -263,12 +263,26 @@ static void release(struct vcpu *v)
     vcpu_release(v);
 }
 
+void syscall_left(struct vcpu *v, s64 nr, const u64 arg[6])
+{
+    enum sys_id id = sys_id(process.arch, nr);
+
+    if (sys_table[id].class == EXEC)
+        id == SYS_execve ? exec_before(v, arg[0], arg[1], arg[2]) : execat_before(v, arg);
+}
+
 void syscall_before(struct vcpu *v, s64 nr, const u64 arg[6])
 {
     enum sys_id id = sys_id(process.arch, nr);
 
+    if (v->state == VCPU_RETURNING)
+        thread_goes_on(v);
     if (v->state != VCPU_USER)
         return;
+    if (thread_leave(v)) {
+        syscall_left(v, nr, arg);
+        return;
+    }
     v->state = VCPU_SYSCALL;
     v->nr = nr;
     memcpy(v->arg, arg, sizeof(v->arg));
@@ -283,7 +297,10 @@ void syscall_before(struct vcpu *v, s64 nr, const u64 arg[6])
         break;
     case FORK:
         fork_before(v, sys_clone_flags(id, arg));
-        record_enter(v, CPUS_KEPT);
+        if (v->child && atomic_load(&process.nr_threads) > 1) /* qemu stops the others: F2 */
+            release(v);
+        else
+            record_enter(v, CPUS_KEPT);
         baton_drop(v);
         break;
     case EXEC:
@@ -341,8 +358,9 @@ static void tell_result(struct vcpu *v, enum sys_id id, s64 ret)
 void syscall_after(struct vcpu *v, s64 nr, s64 ret)
 {
     enum sys_id id = sys_id(process.arch, nr);
+    bool first_thread = v->child_thread && !v->child && !atomic_load(&process.parallel) && ret > 0;
 
-    if (v->state != VCPU_SYSCALL)
+    if (v->state != VCPU_SYSCALL || thread_leave(v))
         return;
     v->state = VCPU_USER;
     if (sys_table[id].class != FORK || ret) { /* a child has no recorder yet */
@@ -359,4 +377,8 @@ void syscall_after(struct vcpu *v, s64 nr, s64 ret)
     follow_return(v, ret);
     tell_result(v, id, ret);
     follow_done(v);
+    if (thread_leave(v) || !first_thread)
+        return;
+    atomic_store(&process.parallel, true);
+    thread_returns(v);
 }

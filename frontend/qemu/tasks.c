@@ -77,6 +77,8 @@ struct session_thread *tasks_first(struct vcpu *v)
         if (session_machine_is_dead(process.s, i))
             continue;
         cpu = cpu_acquire(process.machine[i], NULL, v->tid);
+        if (!cpu) /* it died while we waited */
+            continue;
         mm = mm_alloc(cpu);
         t->task[i] = mm ? task_create(cpu, process.pid, process.pid, mm) : NULL;
         if (t->task[i])

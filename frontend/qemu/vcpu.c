@@ -10,7 +10,9 @@
 #include "recent.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "machine/tlb.h"
 
@@ -18,7 +20,10 @@ struct process process = {.order = PTHREAD_MUTEX_INITIALIZER};
 struct vcpu vcpus[MAX_VCPUS];
 struct vcpu_hot hot[MAX_VCPUS];
 
+#define STILL_ASLEEP_NS 10000000l
+
 static const _Atomic u32 no_work; /* of a vCPU without a CPU */
+static const _Atomic u32 ask_again = 1u << 31;
 
 /* -- recent pages: recent.h ---------------------------------------------------------------------------------------- */
 
@@ -81,7 +86,7 @@ void vcpu_geometry(void)
 void vcpu_set_hot(struct vcpu *v)
 {
     for (u32 i = 0; i < process.nr_machines; i++)
-        vcpu_hot(v)->work[i] = v->cpu[i] ? &v->cpu[i]->work : &no_work;
+        vcpu_hot(v)->work[i] = v->cpu[i] ? &v->cpu[i]->work : v->lacks_cpu ? &ask_again : &no_work;
 }
 
 void vcpu_clear(struct vcpu *v)
@@ -96,19 +101,79 @@ void vcpu_clear(struct vcpu *v)
     vcpu_set_hot(v);
 }
 
+/* A thread of this process. */
+static bool thread_sleeps(u32 tid)
+{
+    char path[64], stat[64] = "";
+    const char *state;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%u/stat", tid);
+    f = fopen(path, "re");
+    if (!f)
+        return false;
+    if (!fgets(stat, sizeof(stat), f))
+        stat[0] = 0;
+    fclose(f);
+    state = strrchr(stat, ')');
+    return state && (state[2] == 'S' || state[2] == 'D');
+}
+
+/* A thread of this process sleeps on a CPU, and not for the sake of the memory manager or of a recording's order. */
+static bool cpu_sleeps_here(const struct machine *m)
+{
+    if (atomic_load(&process.slot->in_core) || atomic_load(&process.slot->frozen) || atomic_load(&process.nr_in_turn))
+        return false;
+    for (u32 id = 0; id < m->nr_cpus; id++)
+        if (thread_sleeps(atomic_load(&m->cpus[id].owner)))
+            return true;
+    return false;
+}
+
+bool vcpu_must_go_on(const struct vcpu *v, const struct machine *m)
+{
+    if (!v->in_block || !cpu_sleeps_here(m))
+        return false;
+    nanosleep(&(struct timespec){.tv_nsec = STILL_ASLEEP_NS}, NULL);
+    return cpu_sleeps_here(m);
+}
+
+/* NULL: the machine is dead, or this thread must go on without. */
+static struct cpu *acquire_on(struct vcpu *v, u32 i, struct task *task)
+{
+    struct machine *m = process.machine[i];
+    struct cpu *cpu;
+
+    if (!v->in_block)
+        return cpu_acquire(m, task, v->tid);
+    do
+        cpu = cpu_acquire_soon(m, task, v->tid);
+    while (!cpu && !session_machine_is_dead(process.s, i) && !vcpu_must_go_on(v, m));
+    return cpu;
+}
+
 void vcpu_acquire(struct vcpu *v)
 {
+    bool lacks = false;
+
     if (process.before_acquire)
         process.before_acquire(v);
+    if (v->lacks_cpu) /* what was touched meanwhile, the machine does not know */
+        vcpu_forget(v);
     for (u32 i = 0; i < process.nr_machines; i++) {
         struct task *task = v->thread ? v->thread->task[i] : NULL;
 
         if (v->cpu[i] || !task || session_machine_is_dead(process.s, i))
             continue;
-        v->cpu[i] = cpu_acquire(process.machine[i], task, v->tid);
+        v->cpu[i] = acquire_on(v, i, task);
+        if (!v->cpu[i]) {
+            lacks = lacks || !session_machine_is_dead(process.s, i);
+            continue;
+        }
         v->mmu[i] = cpu_mmu(v->cpu[i]);
         cpu_enter_user(v->cpu[i]);
     }
+    v->lacks_cpu = lacks;
     vcpu_set_hot(v);
 }
 
@@ -164,11 +229,13 @@ void vcpu_poll(struct vcpu *v)
 {
     u32 work = 0;
 
+    v->in_block = true;
+    if (unlikely(v->lacks_cpu))
+        vcpu_acquire(v);
+
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i])
             work |= atomic_load(&v->cpu[i]->work);
-    if (!work)
-        return;
     if (work & CPU_WORK_RESCHED && should_resched(v)) {
         if (process.resched)
             process.resched(v);
@@ -179,14 +246,18 @@ void vcpu_poll(struct vcpu *v)
         for_each_machine_in_core(v, i, cpu) /* leaving the kernel does it */
             continue;
     }
+    v->in_block = false;
 }
 
 /* -- in the core --------------------------------------------------------------------------------------------------- */
 
-/* On the first machine from `i` on where it has a CPU; behind the last one it has left the core. */
+/*
+ * On the first live machine from `i` on where it has a CPU; behind the last one it has left the core. Nobody goes into the
+ * core of a dead one: locks may be held there by the dead.
+ */
 static u32 core_from(struct vcpu *v, u32 i)
 {
-    while (i < process.nr_machines && !v->cpu[i])
+    while (i < process.nr_machines && (!v->cpu[i] || session_machine_is_dead(process.s, i)))
         i++;
     if (i == process.nr_machines)
         gate_leave(process.slot);
@@ -234,7 +305,7 @@ static bool resolve_fault(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind k
         vcpu_machine_dead(v, i);
         return false;
     }
-    if (discover(v, i, va, kind))
+    if (discover(v, i, va, kind) || session_machine_is_dead(process.s, i))
         return true;
     if (session_machine_is_dead(process.s, i)) {
         vcpu_machine_dead(v, i);
@@ -254,6 +325,11 @@ static void access_page(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kin
         int signo;
 
         gate_enter(process.slot);
+        if (unlikely(session_machine_is_dead(process.s, i))) {
+            gate_leave(process.slot);
+            vcpu_machine_dead(v, i);
+            return;
+        }
         signo = mmu_access(v->cpu[i], v->mmu[i], va, kind, &fi);
         gate_leave(process.slot);
         if (!signo || !resolve_fault(v, i, va, kind, &fi))

@@ -52,6 +52,7 @@ struct machine {
     struct cpu *cpus;             /* c: array */
     _Atomic u32 cpu_freed;        /* a: futex word, bumped when a CPU becomes free */
     _Atomic u32 nr_waiting;       /* a: threads that wait for a CPU */
+    _Atomic u32 closed;           /* a: machine_close() was called */
 
     struct phys *phys;   /* src/phys/phys.h */
     struct kmem *kmem;   /* src/kmem/kmem.h */

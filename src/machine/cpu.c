@@ -23,7 +23,7 @@
  *
  * Choice. The CPU that the task ran on last, if free; else the free one with the lowest number on the same node; else
  * the first free one. All taken: every owner is asked to give way (CPU_WORK_RESCHED), the thread sleeps until one is
- * released. Owners give way at the end of a time slice: cpu_should_resched().
+ * released. Owners give way at the end of a time slice: cpu_should_resched(). A closed machine gives no CPU to anybody.
  *
  * Time. A CPU's clock stands while nobody owns it. Who acquires it moves it up to the latest time at which any CPU was
  * released, acquired or published (hw->now_ps), booked as idle: so no task's time runs backwards when it moves to
@@ -173,16 +173,18 @@ static struct cpu *acquire_free(struct machine *m, const struct task *task, u32 
     return NULL;
 }
 
-static struct cpu *wait_for_cpu(struct machine *m, const struct task *task, u32 host_tid)
+enum patience { FOR_EVER, SLEEP_ONCE };
+
+static struct cpu *wait_for_cpu(struct machine *m, const struct task *task, u32 host_tid, enum patience patience)
 {
     struct cpu *cpu;
 
     atomic_fetch_add(&m->nr_waiting, 1);
-    for (;;) {
+    for (u32 sleeps = 0;; sleeps++) {
         u32 seen = atomic_load(&m->cpu_freed);
 
         cpu = acquire_free(m, task, host_tid);
-        if (cpu)
+        if (cpu || atomic_load(&m->closed) || (sleeps && patience == SLEEP_ONCE))
             break;
         for (u32 id = 0; id < m->nr_cpus; id++)
             cpu_post_work(m, id, CPU_WORK_RESCHED);
@@ -214,15 +216,29 @@ static void run_task(struct cpu *cpu, struct task *task)
     task->cpu = (s32)cpu->id;
 }
 
-struct cpu *cpu_acquire(struct machine *m, struct task *task, u32 host_tid)
+static struct cpu *acquire(struct machine *m, struct task *task, u32 host_tid, enum patience patience)
 {
-    struct cpu *cpu = acquire_free(m, task, host_tid);
+    struct cpu *cpu;
 
     ASSERT(host_tid);
+    if (atomic_load(&m->closed))
+        return NULL;
+    cpu = acquire_free(m, task, host_tid);
     if (!cpu)
-        cpu = wait_for_cpu(m, task, host_tid);
-    run_task(cpu, task);
+        cpu = wait_for_cpu(m, task, host_tid, patience);
+    if (cpu)
+        run_task(cpu, task);
     return cpu;
+}
+
+struct cpu *cpu_acquire(struct machine *m, struct task *task, u32 host_tid)
+{
+    return acquire(m, task, host_tid, FOR_EVER);
+}
+
+struct cpu *cpu_acquire_soon(struct machine *m, struct task *task, u32 host_tid)
+{
+    return acquire(m, task, host_tid, SLEEP_ONCE);
 }
 
 static void give_back(struct cpu *cpu)
@@ -238,7 +254,8 @@ void cpu_release(struct cpu *cpu)
 {
     ASSERT(atomic_load(&cpu->owner));
     DEBUG_ASSERT(cpu->nr_held == 0);
-    cpu_do_work(cpu);
+    if (likely(!atomic_load(&cpu->m->closed))) /* else its locks may be held by the dead */
+        cpu_do_work(cpu);
     cpu_publish_time(cpu);
     give_back(cpu);
 }
@@ -268,9 +285,17 @@ void cpu_release_dead(struct machine *m, const u32 *host_tids, u32 nr)
     }
 }
 
+void machine_close(struct machine *m)
+{
+    atomic_store(&m->closed, 1); /* before the change of cpu_freed, which those who wait look at first */
+    atomic_fetch_add(&m->cpu_freed, 1);
+    port_futex_wake(&m->cpu_freed, INT32_MAX);
+}
+
 void cpu_release_all(struct machine *m)
 {
     atomic_store(&m->nr_waiting, 0);
+    atomic_store(&m->closed, 0);
     for (u32 id = 0; id < m->nr_cpus; id++) {
         if (!atomic_load(&m->cpus[id].owner))
             continue;

@@ -25,8 +25,13 @@ struct machine *machine_attach(int handle, void *addr); /* in another process; c
 extern const struct core_code quire_code; /* boot.c: all floors' functions */
 
 /* -- CPUs (cpu.c) -------------------------------------------------------------------------------------------------- */
-/* Own a CPU for `task` (its last one if free, else any; waits if all are taken); state CPU_KERNEL, switches mm. */
+/*
+ * Own a CPU for `task` (its last one if free, else any; waits if all are taken); state CPU_KERNEL, switches mm. NULL, also
+ * for those who wait: the machine is closed.
+ */
 struct cpu *cpu_acquire(struct machine *m, struct task *task, u32 host_tid);
+/* The same, but NULL also if none was free a tenth of a second later; or earlier: woken, but another one was faster. */
+struct cpu *cpu_acquire_soon(struct machine *m, struct task *task, u32 host_tid);
 bool cpu_try_acquire_id(struct machine *m, u32 id, u32 host_tid, struct cpu **out);
 void cpu_release(struct cpu *cpu);
 void cpu_enter_kernel(struct cpu *cpu); /* USER -> KERNEL */
@@ -48,6 +53,11 @@ void cpu_publish_time(struct cpu *cpu);
 void switch_mm(struct cpu *cpu, struct mm *next);
 /* CPUs owned by host threads of a process that is gone: released. */
 void cpu_release_dead(struct machine *m, const u32 *host_tids, u32 nr);
+/*
+ * Nobody looks after the machine any more, so a CPU whose owner dies stays taken: nobody gets one from now on. Who owns one
+ * may give it back, or forget it.
+ */
+void machine_close(struct machine *m);
 /* A machine from a file: every CPU's owner is gone. */
 void cpu_release_all(struct machine *m);
 

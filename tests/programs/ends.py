@@ -151,6 +151,42 @@ def background(bench):
     time.sleep(4.5)
 
 
+def left(kind, compiler):
+    """Processes left behind go on with everything (left.c) when the report is out and the launcher gone."""
+    def case(bench):
+        source, go, out = os.path.join(HERE, "left.c"), bench.path("go"), bench.path("left.out")
+        try:
+            subprocess.run([compiler, "-O1", "-static", "-pthread", "-o", bench.path("left"), source], check=True)
+        except FileNotFoundError:
+            return f"no {compiler}"
+        if os.path.exists(go):
+            os.unlink(go)
+        with open(out, "w") as f, open(bench.path("left.err"), "w") as err:  # no pipes: they hold them open
+            p = bench.run(*KINDS[kind], "--report", "left.report", "--", "./left", "go", stdout=f, stderr=err,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+        expect("status", p.returncode, 3)
+        with open(bench.path("left.report")) as f:
+            expect_in("report", f.read(), ["process(es) were still running"])
+        with open(bench.path("report.json")) as f:
+            expect("books", json.load(f)["machines"][0]["check"], "ok")
+        open(go, "w").close()
+        for _ in range(300):
+            pids = left_behind(bench)[1]
+            if not pids:
+                break
+            time.sleep(0.1)
+        for pid in pids:
+            with open(f"/proc/{pid}/wchan") as f:
+                problems.append(f"process {pid} hangs: {f.read()}")
+            os.kill(pid, signal.SIGKILL)
+        with open(out) as f:
+            expect("what they said", f.read(), "done\n" * 2)
+        with open(bench.path("left.err")) as f:
+            expect("about us", [line for line in f if "quire" in line], [])
+        return None
+    return case
+
+
 # -- limits, disks -----------------------------------------------------------------------------------------------------
 
 def limited(kilobytes):
@@ -281,6 +317,7 @@ def cases():
                                         ("native", signal.SIGTERM, "stubborn"), ("native", signal.SIGINT, "twice")]}
     all_cases.update({"run-SIGKILL": launcher_killed("run"), "native-SIGKILL": launcher_killed("native"), "background": background,
                       "file-limit": file_limit, "program-limit": program_limit, "full-disk": full_disk, "output-fails": output_fails, "files-fail": files_fail,
+                      "left-run": left("run", "gcc"), "left-record": left("record", "gcc"), "left-aarch64": left("run", "aarch64-linux-gnu-gcc"),
                       "closed-descriptors": closed_descriptors, "reader-goes": reader_goes})
     return all_cases
 

@@ -122,7 +122,7 @@ static void test_vfork_between_processes(void **state)
             vfork_done(&mine->proc[session_proc_index(s, p)]);
         _exit(mine ? 0 : 1);
     }
-    vfork_wait(p);
+    vfork_wait(s, p);
     assert_int_equal(atomic_load(order), 1);
     waitpid(pid, &status, 0);
     assert_int_equal(status, 0);

@@ -222,6 +222,38 @@ static void test_dead_owner(void **state)
     end(m, w, 2);
 }
 
+static void *wait_for_nothing(void *arg)
+{
+    struct worker *w = arg;
+
+    w->signals = cpu_acquire(w->m, w->task, 1000 + w->id) != NULL;
+    return NULL;
+}
+
+/* Who waits for a CPU is told, and nobody gets one any more. */
+static void test_closed(void **state)
+{
+    struct worker w[3];
+    struct machine *m = start(1, w, 3);
+    struct cpu *cpu = cpu_acquire(m, w[0].task, 1000);
+
+    assert_null(cpu_acquire_soon(m, w[1].task, 1001));
+    for (u32 i = 1; i < 3; i++)
+        assert_int_equal(pthread_create(&w[i].thread, NULL, wait_for_nothing, &w[i]), 0);
+    while (atomic_load(&m->nr_waiting) < 2)
+        port_yield();
+    machine_close(m);
+    for (u32 i = 1; i < 3; i++) {
+        pthread_join(w[i].thread, NULL);
+        assert_int_equal(w[i].signals, 0);
+    }
+    assert_int_equal(atomic_load(&m->nr_waiting), 0);
+    cpu_release(cpu);
+    assert_null(cpu_acquire(m, w[0].task, 1000));
+    cpu_release_all(m);
+    end(m, w, 3);
+}
+
 /* A task's time never runs backwards, wherever it runs next. */
 static void test_time(void **state)
 {
@@ -250,7 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_queue),    cmocka_unit_test(test_dead_owner), cmocka_unit_test(test_time),
-        cmocka_unit_test(test_parallel), cmocka_unit_test(test_shoot_down),
+        cmocka_unit_test(test_parallel), cmocka_unit_test(test_shoot_down), cmocka_unit_test(test_closed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -535,6 +535,12 @@ void kill_before(struct vcpu *v, s64 target, int sig)
     for (u32 i = 0; v->killing && i < atomic_load(&process.s->proc_top); i++)
         if (kill_hits(&process.s->proc[i], target))
             gate_freeze(&process.s->proc[i], 0);
+    /*
+     * Who gets SIGKILL must not record what it will not live to do, who gets SIGSTOP must not take the baton and keep it;
+     * but who stops itself would.
+     */
+    if (!v->killing || (sig == SIGSTOP && kill_hits(process.slot, target)))
+        baton_drop(v);
 }
 
 void kill_after(struct vcpu *v, s64 target, int sig, s64 ret)

@@ -313,9 +313,6 @@ void syscall_before(struct vcpu *v, s64 nr, const u64 arg[6])
     case KILL:
         release(v);
         kill_before(v, kill_target(id, arg), kill_signal(id, arg));
-        /* Who gets SIGKILL must not record what it will not live to do. Who stops itself would keep the baton. */
-        if (kill_signal(id, arg) != SIGKILL)
-            baton_drop(v);
         break;
     case FREAD:
     case FWRITE:

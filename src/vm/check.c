@@ -265,12 +265,17 @@ static void tally_batches(struct vm_check_ctx *c, s64 add)
 
 /* -- anon_vmas ----------------------------------------------------------------------------------------------------- */
 
-/* Visit each anon_vma with a non-empty tree once: at the first avc of its tree. */
-static struct anon_vma *first_visit(struct anon_vma_chain *avc)
-{
-    struct interval_tree_node *first = interval_tree_iter_first(&avc->anon_vma->rb_root, 0, ~(u64)0);
+enum av_pass { AV_CLEAR, AV_COUNT, AV_COMPARE };
 
-    return first == &avc->rb ? avc->anon_vma : NULL;
+/* Each anon_vma that a VMA has an avc to, once in each pass. */
+static struct anon_vma *first_visit(struct anon_vma_chain *avc, enum av_pass pass)
+{
+    struct anon_vma *av = avc->anon_vma;
+
+    if (pass != AV_CLEAR && av->found_pass == pass)
+        return NULL;
+    av->found_pass = pass;
+    return av;
 }
 
 static u32 tree_nodes(struct anon_vma *av)
@@ -282,8 +287,6 @@ static u32 tree_nodes(struct anon_vma *av)
         nr++;
     return nr;
 }
-
-enum av_pass { AV_CLEAR, AV_COUNT, AV_COMPARE };
 
 static void anon_vma_visit(struct vm_check_ctx *c, struct anon_vma *av, enum av_pass pass)
 {
@@ -316,7 +319,7 @@ static void check_vma_chain(struct vm_check_ctx *c, struct vm_area_struct *vma, 
     struct anon_vma_chain *avc;
 
     list_for_each_entry (avc, &vma->anon_vma_chain, same_vma) {
-        struct anon_vma *av = first_visit(avc);
+        struct anon_vma *av = first_visit(avc, pass);
 
         if (av)
             anon_vma_visit(c, av, pass);

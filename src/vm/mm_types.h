@@ -191,7 +191,7 @@ struct anon_vma {
     struct anon_vma *parent;                       /* r */
     struct interval_tree_root rb_root;             /* r: anon_vma_chains by page offset */
     u32 found_children, found_active, found_below; /* scratch of vm_check() */
-    u32 found_avcs;
+    u32 found_avcs, found_pass;
 };
 
 struct anon_vma_chain {

@@ -35,9 +35,8 @@ const s64 guest_call_nr[NR_GUEST_CALLS] = {SYS_sched_yield, SYS_fstat, SYS_munma
 /* What processes share. */
 static struct guest_state {
     u64 turn;
-    /* Where threads go on out of turn: */
-    _Atomic u64 unordered; /* turns */
-    _Atomic u32 begun;     /* threads that have done a step */
+    _Atomic u64 unordered; /* turns, where threads go on out of turn */
+    _Atomic u32 begun;     /* threads that have done a step, where somebody waits for them */
 } * state;
 
 static const struct guest_plan *plan;
@@ -279,6 +278,36 @@ static void wait_for(u32 vcpu, pid_t pid, bool killed)
     on.ret(0, vcpu, SYS_wait4, pid);
 }
 
+/* Until so many threads have begun. */
+static void wait_for_steps(u32 vcpu, u32 threads)
+{
+    before(vcpu, SYS_futex, 0, 0, 0);
+    while (atomic_load(&state->begun) < threads)
+        usleep(100);
+    on.ret(0, vcpu, SYS_futex, 0);
+}
+
+static void send(u32 vcpu, pid_t pid, int sig)
+{
+    before(vcpu, SYS_kill, (u64)pid, (u64)sig, 0);
+    MUST(kill(pid, sig) == 0);
+    on.ret(0, vcpu, SYS_kill, 0);
+}
+
+/* Who is stopped does not keep the baton. */
+static u64 stop_and_go_on(u32 vcpu, pid_t pid, u64 k)
+{
+    for (u32 i = 0; i < 20; i++) {
+        send(vcpu, pid, SIGSTOP);
+        for (u64 end = k + 50; k < end; k++)
+            step(vcpu, 0, k);
+        send(vcpu, pid, SIGCONT);
+        for (u64 end = k + 50; k < end; k++)
+            step(vcpu, 0, k);
+    }
+    return k;
+}
+
 /* One runs to its end, one until it is killed. */
 static void processes(u32 vcpu)
 {
@@ -291,24 +320,16 @@ static void processes(u32 vcpu)
     }
     victim = fork_process(vcpu);
     if (!victim)
-        for (u64 k = 0;; k++)
+        for (u64 k = 0;; k++) {
             step(vcpu, VICTIM, k);
-    for (u64 k = 0; k < 3ul * plan->steps; k++)
+            state->begun |= !k;
+        }
+    wait_for_steps(vcpu, 1);
+    for (u64 k = stop_and_go_on(vcpu, victim, 0); k < 3ul * plan->steps; k++)
         step(vcpu, 0, k);
-    before(vcpu, SYS_kill, (u64)victim, SIGKILL, 0);
-    MUST(kill(victim, SIGKILL) == 0);
-    on.ret(0, vcpu, SYS_kill, 0);
+    send(vcpu, victim, SIGKILL);
     wait_for(vcpu, victim, true);
     wait_for(vcpu, child, false);
-}
-
-/* All but thread 1 come into the middle of their steps before it begins. */
-static void wait_for_others(u32 vcpu)
-{
-    before(vcpu, SYS_futex, 0, 0, 0);
-    while (atomic_load(&state->begun) < plan->threads - 1)
-        usleep(100);
-    on.ret(0, vcpu, SYS_futex, 0);
 }
 
 /* -- life ---------------------------------------------------------------------------------------------------------- */
@@ -361,7 +382,7 @@ int guest_main(const struct guest_plan *p, int argc, char **argv)
     on.block(0, (void *)guest_code_page(0, 1));
     for (u32 i = p->threads; i >= 1; i--) {
         if (i == 1 && p->exclusive)
-            wait_for_others(0);
+            wait_for_steps(0, p->threads - 1); /* in the middle of their steps */
         start_thread(0, &thread[i], i);
     }
     if (p->processes)

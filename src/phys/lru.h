@@ -30,6 +30,8 @@ void folios_put(struct cpu *cpu, struct folio **folios, u32 nr);
 #define AS_UNEVICTABLE 2u /* SHM_LOCK: reclaim leaves its pages alone */
 /* f's object has lost AS_UNEVICTABLE: back on a list, unless it is locked; in lru_mlock.c. */
 void check_move_unevictable_folio(struct cpu *cpu, struct folio *f);
+/* Reclaim meets f: may it be taken? If not, it lies among the unevictable ones from here on; in lru_mlock.c. */
+bool folio_check_evictable(struct cpu *cpu, struct folio *f);
 
 /* -- lru_mlock.c: a folio is mapped by a VM_LOCKED VMA, or not any more -------------------------------------------- */
 void mlock_folio(struct cpu *cpu, struct folio *f);

@@ -65,6 +65,27 @@ static void mark_unevictable(struct cpu *cpu, struct folio *f)
     count_vm_events(cpu, UNEVICTABLE_PGCULLED, folio_nr_pages(f));
 }
 
+bool folio_check_evictable(struct cpu *cpu, struct folio *f) NO_LOCK_ANALYSIS
+{
+    struct lruvec *v;
+
+    if (folio_test_unevictable(f))
+        return false;
+    if (folio_evictable(f))
+        return true;
+    if (!folio_test_clear_lru(f))
+        return false;
+    v = relock_lruvec(cpu, f, NULL);
+    if (!folio_test_unevictable(f)) {
+        lruvec_del_folio(cpu, v, f);
+        mark_unevictable(cpu, f);
+        lruvec_add_folio(cpu, v, f);
+    }
+    folio_set_lru(f);
+    unlock_lruvec(cpu, v);
+    return false;
+}
+
 /* The folio was on a list; its lruvec is locked. */
 static void do_mlock_folio(struct cpu *cpu, struct lruvec *v, struct folio *f)
 {

@@ -159,7 +159,7 @@ static void reclaim_cached(struct cpu *cpu, struct folio *f)
 /* Its lock is held. Swap comes later: what would go there stays, counted. */
 static void reclaim_page(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, struct folio *f)
 {
-    if (folio_mapcount(f) != 1 || !folio_test_lru(f) || folio_test_unevictable(f) || !folio_evictable(f))
+    if (folio_mapcount(f) != 1 || !folio_test_lru(f) || !folio_check_evictable(cpu, f))
         return;
     if (!folio_test_anon(f))
         reclaim_cached(cpu, f);

@@ -591,20 +591,24 @@ static void test_memory_merge(void **state)
     end(&v);
 }
 
-/* SHM_LOCK keeps what comes into the segment from then on from reclaim; SHM_UNLOCK looks at every page. Mlocked: no. */
+/*
+ * SHM_LOCK keeps what comes into the segment from then on from reclaim, and what was there as soon as reclaim finds it;
+ * SHM_UNLOCK looks at every page. Mlocked: no.
+ */
 static void test_shm_lock(void **state)
 {
     static const struct {
-        u32 cmd; /* 0: touch [first, end) */
+        u32 cmd; /* 0: touch [first, end); 21: MADV_PAGEOUT of all */
         u64 first, end;
         s64 unevictable;
         u64 culled, rescued, scanned;
     } steps[] = {
         {0, 0, 4, 0, 0, 0, 0},   {11, 0, 0, 0, 0, 0, 0},                           /* SHM_LOCK */
         {0, 4, 10, 6, 6, 0, 0},  {11, 0, 0, 6, 6, 0, 0},  {12, 0, 0, 0, 6, 6, 10}, /* SHM_UNLOCK */
-        {12, 0, 0, 0, 6, 6, 10}, {11, 0, 0, 0, 6, 6, 10}, {0, 10, 12, 2, 8, 6, 10},
+        {12, 0, 0, 0, 6, 6, 10}, {11, 0, 0, 0, 6, 6, 10}, {0, 10, 12, 2, 8, 6, 10}, {21, 0, 0, 12, 18, 6, 10},
     };
     struct abi_call get = {.nr = ABI_shmget, .arg = {0, 12 * P, 01600}};
+    u64 touched = 0;
     s64 id;
     struct process v;
 
@@ -620,7 +624,12 @@ static void test_shm_lock(void **state)
         for (u64 n = steps[i].first; n < steps[i].end; n++)
             assert_int_equal(do_user_addr_fault(v.cpu, AT(n), ACCESS_WRITE).signo, 0);
         lru_add_drain(v.cpu);
-        assert_int_equal(steps[i].cmd ? abi_syscall(v.cpu, &ctl) : 0, 0);
+        if (steps[i].cmd == 21)
+            assert_int_equal(sys_madvise(v.cpu, AT(0), 12 * P, 21), 0);
+        else
+            assert_int_equal(steps[i].cmd ? abi_syscall(v.cpu, &ctl) : 0, 0);
+        assert_int_equal(get_mm_counter(v.t->mm, MM_SHMEMPAGES), MAX(touched, steps[i].end));
+        touched = MAX(touched, steps[i].end);
         assert_int_equal(global_node_page_state(v.m, NR_UNEVICTABLE), steps[i].unevictable);
         assert_int_equal(global_zone_page_state(v.m, NR_MLOCK), 0);
         assert_int_equal(sum_vm_events(v.m, UNEVICTABLE_PGCULLED), steps[i].culled);

@@ -383,20 +383,6 @@ static s64 ctl_remove(struct cpu *cpu, s32 id)
     return 0;
 }
 
-/* Locked pages of a user's segments, all users having the limit of the process that locks. */
-static bool lock_fits(const struct cpu *cpu, const struct shm_segment *s)
-{
-    u64 limit = rlimit(cpu->current, RLIMIT_MEMLOCK_), pages = DIV_ROUND_UP(s->bytes, PAGE_SIZE), index;
-    struct shm_segment *other;
-
-    if (limit == RLIM_INFINITY_ || task_capable(cpu->current, CAP_IPC_LOCK_))
-        return true;
-    xa_for_each (&shm_ids(cpu)->segments, index, other)
-        if ((other->mode & SHM_LOCKED_) && other->mlock_uid == task_uid(cpu->current))
-            pages += DIV_ROUND_UP(other->bytes, PAGE_SIZE);
-    return pages <= limit >> PAGE_SHIFT;
-}
-
 static s64 ctl_lock(struct cpu *cpu, s32 id, s32 cmd)
 {
     struct shm_segment *s = shm_find_id(cpu->m, id);
@@ -410,21 +396,9 @@ static s64 ctl_lock(struct cpu *cpu, s32 id, s32 cmd)
         if (cmd == SHM_LOCK_ && !rlimit(cpu->current, RLIMIT_MEMLOCK_))
             return -EPERM;
     }
-    if (s->file->f_inode->i_flags & INODE_HUGETLB)
-        return 0; /* never swapped out */
-    if (cmd == SHM_UNLOCK_) {
-        if (s->mode & SHM_LOCKED_)
-            shmem_unlock_mapping(cpu, s->file->f_mapping);
-        s->mode &= ~SHM_LOCKED_;
-        return 0;
-    }
-    if (s->mode & SHM_LOCKED_)
-        return 0;
-    if (!lock_fits(cpu, s))
-        return -ENOMEM;
-    s->mode |= SHM_LOCKED_;
-    s->mlock_uid = task_uid(own);
-    shmem_lock_mapping(s->file->f_mapping);
+    if (cmd == SHM_LOCK_)
+        return shm_lock(cpu, s);
+    shm_unlock(cpu, s);
     return 0;
 }
 

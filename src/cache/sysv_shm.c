@@ -23,6 +23,7 @@
  *   SH2 nattch = VMAs found; a segment with SHM_DEST has one at least.
  *   SH3 no two segments have one key, but IPC_PRIVATE.
  *   SH4 a VMA with VM_OPS_SHM belongs to a segment that exists, and maps its object.
+ *   SH5 a segment is SHM_LOCKED while a user is charged for it (ucounts.c); none of huge pages is.
  *
  * Follows shmget(2), shmop(2), shmctl(2), sysvipc(7), and 6.18 for ids.
  */
@@ -45,6 +46,7 @@ int shm_init(struct cpu *cpu)
 
     init_rwsem(&ids->rwsem, RANK_IPC);
     xa_init(&ids->segments, RANK_I_PAGES);
+    xa_init(&ids->ucounts, RANK_I_PAGES);
     ids->last_index = -1;
     ids->cachep = kmem_cache_create(cpu, "shmid_kernel", sizeof(struct shm_segment), 0, SLAB_ACCOUNT, SLAB_CTOR_NONE);
     return ids->cachep ? 0 : -ENOMEM;
@@ -96,6 +98,11 @@ static u32 next_index(const struct shm_ids *ids)
     return i;
 }
 
+static u64 shm_pages(const struct shm_segment *s)
+{
+    return DIV_ROUND_UP(s->bytes, PAGE_SIZE);
+}
+
 /* The segment takes the place of its id, which is free. -ENOMEM. */
 static int shm_place(struct cpu *cpu, struct shm_segment *s, s32 id)
 {
@@ -106,7 +113,7 @@ static int shm_place(struct cpu *cpu, struct shm_segment *s, s32 id)
         return PTR_ERR(old);
     s->id = id;
     ids->in_use++;
-    ids->pages += DIV_ROUND_UP(s->bytes, PAGE_SIZE);
+    ids->pages += shm_pages(s);
     s->file->f_inode->ino = (u64)id;
     return 0;
 }
@@ -131,13 +138,23 @@ static int shm_add(struct cpu *cpu, struct shm_segment *s)
     return 0;
 }
 
+/* Locked no more: whoever locked it may lock as much again. */
+static void shm_uncharge(struct cpu *cpu, struct shm_segment *s)
+{
+    s->mode &= ~SHM_LOCKED_;
+    user_shm_unlock(cpu, s->mlock_ucounts, shm_pages(s));
+    s->mlock_ucounts = NULL;
+}
+
 static void shm_destroy(struct cpu *cpu, struct shm_segment *s)
 {
     struct shm_ids *ids = &cpu->m->cache->shm;
 
+    if (s->mode & SHM_LOCKED_)
+        shm_uncharge(cpu, s);
     xa_erase(cpu, &ids->segments, (u32)s->id & (MAX_SEGMENTS - 1));
     ids->in_use--;
-    ids->pages -= DIV_ROUND_UP(s->bytes, PAGE_SIZE);
+    ids->pages -= shm_pages(s);
     fput(cpu, s->file);
     kmem_cache_free(cpu, ids->cachep, s);
 }
@@ -210,6 +227,37 @@ void shm_detach(struct cpu *cpu, struct shm_segment *s)
     s->nattch--;
     if (!s->nattch && (s->mode & SHM_DEST_))
         shm_destroy(cpu, s);
+}
+
+/* -- locking ------------------------------------------------------------------------------------------------------- */
+
+/* They are never swapped out. */
+static bool shm_is_huge(const struct shm_segment *s)
+{
+    return s->file->f_inode->i_flags & INODE_HUGETLB;
+}
+
+int shm_lock(struct cpu *cpu, struct shm_segment *s)
+{
+    struct ucounts *u;
+
+    if (shm_is_huge(s) || (s->mode & SHM_LOCKED_))
+        return 0;
+    u = user_shm_lock(cpu, shm_pages(s));
+    if (IS_ERR(u))
+        return PTR_ERR(u);
+    s->mode |= SHM_LOCKED_;
+    s->mlock_ucounts = u;
+    shmem_lock_mapping(s->file->f_mapping);
+    return 0;
+}
+
+void shm_unlock(struct cpu *cpu, struct shm_segment *s)
+{
+    if (!(s->mode & SHM_LOCKED_))
+        return;
+    shm_uncharge(cpu, s);
+    shmem_unlock_mapping(cpu, s->file->f_mapping);
 }
 
 /* -- attaching ----------------------------------------------------------------------------------------------------- */
@@ -303,6 +351,11 @@ static void check_segment(struct machine *m, struct shm_segment *s, u64 index, s
         check_fail(r, "SH2: segment %d: nattch %llu, %u VMAs map it", s->id, (unsigned long long)s->nattch, s->found);
     if ((s->mode & SHM_DEST_) && !s->nattch)
         check_fail(r, "SH2: segment %d is removed and not attached, but there", s->id);
+    if (!(s->mode & SHM_LOCKED_) != !s->mlock_ucounts || (s->mlock_ucounts && shm_is_huge(s)))
+        check_fail(r, "SH5: segment %d of mode %o: %s is charged for it", s->id, s->mode,
+                   s->mlock_ucounts ? "somebody" : "nobody");
+    else if (s->mlock_ucounts)
+        ucounts_found(s->mlock_ucounts, shm_pages(s));
     if (same != s)
         check_fail(r, "SH3: segments %d and %d have key %x", s->id, same->id, (u32)s->key);
 }
@@ -322,11 +375,13 @@ void shm_check(struct machine *m, struct check_report *r)
         for_each_vma (vma, mm)
             count_vma(m, vma, r);
     }
+    ucounts_check_begin(m);
     xa_for_each (&ids->segments, index, s) {
         check_segment(m, s, index, r);
-        pages += DIV_ROUND_UP(s->bytes, PAGE_SIZE);
+        pages += shm_pages(s);
         nr++;
     }
+    ucounts_check_end(m, r);
     CHECK_EQ(r, ids->in_use, nr, "SH1: segments");
     CHECK_EQ(r, ids->pages, pages, "SH1: pages of segments");
     xa_check(&ids->segments, r);

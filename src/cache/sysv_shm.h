@@ -4,6 +4,7 @@
 #define QUIRE_CACHE_SYSV_SHM_H
 
 #include "base/check.h"
+#include "cache/ucounts.h"
 #include "vm/vm.h"
 
 #define IPC_PRIVATE_ 0
@@ -13,23 +14,24 @@
 
 /* Field keys: c constant after creation · l ids->rwsem for writing. */
 struct shm_segment {
-    s32 id;                  /* c: seq << 15 | index */
-    s32 key;                 /* l: IPC_PRIVATE once removed */
-    u32 mode;                /* l: permissions, SHM_DEST, SHM_LOCKED */
-    u32 uid, gid;            /* l */
-    u32 cuid, cgid;          /* c */
-    u64 bytes;               /* c */
-    s64 atime, dtime, ctime; /* l: seconds of the machine's clock */
-    s32 cpid, lpid;          /* c, l */
-    u64 nattch;              /* l */
-    u32 mlock_uid;           /* l: who locked it */
-    u32 found;               /* scratch of shm_check() */
-    struct file *file;       /* c: the object */
+    s32 id;                        /* c: seq << 15 | index */
+    s32 key;                       /* l: IPC_PRIVATE once removed */
+    u32 mode;                      /* l: permissions, SHM_DEST, SHM_LOCKED */
+    u32 uid, gid;                  /* l */
+    u32 cuid, cgid;                /* c */
+    u64 bytes;                     /* c */
+    s64 atime, dtime, ctime;       /* l: seconds of the machine's clock */
+    s32 cpid, lpid;                /* c, l */
+    u64 nattch;                    /* l */
+    u32 found;                     /* scratch of shm_check() */
+    struct ucounts *mlock_ucounts; /* l: who is charged for it while SHM_LOCKED; else NULL */
+    struct file *file;             /* c: the object */
 };
 
 struct shm_ids {
     struct rw_semaphore rwsem; /* RANK_IPC */
     struct xarray segments;    /* l: by index */
+    struct xarray ucounts;     /* l: by user: ucounts.c */
     u32 in_use;                /* l */
     u32 seq;                   /* l */
     s32 last_index;            /* l: -1: none yet */
@@ -51,6 +53,9 @@ struct shm_segment *shm_adopt(struct cpu *cpu, s32 id, s32 key, u64 bytes, u32 m
 void shm_remove(struct cpu *cpu, struct shm_segment *s);
 /* One attach fewer (a call's own, too): the segment may be gone afterwards. */
 void shm_detach(struct cpu *cpu, struct shm_segment *s);
+/* SHM_LOCK, SHM_UNLOCK; nothing to do for huge pages. 0 or -ENOMEM: the user's limit. */
+int shm_lock(struct cpu *cpu, struct shm_segment *s);
+void shm_unlock(struct cpu *cpu, struct shm_segment *s);
 s64 shm_now(const struct cpu *cpu);
 
 /* No lock: the file for one shmat(2); mappings of it count as attached. ERR_PTR(-ENOMEM). */
@@ -58,7 +63,7 @@ struct file *shm_attach_file(struct cpu *cpu, const struct shm_segment *s, u32 f
 
 extern const struct vm_operations_struct sysv_shm_vm_ops;
 
-/* SH1..SH4. CPUs quiet. */
+/* SH1..SH5. CPUs quiet. */
 void shm_check(struct machine *m, struct check_report *r);
 
 #endif

@@ -647,6 +647,7 @@ static void do_call(const struct oracle_op *op, struct oracle_result *r)
     int *fds = self()->fds;
     u64 a[6];
 
+    oracle_name_nobody((struct oracle_op *)op, shared->nobody);
     for (u32 i = 0; i < 6; i++)
         a[i] = get_arg(op, r, i);
     r->ret = call6(op->host_nr, a);
@@ -672,8 +673,8 @@ static void do_call(const struct oracle_op *op, struct oracle_result *r)
 static void do_drop(void)
 {
     CALL(setgroups, 0, 0);
-    CALL(setresgid, 65534, 65534, 65534);
-    CALL(setresuid, 65534, 65534, 65534);
+    CALL(setresgid, ORACLE_NOBODY, ORACLE_NOBODY, ORACLE_NOBODY);
+    CALL(setresuid, shared->nobody, shared->nobody, shared->nobody);
     CALL(prctl, PR_SET_DUMPABLE, 1);
     begin_process();
 }

@@ -2,7 +2,7 @@
 /* Arguments of each call: mostly sensible, sometimes wrong in one way, seldom in two. */
 #include "tests/oracle/generate.h"
 
-#include "cache/sysv_shm.h"
+#include "cache/cache.h"
 
 #include <string.h>
 
@@ -490,7 +490,8 @@ static bool make_shmdt(struct generator *g, struct oracle_op *op)
 /* struct shmid64_ds: owner, group and mode are what IPC_SET takes. */
 static void put_shmid_ds(struct generator *g, struct oracle_op *op)
 {
-    static const u32 ids[] = {0, 0, 65534, 65534, 1000, ~0u}, modes[] = {0600, 0666, 0400, 0, 04777, 0040};
+    static const u32 ids[] = {0, 0, ORACLE_NOBODY, ORACLE_NOBODY, 1000, ~0u},
+                     modes[] = {0600, 0666, 0400, 0, 04777, 0040};
     u32 ds[28] = {0};
 
     ds[1] = PICK(g, ids);
@@ -499,19 +500,36 @@ static void put_shmid_ds(struct generator *g, struct oracle_op *op)
     put_data(op, 2, ds, sizeof(ds));
 }
 
+enum { RMID, SET, STAT, LOCK = 11, UNLOCK };
+
+/* Mostly one that is there, and not as the command makes it. */
+static u64 some_segment(struct generator *g, u64 cmd)
+{
+    u64 slot;
+
+    for (u32 i = 0; i < 5; i++) {
+        const struct shm_segment *s;
+
+        slot = pick(g, ORACLE_SHMS);
+        s = shm_find_id(g->v->m, g->v->shmid[slot]);
+        if (s && (cmd != LOCK || !s->mlock_ucounts) && (cmd != UNLOCK || s->mlock_ucounts))
+            break;
+    }
+    return slot;
+}
+
 static bool make_shmctl(struct generator *g, struct oracle_op *op)
 {
-    enum { RMID, SET, STAT, LOCK = 11, UNLOCK };
-    static const u32 commands[] = {RMID, SET, SET, STAT, STAT, LOCK, UNLOCK, LOCK, UNLOCK, 77};
+    static const u32 commands[] = {RMID, SET, SET, STAT, STAT, LOCK, LOCK, LOCK, UNLOCK, UNLOCK, 77};
 
-    put_slot(op, 0, ORACLE_SHMID, pick(g, ORACLE_SHMS));
     op->arg[1] = PICK(g, commands);
+    put_slot(op, 0, ORACLE_SHMID, some_segment(g, op->arg[1]));
     if (op->arg[1] == SET)
         put_shmid_ds(g, op);
     if (op->arg[1] == STAT)
         put_out(op, 2);
-    if (op->arg[1] == LOCK && !task_capable(g->v->proc[g->proc], CAP_IPC_LOCK_))
-        return false; /* what a user has locked in all is not counted (docs/differences.md) */
+    if (op->arg[1] == LOCK && !task_capable(g->v->proc[g->proc], CAP_IPC_LOCK_) && !g->host->own_user)
+        return false; /* the user may have more locked, elsewhere */
     return op->arg[1] || chance(g, 50);
 }
 
@@ -622,6 +640,14 @@ static u32 some_resource(struct generator *g)
     return chance(g, 97) ? PICK(g, resources) : 16 + (u32)pick(g, 3);
 }
 
+/* Pages that SHM_LOCK counts. */
+static u64 user_locked(struct generator *g)
+{
+    const struct ucounts *u = xa_load(&g->v->m->cache->shm.ucounts, task_uid(g->v->proc[g->proc]));
+
+    return u ? u->memlock : 0;
+}
+
 static struct rlimit_pair some_limit(struct generator *g, u32 resource)
 {
     struct mm *mm = gen_mm(g);
@@ -640,7 +666,7 @@ static struct rlimit_pair some_limit(struct generator *g, u32 resource)
         l.cur = (mm->data_vm + pick(g, 64)) * PAGE_SIZE - 16 * PAGE_SIZE;
         break;
     case RLIMIT_MEMLOCK_:
-        l.cur = pick(g, 64 * PAGE_SIZE);
+        l.cur = chance(g, 40) ? pick(g, 64 * PAGE_SIZE) : (user_locked(g) + pick(g, 8)) * PAGE_SIZE;
         break;
     default:
         l.cur = pick(g, 64 * PAGE_SIZE);

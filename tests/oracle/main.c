@@ -414,6 +414,7 @@ int main(int argc, char **argv)
     signal(SIGTERM, on_end);
     native_start(&oracle.native, p.child);
     oracle.host.ext4 = oracle.native.on_ext4;
+    oracle.host.own_user = oracle.native.own_user;
     model_boot(&oracle.model, &oracle.native, &oracle.host);
     failures = p.replay ? run_replay(&p) : run_seeds(&p);
     native_stop(&oracle.native);

@@ -71,6 +71,7 @@ void model_boot(struct model *v, struct native *n, const struct host *host)
     struct machine_config c;
 
     *v = (struct model){.image_end = n->shared->image_end, .join = !host->joins, .key_base = n->shared->key_base};
+    v->nobody = n->shared->nobody;
     n->shared->join = v->join;
     n->shared->no_swap = host->no_swap;
     configure(&c, host);
@@ -369,9 +370,11 @@ static void fill_arg(struct model *v, const struct oracle_op *op, struct oracle_
 static void do_call(struct model *v, const struct oracle_op *op, struct oracle_result *r)
 {
     struct abi_call c = {.nr = (enum abi_nr)op->nr};
+    struct oracle_op named = *op;
 
+    oracle_name_nobody(&named, v->nobody);
     for (u32 i = 0; i < 6; i++)
-        fill_arg(v, op, r, &c, i);
+        fill_arg(v, &named, r, &c, i);
     r->ret = abi_syscall(v->cpu, &c);
     if (op->host_nr == ORACLE_NR_SHMCTL && (u32)c.arg[1] == ORACLE_IPC_STAT)
         oracle_clean_shmid_ds(r->out);
@@ -408,7 +411,7 @@ static void do_drop(struct model *v)
         return;
     mark_foreign(v, FMODE_FOREIGN);
     task_set_caps(t, 0);
-    task_set_ids(t, 65534, 65534);
+    task_set_ids(t, v->nobody, ORACLE_NOBODY);
 }
 
 void model_do(struct model *v, const struct oracle_op *op, struct oracle_result *r)

@@ -17,8 +17,9 @@ struct host {
     bool poison;                  /* a virtual machine of our own: pages may be poisoned */
     bool huge;                    /* 2 MiB and 1 GiB pages, none of them there */
     bool no_swap;
-    bool ext4;  /* the files on disk are on it */
-    bool joins; /* mappings with and without pages of their own become one: 6.16 */
+    bool own_user; /* what a process becomes by ORACLE_DROP, nothing else is */
+    bool ext4;     /* the files on disk are on it */
+    bool joins;    /* mappings with and without pages of their own become one: 6.16 */
     u32 major, minor;
 };
 
@@ -36,6 +37,7 @@ struct model {
     struct elf_read child; /* the child's program */
     s32 shmid[ORACLE_SHMS];
     u64 key_base;
+    u32 nobody; /* as in oracle_shared */
     u64 image_end;
     bool join;    /* as in oracle_shared */
     u64 injected; /* allocation failures so far */

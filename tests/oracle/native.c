@@ -2,6 +2,7 @@
 /* The child process: started once, it performs one sequence after the other. */
 #define _GNU_SOURCE
 #include "tests/oracle/native.h"
+#include "tests/oracle/own_user.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -212,6 +213,14 @@ static void choose_keys(struct native *n)
     n->shared->key_base = base;
 }
 
+static void choose_user(struct native *n)
+{
+    uint32_t own = geteuid() ? 0 : own_user();
+
+    n->own_user = own != 0;
+    n->shared->nobody = own ? own : ORACLE_NOBODY;
+}
+
 static void find_huge(struct native *n)
 {
     static const unsigned int size_flags[] = {21u << 26, 30u << 26};
@@ -248,6 +257,7 @@ void native_start(struct native *n, const char *child_path)
         die("mmap: %s", strerror(errno));
     choose_cpu(n);
     choose_keys(n);
+    choose_user(n);
     find_huge(n);
     open_files(n);
     n->shared->warm[0] = SLOT_DISK_RW;

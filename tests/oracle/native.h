@@ -30,6 +30,7 @@ struct native {
     struct oracle_file_id image; /* of the child's program */
     uint64_t image_size;
     int on_tmpfs;        /* the files "on disk" are not on one */
+    int own_user;        /* shared->nobody is nobody else */
     int on_ext4;         /* whose holes and growth the library follows */
     cpu_set_t cpus, cpu; /* ours; of them the child's one */
     char child_path[4096];

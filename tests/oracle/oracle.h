@@ -57,7 +57,7 @@ enum oracle_kind {
     ORACLE_FORK,  /* process arg[0] begins, by clone with flags arg[1]: CLONE_VM, CLONE_VFORK */
     ORACLE_EXIT,
     ORACLE_CLOSE,  /* slot arg[0] */
-    ORACLE_DROP,   /* become nobody: all capabilities go */
+    ORACLE_DROP,   /* become shared->nobody: all capabilities go */
     ORACLE_EXECVE, /* the child's program again, with arg[0] variables of arg[1] bytes; result's out: oracle_layout */
     ORACLE_PKRU,   /* WRPKRU arg[0]; the result is what RDPKRU gave before */
     NR_ORACLE_KINDS
@@ -148,6 +148,7 @@ struct oracle_shared {
     int32_t pid[ORACLE_PROCS + 1];
     int32_t shmid[ORACLE_SHMS]; /* -1: none */
     uint32_t key_base;          /* keys that nothing else on the host has */
+    uint32_t nobody;            /* user after ORACLE_DROP: one that nothing else on the host runs as, if that may be */
     uint32_t nr_made;
     uint32_t warm[2]; /* slots of the files on disk, read and write: their pages are kept in the page cache */
     int32_t made[ORACLE_OPS + ORACLE_SHMS];   /* segments of the sequence: removed at its end */
@@ -203,7 +204,24 @@ static inline void oracle_clean_shmid_ds(uint8_t *ds)
     ds[85] = ds[86] = ds[87] = 0;
 }
 #define ORACLE_NR_SHMCTL 31
+#define ORACLE_IPC_SET 1
 #define ORACLE_IPC_STAT 2
+
+/* The user that is `nobody` has this number in ops and as a group. */
+#define ORACLE_NOBODY 65534u
+
+/* IPC_SET: the owner's number. */
+static inline void oracle_name_nobody(struct oracle_op *op, uint32_t nobody)
+{
+    uint32_t *uid;
+
+    if (op->host_nr != ORACLE_NR_SHMCTL || (uint32_t)op->arg[1] != ORACLE_IPC_SET || op->argkind[2] != ORACLE_IN ||
+        op->arg[2] > ORACLE_DATA - 8)
+        return;
+    uid = (uint32_t *)(void *)&op->data[op->arg[2] + 4]; /* shmid64_ds.shm_perm.uid */
+    if (*uid == ORACLE_NOBODY)
+        *uid = nobody;
+}
 
 /* -- hashes of what is seen: computed alike on both sides ---------------------------------------------------------- */
 

@@ -17,9 +17,11 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/oracle/own_user.h"
 #include "tests/unit/testing_full.h"
 
 #include "abi/abi.h"
@@ -52,8 +54,9 @@ enum op {
     LOAD,
     FORK_NATTCH, /* id: nattch while a child lives */
     CYCLE,       /* create and remove a segment so many times, the last id */
-    USER,        /* from here on as this user, without capabilities */
-    MEMLOCK,
+    USER,        /* from here on as this user, without capabilities: 1000 is one that nobody else is (own_user()) */
+    MEMLOCK,     /* the soft limit */
+    LOCK,        /* mlock */
 };
 
 struct step {
@@ -65,7 +68,7 @@ struct step {
 static const char *const op_name[] = {"shmget",   "shmat",    "shmdt",        "IPC_RMID", "nattch",  "mode",
                                       "key",      "SHM_STAT", "SHM_STAT_ANY", "shmctl",   "IPC_SET", "maps",
                                       "mprotect", "munmap",   "mremap",       "store",    "load",    "fork",
-                                      "cycle",    "setuid",   "setrlimit"};
+                                      "cycle",    "setuid",   "setrlimit",    "mlock"};
 
 static const struct step get_steps[] = {
     {GET, IPC_PRIVATE, 0, 0600, 0, -EINVAL},
@@ -245,6 +248,64 @@ static const struct step permission_steps[] = {
     {NATTCH, 1, 0, 0, 0, -EINVAL},
 };
 
+/* Who is charged for SHM_LOCK, and until when. */
+static const struct step lock_steps[] = {
+    {GET, IPC_PRIVATE, 2 * PG, 0600, 0, 0},
+    {GET, IPC_PRIVATE, 2 * PG, 0600, 0, 1},
+    {SET, 1, 0600, 1000, 0, 0},
+    {GET, IPC_PRIVATE, 1, SHM_HUGETLB | SHM_NORESERVE | 0600, 0, 2},
+    {SET, 2, 0600, 1000, 0, 0},
+    {MEMLOCK, 2 * PG, 0, 0, 0, 0},
+    {CTL, 0, SHM_LOCK, 0, 0, 0}, /* root's */
+    {CTL, 1, SHM_LOCK, 0, 0, 0}, /* root's, too, who locks it: more than the limit, with CAP_IPC_LOCK */
+    {USER, 1000, 2000, 0, 0, 0},
+    {GET, IPC_PRIVATE, 2 * PG, 0600, 0, 3},
+    {CTL, 3, SHM_LOCK, 0, 0, 0},
+    {MODE, 3, 0, 0, 0, 02600},
+    {CTL, 3, SHM_LOCK, 0, 0, 0}, /* once is enough */
+    {CTL, 2, SHM_LOCK, 0, 0, 0}, /* nothing to do: huge pages are not swapped out */
+    {MODE, 2, 0, 0, 0, 0600},
+    {CTL, 1, SHM_LOCK, 0, 0, 0},
+    {CTL, 1, SHM_UNLOCK, 0, 0, 0},
+    {CTL, 1, SHM_LOCK, 0, 0, -ENOMEM},
+    {MODE, 1, 0, 0, 0, 0600},
+    {GET, IPC_PRIVATE, 1, 0600, 0, 4},
+    {CTL, 4, SHM_LOCK, 0, 0, -ENOMEM},
+    {MEMLOCK, 3 * PG - 1, 0, 0, 0, 0}, /* whole pages */
+    {CTL, 4, SHM_LOCK, 0, 0, -ENOMEM},
+    {CTL, 3, SHM_UNLOCK, 0, 0, 0},
+    {CTL, 3, SHM_UNLOCK, 0, 0, 0},
+    {CTL, 4, SHM_LOCK, 0, 0, 0},
+    {CTL, 3, SHM_LOCK, 0, 0, -ENOMEM},
+    {RMID, 4, 0, 0, 0, 0}, /* destroyed */
+    {CTL, 3, SHM_LOCK, 0, 0, 0},
+    /* removed, but attached: charged until it is destroyed */
+    {AT, 3, 0, 0, 0, 0},
+    {RMID, 3, 0, 0, 0, 0},
+    {MODE, 3, 0, 0, 0, 03600},
+    {CTL, 1, SHM_LOCK, 0, 0, -ENOMEM},
+    {CTL, 3, SHM_UNLOCK, 0, 0, 0},
+    {CTL, 3, SHM_LOCK, 0, 0, 0},
+    {DT, 0, 0, 0, 0, 0},
+    {CTL, 1, SHM_LOCK, 0, 0, 0},
+    /* given to somebody else: still charged to who locked it */
+    {GET, IPC_PRIVATE, 1, 0600, 0, 5},
+    {SET, 5, 0600, 1001, 0, 0},
+    {CTL, 5, SHM_LOCK, 0, 0, -ENOMEM},
+    {CTL, 1, SHM_UNLOCK, 0, 0, 0},
+    {CTL, 5, SHM_LOCK, 0, 0, 0},
+    {CTL, 1, SHM_LOCK, 0, 0, -ENOMEM},
+    /* mlock() has a sum of its own */
+    {AT, 1, 0, 0, 0, 0},
+    {LOCK, 0, 2 * PG, 0, 0, 0},
+    {CTL, 5, SHM_UNLOCK, 0, 0, 0},
+    {CTL, 1, SHM_LOCK, 0, 0, 0},
+    {MEMLOCK, 0, 0, 0, 0, 0},
+    {CTL, 1, SHM_LOCK, 0, 0, -EPERM},
+    {CTL, 1, SHM_UNLOCK, 0, 0, 0},
+    {CTL, 0, SHM_UNLOCK, 0, 0, -EPERM},
+};
+
 #define TABLE(name)                                                                                                    \
     {                                                                                                                  \
 #name, name, ARRAY_SIZE(name)                                                                                  \
@@ -253,7 +314,7 @@ static const struct table {
     const char *name;
     const struct step *step;
     u32 nr;
-} tables[] = {TABLE(get_steps), TABLE(attach_steps), TABLE(permission_steps)};
+} tables[] = {TABLE(get_steps), TABLE(attach_steps), TABLE(permission_steps), TABLE(lock_steps)};
 
 static void complain(const struct table *t, u32 i, const char *who, s64 got)
 {
@@ -338,14 +399,24 @@ static s64 native_cycle(s64 times)
     return id;
 }
 
+static uid_t native_uid(s64 uid)
+{
+    static uid_t own;
+
+    if (uid != 1000)
+        return (uid_t)uid;
+    own = own ? own : own_user();
+    return own ? own : 1000;
+}
+
 static s64 native_user(const struct step *s)
 {
-    return setgroups(0, NULL) || setgid((gid_t)s->b) || setuid((uid_t)s->a) ? -errno : 0;
+    return setgroups(0, NULL) || setgid((gid_t)s->b) || setuid(native_uid(s->a)) ? -errno : 0;
 }
 
 static s64 native_set(const struct step *s)
 {
-    struct shmid_ds ds = {.shm_perm = {.mode = (unsigned short)s->b, .uid = (uid_t)s->c, .gid = 0}};
+    struct shmid_ds ds = {.shm_perm = {.mode = (unsigned short)s->b, .uid = native_uid(s->c), .gid = 0}};
 
     return shmctl((int)s->a, IPC_SET, &ds);
 }
@@ -358,8 +429,17 @@ static s64 native_memory(const struct step *s)
         return mprotect(at, (size_t)s->b, (int)s->c);
     if (s->op == UNMAP)
         return munmap(at, (size_t)s->b);
+    if (s->op == LOCK)
+        return syscall(SYS_mlock, at, s->b); /* AddressSanitizer's mlock() does nothing */
     at = mremap(at, (size_t)s->b, (size_t)s->c, FIX, (void *)(MAP + s->d));
     return at == MAP_FAILED ? -1 : (s64)at - MAP;
+}
+
+static s64 native_limit(rlim_t bytes)
+{
+    struct rlimit l;
+
+    return getrlimit(RLIMIT_MEMLOCK, &l) || setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){bytes, l.rlim_max}) ? -1 : 0;
 }
 
 static s64 native_call(const struct step *s)
@@ -385,7 +465,7 @@ static s64 native_call(const struct step *s)
     case SET:
         return native_set(s);
     case MEMLOCK:
-        return setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){(rlim_t)s->a, (rlim_t)s->a});
+        return native_limit((rlim_t)s->a);
     default:
         return native_memory(s);
     }
@@ -540,6 +620,8 @@ static s64 model_memory(struct model *v, const struct step *s)
         return sys_mprotect(v->cpu, (va_t)(MAP + s->a), (u64)s->b, (u32)s->c);
     case UNMAP:
         return sys_munmap(v->cpu, (va_t)(MAP + s->a), (u64)s->b);
+    case LOCK:
+        return sys_mlock(v->cpu, (va_t)(MAP + s->a), (u64)s->b);
     case REMAP:
         r = sys_mremap(v->cpu, (va_t)(MAP + s->a), (u64)s->b, (u64)s->c, FIX, (va_t)(MAP + s->d));
         return r < 0 ? r : r - MAP;

@@ -8,7 +8,7 @@
  * Invariants
  *   FA1 an entry for the zero page is special and not writable.
  *   FA2 a new page has _refcount 1 (the mapping) + 1 while it waits in an LRU batch, _mapcount 0,
- *       PG_anon_exclusive, PG_swapbacked.
+ *       PG_anon_exclusive, and PG_swapbacked but in a VM_DROPPABLE VMA.
  */
 #include "vm/fault.h"
 #include "vm/rmap.h"

@@ -7,6 +7,7 @@
  *                                          clear, on the inactive file list
  *   COLD             not young             not referenced, on the inactive list         pgdeactivate
  *   PAGEOUT          gone                  lazily freed, not written since: dropped     pglazyfreed
+ *                    gone                  of a droppable mapping: dropped              pglazyfreed
  *                    gone                  of a file, clean: dropped from its cache
  *                    gone                  of a file on disk, dirty: stays in its cache
  *                    gone                  of shared memory, dirty: stays in its cache   quire_no_effect_pageout
@@ -133,13 +134,14 @@ int madvise_cold_vma(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va
     return walk_ptes(cpu, vma, start, end, &ops);
 }
 
-/* What has been lazily freed and not written to since. */
+/* What has been lazily freed and not written to since; what can be dropped at any time (MAP_DROPPABLE). */
 static void reclaim_lazyfree(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, const struct folio *f)
 {
     fmt_t fmt = pt_format_of(cpu->m);
     pte_t pte = pt_read(fmt, pt_find_entry(vma->vm_mm, addr, 1));
+    bool dirty = folio_test_dirty(f) || pte_dirty(fmt, pte);
 
-    if (folio_test_dirty(f) || pte_dirty(fmt, pte) || folio_ref_count(f) != 2)
+    if ((dirty && !(vma->vm_flags & VM_DROPPABLE)) || folio_ref_count(f) != 2)
         return;
     zap_page_range(cpu, vma, addr, addr + PAGE_SIZE);
     count_vm_event(cpu, PGLAZYFREED);

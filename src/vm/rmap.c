@@ -51,10 +51,11 @@ static void folio_set_anon(struct folio *f, const struct anon_vma *av, u64 index
 void folio_add_new_anon_rmap(struct cpu *cpu, struct folio *f, struct vm_area_struct *vma, va_t addr)
 {
     u64 flags = atomic_load_explicit(&f->page.flags, memory_order_relaxed);
+    u64 swapbacked = vma->vm_flags & VM_DROPPABLE ? 0 : BIT(PG_swapbacked);
 
     DEBUG_ASSERT(vma->anon_vma);
     DEBUG_ASSERT(!folio_test_large(f));
-    atomic_store_explicit(&f->page.flags, flags | BIT(PG_swapbacked) | BIT(PG_anon_exclusive), memory_order_relaxed);
+    atomic_store_explicit(&f->page.flags, flags | swapbacked | BIT(PG_anon_exclusive), memory_order_relaxed);
     folio_set_anon(f, vma->anon_vma, linear_page_index(vma, addr).nr);
     atomic_store_explicit(&f->page._mapcount, 0, memory_order_relaxed);
     lruvec_stat_mod_folio(cpu, f, NR_ANON_MAPPED, 1);

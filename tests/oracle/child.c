@@ -622,14 +622,14 @@ static void warm_files(void)
     }
 }
 
-static u64 advice_of(const struct oracle_op *op)
+static u32 advice_of(const struct oracle_op *op)
 {
-    return op->host_nr == __NR_madvise ? op->arg[2] : op->host_nr == __NR_process_madvise ? op->arg[3] : 0;
+    return (u32)(op->host_nr == __NR_madvise ? op->arg[2] : op->host_nr == __NR_process_madvise ? op->arg[3] : 0);
 }
 
 static int makes_cold(const struct oracle_op *op)
 {
-    u64 advice = advice_of(op);
+    u32 advice = advice_of(op);
 
     return op->host_nr == __NR_ftruncate || op->host_nr == __NR_fallocate || advice == 9 /* MADV_REMOVE */ ||
            advice == 21 /* MADV_PAGEOUT */;

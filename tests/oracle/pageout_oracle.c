@@ -36,7 +36,7 @@
 #define RUNS 3 /* of the kernel: a file's page that is being written back at the moment stays mapped */
 #define SOMEBODY 65534u
 
-enum object { ANON, ANON_SHARED, MEMFD, MEMFD_PRIVATE, SEGMENT, DISK, DISK_PRIVATE, HUGE };
+enum object { ANON, DROPPABLE, ANON_SHARED, MEMFD, MEMFD_PRIVATE, SEGMENT, DISK, DISK_PRIVATE, HUGE };
 
 /* What happens between the touches and the advice. */
 enum before {
@@ -68,6 +68,8 @@ static const struct pageout_case cases[] = {
     {"lazily freed", ANON, "wwww", FREED, 3, 0, "---+", ANY},
     {"lazily freed, then written", ANON, "ww", FREED | WRITTEN, 2, 0, "+-", ANY},
     {"lazily freed, of two processes", ANON, "ww", FREED | FORKED, 2, 0, "++", ANY},
+    {"droppable", DROPPABLE, "rw.w", 0, 4, 0, "+---", ANY},
+    {"droppable, locked: it is not", DROPPABLE, "ww", LOCKED, 2, 0, "--", ANY},
     {"shared memory", ANON_SHARED, "rw.w", 0, 4, 0, "----", ANY},
     {"memfd: what was not written is dropped", MEMFD, "rw.w", 0, 4, 0, "----", 2},
     {"memfd, a part", MEMFD, "wwww", 0, 2, 0, "--++", 4},
@@ -99,6 +101,7 @@ static bool on_disk(const struct pageout_case *c)
 static int map_flags(const struct pageout_case *c)
 {
     static const int flags[] = {[ANON] = MAP_ANONYMOUS | MAP_PRIVATE,
+                                [DROPPABLE] = MAP_ANONYMOUS | 8, /* MAP_DROPPABLE */
                                 [ANON_SHARED] = MAP_ANONYMOUS | MAP_SHARED,
                                 [MEMFD] = MAP_SHARED,
                                 [MEMFD_PRIVATE] = MAP_PRIVATE,

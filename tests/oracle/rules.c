@@ -144,10 +144,10 @@ static bool unmerge_much(struct generator *g, const struct oracle_op *op)
 }
 
 /* Advice: of madvise, of process_madvise. */
-static bool is_advice(const struct oracle_op *op, u64 advice)
+static bool is_advice(const struct oracle_op *op, u32 advice)
 {
-    return (is_call(op, ABI_madvise) && op->arg[2] == advice) ||
-           (is_call(op, ABI_process_madvise) && op->arg[3] == advice);
+    return (is_call(op, ABI_madvise) && (u32)op->arg[2] == advice) ||
+           (is_call(op, ABI_process_madvise) && (u32)op->arg[3] == advice);
 }
 
 static bool pageout(struct generator *g, const struct oracle_op *op)

@@ -3,7 +3,8 @@
  * `quire cat`: views of a saved machine (src/abi/proc.h) to standard output.
  *
  * All names are checked before anything is printed. An image whose checksums are right but which is none of Quire's
- * making may break an assertion or worse while it is read: that ends in a message and exit status 2, too.
+ * making may break an assertion or worse while it is read, or wait for a lock that nobody will release: that ends in a
+ * message and exit status 2, too.
  */
 #define _GNU_SOURCE
 #include "cat.h"
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "port/posix/port_posix.h"
 #include "saved.h"
 
 #define CAT_TID 0x7ffffffeu /* owner of the CPU that reading borrows */
@@ -30,13 +32,23 @@ static void on_trouble(int signo)
     _exit(EXIT_USAGE);
 }
 
+static void on_wait(void)
+{
+    on_trouble(0);
+}
+
 static void expect_trouble(const char *file)
 {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
+    static char stack[64 << 10]; /* the usual one may be used up */
+    const struct sigaction sa = {.sa_handler = on_trouble, .sa_flags = SA_ONSTACK};
 
     snprintf(trouble, sizeof(trouble), "quire: %.400s: damaged: the machine in it contradicts itself\n", file);
     for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
-        signal(fatal[i], on_trouble);
+        sigaction(fatal[i], &sa, NULL);
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
+    port_posix_set_log_fd(-1); /* an assertion's own words say nothing to who reads a file */
+    port_posix_set_wait_hook(on_wait);
 }
 
 static void check_output(void)

@@ -21,6 +21,12 @@ int port_posix_add_assert_hook(void (*hook)(void *arg), void *arg);
 void port_posix_remove_assert_hook(void (*hook)(void *arg), void *arg);
 
 /*
+ * Called before a wait without a time limit; NULL: nothing. For a process that has its machines for itself: nobody would
+ * wake it.
+ */
+void port_posix_set_wait_hook(void (*hook)(void));
+
+/*
  * A descriptor in this process for the region whose handle in process `pid` is `handle`; for port_region_attach().
  * Negative errno: the process is gone or not ours.
  */

@@ -10,7 +10,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "port/port.h"
+#include "port/posix/port_posix.h"
+
+static void (*wait_hook)(void);
+
+void port_posix_set_wait_hook(void (*hook)(void))
+{
+    wait_hook = hook;
+}
 
 /* errno is the caller's, perhaps of a program that was stopped between a call and its look at errno. */
 static void futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
@@ -25,6 +32,8 @@ void port_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t timeout_ns
 {
     struct timespec t = {(time_t)(timeout_ns / 1000000000u), (long)(timeout_ns % 1000000000u)};
 
+    if (!timeout_ns && wait_hook)
+        wait_hook();
     futex(word, FUTEX_WAIT, value, timeout_ns ? &t : NULL);
 }
 

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Saved runs: what is loaded is what was saved; what is damaged, foreign or of another version is refused by name. */
 #define _GNU_SOURCE
-#define _GNU_SOURCE
 #include "tests/unit/abi/proc_testing.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "cli/cat.h"
 #include "saved.h"
 
 static char path[] = "/tmp/quire-saved-XXXXXX";
@@ -212,6 +214,100 @@ static void test_damage(void **state)
     free(bytes);
 }
 
+/* -- contradictions: checksums are right, but no machine is like this ---------------------------------------------- */
+
+_Noreturn void usage_error(const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+    _exit(EXIT_USAGE);
+}
+
+enum contradiction { NONE, TASK_OUTSIDE, TASK_AT_ZERO, FILE_OUTSIDE, TABLE_OUTSIDE, LOCK_HELD };
+
+static const struct {
+    const char *name;
+    enum contradiction what;
+    const char *view;
+    int status;
+} contradictions[] = {
+    {"none", NONE, "4711/maps", 0},
+    {"a task's address space lies outside", TASK_OUTSIDE, "4711/maps", EXIT_USAGE},
+    {"a task's address space lies at 16", TASK_AT_ZERO, "4711/status", EXIT_USAGE},
+    {"a mapping's file lies outside", FILE_OUTSIDE, "4711/maps", EXIT_USAGE},
+    {"a page table lies outside of RAM", TABLE_OUTSIDE, "4711/smaps", EXIT_USAGE},
+    {"somebody holds the address space's lock", LOCK_HELD, "4711/maps", EXIT_USAGE},
+};
+
+/* The 8 bytes that are changed, and what to. */
+static u64 *contradict(struct machine *m, enum contradiction what, u64 *value)
+{
+    struct task *t = task_find(&m->cpus[0], 4711);
+
+    *value = (u64)(uintptr_t)m->region + m->region_size + (1ul << 30);
+    switch (what) {
+    case TASK_AT_ZERO:
+        *value = 16;
+        return (u64 *)&t->mm;
+    case FILE_OUTSIDE:
+        return (u64 *)&find_vma(&m->cpus[0], t->mm, BASE + 128 * PG)->vm_file;
+    case TABLE_OUTSIDE:
+        *value = 1ul << 40;
+        return &t->mm->pt.root[0].pa;
+    case LOCK_HELD:
+        *value = 0xffffffff; /* a writer */
+        return (u64 *)&t->mm->mmap_lock.count;
+    default:
+        return (u64 *)&t->mm;
+    }
+}
+
+/* `quire cat` in a process of its own; its exit status, and in `said` what it writes to stderr. */
+static int cat(const char *view, char *said, size_t room)
+{
+    char *name[] = {(char *)(uintptr_t)view, NULL};
+    const struct cat_options o = {.file = path, .names = name};
+    int err = memfd_create("stderr", MFD_CLOEXEC), status;
+    pid_t pid = fork();
+    ssize_t n;
+
+    if (!pid) {
+        alarm(20); /* a wait without end fails */
+        dup2(err, STDERR_FILENO);
+        dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO);
+        _exit(cat_views(&o));
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    n = pread(err, said, room - 1, 0);
+    said[MAX(n, 0)] = 0;
+    close(err);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void test_contradictions(void **state)
+{
+    char said[512], wanted[512];
+
+    snprintf(wanted, sizeof(wanted), "quire: %s: damaged: the machine in it contradicts itself\n", path);
+    fflush(NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(contradictions); i++) {
+        struct machine *m = make_machine();
+        u64 value, *at = contradict(m, contradictions[i].what, &value), was = *at;
+
+        if (contradictions[i].what)
+            *at = value;
+        save_machine(m);
+        *at = was;
+        test_machine_end(m);
+        if (cat(contradictions[i].view, said, sizeof(said)) != contradictions[i].status ||
+            strcmp(said, contradictions[i].what ? wanted : ""))
+            fail_msg("%s: %s", contradictions[i].name, said);
+    }
+}
+
 /* The machine still runs there: its place is taken. */
 static void test_place_taken(void **state)
 {
@@ -239,6 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, make_path, remove_path),
         cmocka_unit_test_setup_teardown(test_damage, make_path, remove_path),
+        cmocka_unit_test_setup_teardown(test_contradictions, make_path, remove_path),
         cmocka_unit_test_setup_teardown(test_place_taken, make_path, remove_path),
         cmocka_unit_test(test_cannot_write),
     };

@@ -110,6 +110,15 @@ static int put_word(struct exec *e, va_t *at, u64 word)
     return put(e, at, &word, sizeof(word));
 }
 
+/* The kernel copies the file's name, then the environment, then the arguments, and uses the pages of each once. */
+static void use_pages(struct exec *e, va_t start, va_t end) NO_LOCK_ANALYSIS
+{
+    down_read(e->cpu, &e->mm->mmap_lock);
+    for (va_t at = start & PAGE_MASK; start < end && at < end; at += PAGE_SIZE)
+        follow_page(e->cpu, vma_lookup(e->cpu, e->mm, at), at, FOLL_TOUCH);
+    up_read(e->cpu, &e->mm->mmap_lock);
+}
+
 static int put_strings(struct exec *e)
 {
     const struct exec_args *a = e->args;
@@ -124,7 +133,13 @@ static int put_strings(struct exec *e)
     for (u32 i = 0; !err && i < a->envc; i++)
         err = put(e, &at, a->envp[i], length(a->envp[i]) + 1);
     mm->env_end = at;
-    return err ? err : put(e, &at, a->filename, length(a->filename) + 1);
+    err = err ? err : put(e, &at, a->filename, length(a->filename) + 1);
+    if (err)
+        return err;
+    use_pages(e, mm->env_end, at);
+    use_pages(e, mm->env_start, mm->env_end);
+    use_pages(e, mm->arg_start, mm->arg_end);
+    return 0;
 }
 
 /* -- segments ------------------------------------------------------------------------------------------------------ */

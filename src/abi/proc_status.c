@@ -89,8 +89,8 @@ int proc_pid_status(struct cpu *cpu, struct task *task, const struct proc_sink *
     down_read(cpu, &mm->mmap_lock);
     put_sizes(&s, mm);
     up_read(cpu, &mm->mmap_lock);
-    seq_printf(&s, "CoreDumping:\t0\nTHP_enabled:\t1\nuntag_mask:\t0xffffffffffffffff\nThreads:\t%u\n",
-               READ_ONCE(task->signal->nr_threads));
+    seq_printf(&s, "CoreDumping:\t0\nTHP_enabled:\t%u\nuntag_mask:\t0xffffffffffffffff\nThreads:\t%u\n",
+               !(READ_ONCE(mm->flags) & MMF_DISABLE_THP), READ_ONCE(task->signal->nr_threads));
     seq_printf(&s, "CapEff:\t%016llx\n", (unsigned long long)task_caps(task));
     put_mask(&s, "Cpus_allowed:", cpu->m->nr_cpus, cpu->m->nr_cpus);
     put_list(&s, "Cpus_allowed_list:", cpu->m->nr_cpus);
@@ -129,8 +129,8 @@ int proc_pid_stat(struct cpu *cpu, struct task *task, const struct proc_sink *si
                (unsigned long long)mm->min_flt, (unsigned long long)mm->maj_flt, READ_ONCE(task->signal->nr_threads));
     seq_printf(&s, "%llu %llu %llu %llu %llu %llu 0 0 0 0 0 0 0 0 0 17 %d 0 0 0 0 0",
                (unsigned long long)mm->total_vm << PAGE_SHIFT, (unsigned long long)get_mm_rss(mm),
-               RLIM_INFINITY_ + 0ull, (unsigned long long)mm->start_code, (unsigned long long)mm->end_code,
-               (unsigned long long)mm->start_stack, MAX(task->cpu, 0));
+               (unsigned long long)rlimit(task, RLIMIT_RSS_), (unsigned long long)mm->start_code,
+               (unsigned long long)mm->end_code, (unsigned long long)mm->start_stack, MAX(task->cpu, 0));
     for (u32 i = 0; i < ARRAY_SIZE(last); i++)
         seq_printf(&s, " %llu", last[i]);
     seq_putc(&s, '\n');

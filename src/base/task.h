@@ -27,6 +27,7 @@ enum {
     RLIMIT_FSIZE_ = 1,
     RLIMIT_DATA_ = 2,
     RLIMIT_STACK_ = 3,
+    RLIMIT_RSS_ = 5, /* shown only */
     RLIMIT_NOFILE_ = 7,
     RLIMIT_MEMLOCK_ = 8,
     RLIMIT_AS_ = 9,

@@ -161,7 +161,18 @@ static int special_may_split(struct cpu *cpu, struct vm_area_struct *vma, va_t a
     return -EINVAL;
 }
 
-const struct vm_operations_struct special_vm_ops = {.fault = special_fault, .may_split = special_may_split};
+#define VCLOCK_PAGES 2 /* of 6.18; vvar has 4 */
+
+/* They keep their sizes, and frames stay frames. */
+static const char *special_name(const struct vm_area_struct *vma)
+{
+    if (!(vma->vm_flags & VM_PFNMAP))
+        return "[vdso]";
+    return vma_pages(vma) == VCLOCK_PAGES ? "[vvar_vclock]" : "[vvar]";
+}
+
+const struct vm_operations_struct special_vm_ops = {
+    .fault = special_fault, .may_split = special_may_split, .name = special_name};
 
 int install_special_mapping(struct cpu *cpu, struct mm *mm, va_t start, u64 len, enum special_kind kind)
 {

@@ -139,8 +139,7 @@ static int shmem_allocate_range(struct cpu *cpu, struct address_space *mapping, 
             truncate_fresh_pages(cpu, mapping, first, i);
             return PTR_ERR(f);
         }
-        if (!folio_test_uptodate(f))
-            folio_mark_dirty(cpu, f); /* so that it is not taken for a page nobody wants */
+        folio_mark_dirty(cpu, f); /* so that it is not taken for a page nobody wants */
         folio_unlock(cpu, f);
         folio_put(cpu, f);
     }

@@ -11,7 +11,7 @@
  *                    gone                  of a file, clean: dropped from its cache
  *                    gone                  of a file on disk, dirty: stays in its cache
  *                    gone                  of shared memory, dirty: stays in its cache   quire_no_effect_pageout
- *                    not young             anonymous: stays, there is no swap            quire_no_effect_pageout
+ *                    as it was             anonymous: stays, there is no swap            quire_no_effect_pageout
  *   COLLAPSE                               one huge page instead: with huge pages       quire_no_effect_collapse
  *
  * A lazily freed page that is written to again is dirty in its entry, and reclaim keeps it; one that is not may be dropped
@@ -27,12 +27,13 @@
 #include "phys/lru.h"
 
 struct advice_walk {
-    bool changed; /* entries that TLBs may know */
+    bool keeps_young; /* entries stay as they are */
+    bool changed;     /* entries that TLBs may know */
 };
 
-static int walk_ptes(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, const struct mm_walk_ops *ops)
+static int walk_ptes(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, const struct mm_walk_ops *ops,
+                     struct advice_walk w)
 {
-    struct advice_walk w = {0};
     int err;
 
     lru_add_drain(cpu); /* so that pages are on their lists */
@@ -96,7 +97,7 @@ int madvise_free_vma(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va
 
     if ((vma->vm_flags & (VM_PFNMAP | VM_LOCKED | VM_HUGETLB)) || !vma_is_anonymous(vma))
         return -EINVAL;
-    return walk_ptes(cpu, vma, start, end, &ops);
+    return walk_ptes(cpu, vma, start, end, &ops, (struct advice_walk){0});
 }
 
 /* -- COLD, PAGEOUT ------------------------------------------------------------------------------------------------- */
@@ -110,7 +111,7 @@ static int cold_pte(struct pt_entry e, va_t addr, va_t next, struct mm_walk *wal
     f = entry_folio(e, addr, walk, &pte);
     if (!f || !folio_test_lru(f) || folio_mapcount(f) != 1)
         return 0;
-    if (ptep_test_and_clear_young(pt_format_of(walk->mm->m), e))
+    if (!w->keeps_young && ptep_test_and_clear_young(pt_format_of(walk->mm->m), e))
         w->changed = true;
     folio_clear_referenced(f);
     folio_clear_young(f);
@@ -131,7 +132,7 @@ int madvise_cold_vma(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va
 
     if (!can_madv_lru_vma(vma))
         return -EINVAL;
-    return walk_ptes(cpu, vma, start, end, &ops);
+    return walk_ptes(cpu, vma, start, end, &ops, (struct advice_walk){0});
 }
 
 /* What has been lazily freed and not written to since; what can be dropped at any time (MAP_DROPPABLE). */
@@ -199,7 +200,7 @@ int madvise_pageout_vma(struct cpu *cpu, struct vm_area_struct *vma, va_t start,
         return -EINVAL;
     if (!can_do_file_pageout(vma) && (vma->vm_flags & VM_MAYSHARE))
         return 0;
-    err = walk_ptes(cpu, vma, start, end, &ops);
+    err = walk_ptes(cpu, vma, start, end, &ops, (struct advice_walk){.keeps_young = true});
     lru_add_drain(cpu);
     while (start < end && !err) {
         struct pt_entry e = pt_find_entry(vma->vm_mm, start, 1);

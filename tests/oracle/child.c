@@ -13,7 +13,7 @@
  *
  * x86-64 only: the entry, the accesses and the return from signals are assembly.
  */
-#include "oracle.h"
+#include "tests/oracle/views.h"
 
 #include <asm/sigcontext.h>
 #include <asm/siginfo.h>
@@ -47,6 +47,7 @@ void shared_main(void);
 static u8 own_stack[ORACLE_STACKS][STACK_BYTES] __attribute__((aligned(65536), used));
 static char text[TEXT_BYTES] __attribute__((aligned(4096)));
 static u64 pagemap[ORACLE_PAGES_SEEN] __attribute__((aligned(4096)));
+static struct oracle_views views;
 static struct oracle_shared *const shared = (struct oracle_shared *)ORACLE_SHARED_AT;
 
 /* A process's own, at the lower end of its stack. */
@@ -408,6 +409,35 @@ static void see_flags(struct oracle_result *r)
     }
 }
 
+/* The file's text; no end if it does not fit. */
+static int read_view(const char *name)
+{
+    int fd = (int)CALL(open, name, O_CLOEXEC), fits = fd >= 0 && read_all(fd);
+
+    CALL(close, fd);
+    return fits;
+}
+
+static void see_numbers(struct oracle_result *r)
+{
+    static const char numa_maps[] = "/proc/self/numa_maps", status[] = "/proc/self/status",
+                      statm[] = "/proc/self/statm";
+
+    views.h = 1;
+    views.image_end = shared->image_end;
+    if (!read_all(self()->smaps_fd))
+        return;
+    oracle_view_smaps(&views, text);
+    if (!read_view(numa_maps))
+        return;
+    oracle_view_numa(&views, text);
+    if (read_view(status))
+        oracle_view_status(&views, text);
+    if (read_view(statm))
+        oracle_view_statm(&views, text);
+    r->numbers = views.h;
+}
+
 /* -- ops ----------------------------------------------------------------------------------------------------------- */
 
 static void begin_process(void)
@@ -727,6 +757,8 @@ static void look(const struct oracle_op *op, struct oracle_result *r)
         see_maps(r, op->see);
     if (op->see & ORACLE_SEE_FLAGS)
         see_flags(r);
+    if (op->see & ORACLE_SEE_NUMBERS)
+        see_numbers(r);
     r->seen_to = shared->seen.nr;
     r->look_cycles = cycles_now() - begin;
 }
@@ -940,6 +972,8 @@ void child_main(u64 *sp)
         clear_random(sp);
         go_on((u32)(*(const char *)sp[2] - '0'));
     }
+    /* A page of the stack that all sequences' processes shared would keep marks from one to the next. */
+    CALL(madvise, (u64)sp & -ORACLE_PAGE, ORACLE_STACK_END - ((u64)sp & -ORACLE_PAGE), 4 /* MADV_DONTNEED */);
     self()->me = ORACLE_SUPERVISOR;
     for (u32 i = 0; i < ORACLE_SLOTS; i++)
         fds[i] = CALL(fcntl, ORACLE_FD_BASE + i, 1 /* F_GETFD */) >= 0 ? (int)(ORACLE_FD_BASE + i) : -1;

@@ -169,4 +169,6 @@ void generate_op(struct generator *g, u32 n, struct oracle_op *op)
         op->see |= ORACLE_SEE_MAPS | ORACLE_SEE_PAGES;
     if (chance(g, 2))
         op->see |= ORACLE_SEE_FLAGS;
+    if (chance(g, 2) && g->host->major == 6 && g->host->minor == 18)
+        op->see |= ORACLE_SEE_PAGES | ORACLE_SEE_NUMBERS;
 }

@@ -68,6 +68,16 @@ static void map_file(struct model *v, struct native *n, const struct entry *e)
     fput(v->cpu, file);
 }
 
+/* The child's stack has had a page. */
+static void use_stack(struct model *v, const struct entry *e)
+{
+    struct fault_info fi;
+
+    if (mmu_copy_to_user(v->cpu, e->end - PAGE_SIZE, "", 1, &fi) ||
+        sys_madvise(v->cpu, e->end - PAGE_SIZE, PAGE_SIZE, 4 /* MADV_DONTNEED */))
+        die("import: cannot use the stack");
+}
+
 static void map_entry(struct model *v, struct native *n, const struct entry *e)
 {
     bool special = !strncmp(e->name, "[v", 2);
@@ -83,6 +93,8 @@ static void map_entry(struct model *v, struct native *n, const struct entry *e)
                                 special ? VM_OPS_SPECIAL : VM_OPS_NONE);
     if (err)
         die("import: %s at %#lx: %d", e->name, e->start, err);
+    if (!strcmp(e->name, "[stack]"))
+        use_stack(v, e);
 }
 
 /* The page as the child has it: one of its own, with these bytes. */

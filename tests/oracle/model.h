@@ -70,6 +70,7 @@ void import_limits(struct model *v, struct native *n);
 
 /* see.c: what a process sees, as child.c hashes it; and as text for people. */
 void model_see(struct model *v, u32 proc, u32 see, struct oracle_result *r);
+char *model_view(struct model *v, u32 proc, const char *file); /* "smaps"; malloc()ed */
 void model_print_maps(struct model *v, u32 proc, FILE *out);
 vm_flags_t see_parse_flags(const char *vm_flags); /* "rd wr mr" */
 /* Would a kernel that joins less perhaps lack this page (oracle_mix_page())? */

@@ -81,9 +81,10 @@ enum oracle_returns {
 };
 
 /* What is looked at after the op, in the process that did it. */
-#define ORACLE_SEE_MAPS 1u  /* /proc/self/maps */
-#define ORACLE_SEE_PAGES 2u /* /proc/self/pagemap of all mappings but the child's own */
-#define ORACLE_SEE_FLAGS 4u /* VmFlags of /proc/self/smaps */
+#define ORACLE_SEE_MAPS 1u    /* /proc/self/maps */
+#define ORACLE_SEE_PAGES 2u   /* /proc/self/pagemap of all mappings but the child's own */
+#define ORACLE_SEE_FLAGS 4u   /* VmFlags of /proc/self/smaps */
+#define ORACLE_SEE_NUMBERS 8u /* what smaps, numa_maps, status and statm count: views.h */
 
 struct oracle_op {
     uint8_t kind; /* enum oracle_kind */
@@ -109,6 +110,7 @@ struct oracle_result {
     uint64_t maps, pages, disk, flags; /* hashes, if asked for; disk: pages of files on disk */
     uint32_t seen_from, seen_to;       /* the pages themselves: of seen[], counted from the sequence's begin */
     uint64_t cycles, look_cycles;      /* of the time-stamp counter: the kernel's for the op, and to look at all that */
+    uint64_t numbers;                  /* 0: not asked for, or more than fits */
     uint8_t out[ORACLE_OUT];
 };
 
@@ -165,6 +167,7 @@ struct oracle_shared {
 _Static_assert(sizeof(struct oracle_shared) <= ORACLE_SHARED_BYTES, "shared memory");
 
 #define ORACLE_IMAGE 0x400000ul
+#define ORACLE_STACK_END 0x7ffffffff000ul
 
 /* Of clone(2); a header of the kernel's has them for one side only. */
 #define ORACLE_CLONE_VM 0x100ul

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What a modelled process sees of itself: /proc/self/maps, VmFlags, pagemap, in the form that child.c computes. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/oracle/model.h"
 #include "abi/proc.h"
+#include "tests/oracle/views.h"
 #include "cache/filemap.h"
 
 vm_flags_t see_parse_flags(const char *p)
@@ -114,6 +116,57 @@ static u64 flags_sum(const struct vm_area_struct *vma)
     return sum;
 }
 
+struct view_text {
+    char *text;
+    size_t len, room;
+};
+
+static int view_write(void *arg, const char *bytes, size_t len)
+{
+    struct view_text *t = arg;
+
+    if (t->len + len + 1 > t->room) {
+        t->room = 2 * (t->len + len + 1);
+        t->text = realloc(t->text, t->room);
+    }
+    memcpy(t->text + t->len, bytes, len);
+    t->len += len;
+    t->text[t->len] = '\0';
+    return 0;
+}
+
+char *model_view(struct model *v, u32 proc, const char *file)
+{
+    struct view_text t = {calloc(1, 1), 0, 1};
+    struct proc_sink sink = {view_write, &t};
+    char name[64];
+
+    snprintf(name, sizeof(name), "%d/%s", v->proc[proc]->tgid, file);
+    if (proc_read(v->cpu, name, &sink))
+        die("machine: no view %s", name);
+    return t.text;
+}
+
+static void see_numbers(struct model *v, u32 proc, struct oracle_result *r)
+{
+    static const struct {
+        const char *name;
+        void (*view)(struct oracle_views *views, const char *text);
+    } files[] = {{"smaps", oracle_view_smaps},
+                 {"numa_maps", oracle_view_numa},
+                 {"status", oracle_view_status},
+                 {"statm", oracle_view_statm}};
+    struct oracle_views views = {.h = 1, .image_end = v->image_end};
+
+    for (u32 i = 0; i < ARRAY_SIZE(files); i++) {
+        char *text = model_view(v, proc, files[i].name);
+
+        files[i].view(&views, text);
+        free(text);
+    }
+    r->numbers = views.h;
+}
+
 void model_see(struct model *v, u32 proc, u32 see, struct oracle_result *r)
 {
     struct oracle_line kept = {0}, none = {0}, l;
@@ -133,6 +186,8 @@ void model_see(struct model *v, u32 proc, u32 see, struct oracle_result *r)
     if (see & ORACLE_SEE_MAPS)
         r->maps = oracle_mix_line(r->maps, &kept, &none, false);
     r->seen_to = v->seen->nr;
+    if (see & ORACLE_SEE_NUMBERS)
+        see_numbers(v, proc, r);
 }
 
 /* -- for people ---------------------------------------------------------------------------------------------------- */

@@ -29,7 +29,8 @@ const char *differ_name(u32 differ)
                                         "model crashed",
                                         "state after failure",
                                         "host",
-                                        "takes long"};
+                                        "takes long",
+                                        "numbers"};
 
     for (u32 i = 0; i < ARRAY_SIZE(names); i++)
         if (differ & 1u << i)
@@ -66,6 +67,8 @@ static u32 compare_results(const struct oracle *o, const struct oracle_op *op, c
     }
     if ((op->see & ORACLE_SEE_FLAGS) && native->flags && native->flags != model->flags)
         differ |= DIFFER_FLAGS;
+    if (native->numbers && native->numbers != model->numbers && !(differ & DIFFER_PAGES))
+        differ |= DIFFER_NUMBERS;
     if (memcmp(native->out, model->out, sizeof(native->out)))
         differ |= DIFFER_OUT;
     return differ && by_host(op, differ, pages) ? differ | DIFFER_HOST : differ;
@@ -322,6 +325,21 @@ static void print_native_maps(pid_t pid, FILE *out)
     free(text);
 }
 
+/* The views of which some number differs, line by line where they have lines that begin alike. */
+static void print_numbers(struct oracle *o, u32 proc, FILE *out)
+{
+    static const char *const files[] = {"smaps", "numa_maps", "status", "statm"};
+
+    for (u32 i = 0; i < ARRAY_SIZE(files); i++) {
+        char *native = native_proc(o->native.shared->pid[proc], files[i]),
+             *model = model_view(&o->model, proc, files[i]);
+
+        fprintf(out, "kernel's %s:\n%smodel's %s:\n%s", files[i], native, files[i], model);
+        free(native);
+        free(model);
+    }
+}
+
 static void describe(struct oracle *o, const struct sequence *s, FILE *out)
 {
     const struct oracle_op *op = &s->op[s->at];
@@ -334,6 +352,8 @@ static void describe(struct oracle *o, const struct sequence *s, FILE *out)
     print_native_maps(o->native.shared->pid[op->proc], out);
     fprintf(out, "model's process %u:\n", op->proc);
     model_print_maps(&o->model, op->proc, out);
+    if (s->differ & DIFFER_NUMBERS)
+        print_numbers(o, op->proc, out);
 }
 
 static bool op_possible(const struct model *v, const struct oracle_op *op)
@@ -351,8 +371,9 @@ static bool op_possible(const struct model *v, const struct oracle_op *op)
 static bool run_one(struct oracle *o, struct sequence *s, u32 n)
 {
     struct oracle_shared *shared = o->native.shared;
+    u32 numbers = o->host.major == 6 && o->host.minor == 18 ? ORACLE_SEE_NUMBERS : 0;
 
-    s->op[n].see = can_look_after(&s->op[n]) ? ORACLE_SEE_MAPS | ORACLE_SEE_PAGES | ORACLE_SEE_FLAGS : 0;
+    s->op[n].see = can_look_after(&s->op[n]) ? ORACLE_SEE_MAPS | ORACLE_SEE_PAGES | ORACLE_SEE_FLAGS | numbers : 0;
     memcpy(&shared->op[n], &s->op[n], sizeof(s->op[n]));
     if (!do_model(o, s, n))
         return false;

@@ -22,7 +22,8 @@ enum {
      * missing, is just being moved, or was made read-only for write-back; pages that mincore() finds.
      */
     DIFFER_HOST = 2048,
-    DIFFER_LONG = 4096 /* the child is alive and at work, but takes too long */
+    DIFFER_LONG = 4096,   /* the child is alive and at work, but takes too long */
+    DIFFER_NUMBERS = 8192 /* of smaps, numa_maps, status, statm; not asked where pages differ */
 };
 
 #define PAGE_DIFFERENCES 8

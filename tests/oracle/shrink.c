@@ -87,9 +87,10 @@ static bool still(struct shrink *x)
     differ = trial(x->o, x->tried, &at);
     if (lowest(differ) != x->differ)
         return false;
-    if (differ < DIFFER_BOOKS && (x->tried->op[at].kind != x->kind || x->tried->op[at].nr != x->nr))
+    if ((differ < DIFFER_BOOKS || differ == DIFFER_NUMBERS) &&
+        (x->tried->op[at].kind != x->kind || x->tried->op[at].nr != x->nr))
         return false;
-    if (differ < DIFFER_BOOKS)
+    if (differ < DIFFER_BOOKS || differ == DIFFER_NUMBERS)
         x->tried->nr = at + 1;
     memcpy(x->best, x->tried, sizeof(*x->best));
     return true;
@@ -177,7 +178,7 @@ void shrink(struct oracle *o, struct sequence *s)
     x.differ = lowest(trial(o, x.tried, &at));
     fprintf(stderr, "oracle: shrinking %u ops (%s at %u)\n", x.tried->nr, differ_name(x.differ), at);
     if (x.differ) {
-        if (x.differ < DIFFER_BOOKS)
+        if (x.differ < DIFFER_BOOKS || x.differ == DIFFER_NUMBERS)
             x.tried->nr = at + 1;
         x.kind = x.tried->op[at].kind;
         x.nr = x.tried->op[at].nr;

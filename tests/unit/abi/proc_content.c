@@ -76,6 +76,8 @@ static const struct scenario {
       {ADVISE, 0, 4, MADV_DONTNEED, 0},
       {ADVISE, 4, 2, MADV_DONTFORK, 0},
       {ADVISE, 16, 4, MADV_WIPEONFORK, 0}}},
+    {"without swap",
+     {{MAP, 0, 8, PRW, A_PRIVATE}, {WRITE, 0, 8, 0, 0}, {ADVISE, 0, 4, MADV_PAGEOUT, 0}, {READ, 2, 1, 0, 0}}},
     {"a private file mapping: read, and copied by writes",
      {{MAP_OF_FILE, 0, 32, PRW, MAP_PRIVATE}, {WRITE, 1, 2, 0, 0}, {WRITE, 20, 1, 0, 0}}},
     {"locked, locked on fault, and shared by fork",

@@ -5,6 +5,9 @@
  */
 #include "tests/unit/abi/proc_testing.h"
 
+#include "abi/abi.h"
+#include "cache/device.h"
+
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -400,6 +403,40 @@ static int refuse(void *arg, const char *bytes, size_t len)
     return -ENOSPC;
 }
 
+/* What a process has asked for, and the kernel's own mappings. */
+static void test_process_state(void **state)
+{
+    struct abi_call c = {.nr = ABI_prctl, .arg = {41, 1}}; /* PR_SET_THP_DISABLE */
+    struct cpu *cpu = test_cpu(test_machine_full(NULL));
+    struct task *t = test_task(cpu, 4711);
+    char *text;
+
+    for (u32 i = 0; i < 3; i++) {
+        text = read_view(cpu, "self/status");
+        assert_non_null(strstr(text, i == 1 ? "\nTHP_enabled:\t0\n" : "\nTHP_enabled:\t1\n"));
+        free(text);
+        assert_int_equal(abi_syscall(cpu, &c), 0);
+        c.arg[2] = 2; /* except where advised: still enabled */
+    }
+    task_set_rlimit(t, RLIMIT_RSS_, 12345, RLIM_INFINITY_);
+    text = read_view(cpu, "self/stat");
+    assert_non_null(strstr(text, " 0 0 12345 ")); /* vsize, rss, rsslim */
+    free(text);
+    down_write(cpu, &t->mm->mmap_lock);
+    assert_int_equal(install_special_mapping(cpu, t->mm, BASE, 4 * PG, SPECIAL_VVAR), 0);
+    assert_int_equal(install_special_mapping(cpu, t->mm, BASE + 4 * PG, 2 * PG, SPECIAL_VVAR), 0);
+    assert_int_equal(install_special_mapping(cpu, t->mm, BASE + 6 * PG, 2 * PG, SPECIAL_VDSO), 0);
+    up_write(cpu, &t->mm->mmap_lock);
+    text = read_view(cpu, "self/maps");
+    assert_string_equal(text, "10000000-10004000 r--p 00000000 00:00 0                                  [vvar]\n"
+                              "10004000-10006000 r--p 00000000 00:00 0                                  [vvar_vclock]\n"
+                              "10006000-10008000 r-xp 00000000 00:00 0                                  [vdso]\n");
+    free(text);
+    task_exit(cpu, t);
+    assert_books(machine_check, cpu->m);
+    test_machine_end(cpu->m);
+}
+
 static void test_names(void **state)
 {
     struct cpu *cpu;
@@ -432,10 +469,11 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_files), cmocka_unit_test(test_rollup),     cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_zones),       cmocka_unit_test(test_zone_names), cmocka_unit_test(test_nodes),
-        cmocka_unit_test(test_slab_line),   cmocka_unit_test(test_status),     cmocka_unit_test(test_stat),
-        cmocka_unit_test(test_names),       cmocka_unit_test(test_vm_flags),   cmocka_unit_test(test_map_names),
+        cmocka_unit_test(test_whole_files),   cmocka_unit_test(test_rollup),     cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_zones),         cmocka_unit_test(test_zone_names), cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_slab_line),     cmocka_unit_test(test_status),     cmocka_unit_test(test_stat),
+        cmocka_unit_test(test_process_state), cmocka_unit_test(test_names),      cmocka_unit_test(test_vm_flags),
+        cmocka_unit_test(test_map_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,8 +9,9 @@
  * The launcher is a child subreaper, so that orphans are its own. It keeps out of the program's way: terminal signals
  * reach the program directly and are ignored here, signals sent to the launcher alone are passed on; it ends as the
  * program ended. Somebody who sends SIGTERM or SIGINT means the whole run: if the program is there STOP_AFTER_S later,
- * or at the second such signal, all followed processes are killed, and the report tells what there was until then. If the
- * launcher is killed, they are, too (guardian.c).
+ * or at the second such signal, all followed processes are killed, and the report tells what there was until then; what the
+ * program leaves behind in such a run gets the signal, too, and is killed if it does not end. If the launcher is killed, all
+ * are (guardian.c).
  */
 #define _GNU_SOURCE
 #include "quire.h"
@@ -53,6 +54,7 @@ struct launcher {
     bool ended;
     double start, last_progress;
     double kill_at; /* 0: nobody wants the run to stop */
+    int stop_signal;
     bool killed;
     bool progress_shown;
 };
@@ -230,9 +232,19 @@ static void open_pidfds(struct launcher *l)
 }
 
 /* SIGTERM or SIGINT was sent to the launcher. */
-static void want_stop(struct launcher *l)
+static void want_stop(struct launcher *l, int sig)
 {
     l->kill_at = l->kill_at > 0 ? now_s() : now_s() + STOP_AFTER_S;
+    l->stop_signal = sig;
+}
+
+/* To the processes that the program has left behind. */
+static void stop_left(struct launcher *l)
+{
+    open_pidfds(l);
+    for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++)
+        if (l->pidfd[i] && atomic_load(&l->s->proc[i].state) != PROC_FREE)
+            syscall(SYS_pidfd_send_signal, l->pidfd[i], l->stop_signal, NULL, 0);
 }
 
 /* Followed processes only, and none while it changes a machine, if that can be had (session.h, "The gate"). */
@@ -252,15 +264,16 @@ static void kill_followed(struct launcher *l)
             gate_thaw(p);
         n += syscall(SYS_pidfd_send_signal, l->pidfd[i], SIGKILL, NULL, 0) == 0;
     }
-    if (first)
-        session_notice(l->s, "the run was told to stop and the program did not end: %u process(es) were killed", n);
+    if (first && n)
+        session_notice(l->s, "the run was told to stop and %s: %u process(es) were killed",
+                       l->ended ? "what the program left behind did not end" : "the program did not end", n);
 }
 
 static void pass_on(struct launcher *l, int sig)
 {
     kill(l->child, sig);
     if (sig == SIGTERM || sig == SIGINT)
-        want_stop(l);
+        want_stop(l, sig);
 }
 
 static void take_signals(struct launcher *l)
@@ -352,11 +365,17 @@ static void watch(struct launcher *l)
             kill_followed(l);
     }
     l->result.wall_s = now_s() - l->start;
+    if (l->kill_at > 0)
+        stop_left(l);
     deadline = now_s() + ORPHAN_GRACE_S;
     while (nr_processes(l) && now_s() < deadline) {
         watch_once(l, 1);
         if (l->killed)
             kill_followed(l); /* who was forked meanwhile */
+        if (l->kill_at > 0 && !l->killed && now_s() > deadline - ORPHAN_GRACE_S / 2) {
+            kill_followed(l);
+            deadline += ORPHAN_GRACE_S;
+        }
     }
     l->result.still_running = nr_processes(l);
     name_orphans(l);

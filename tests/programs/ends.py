@@ -46,7 +46,8 @@ class Bench:
         self.run("run", "--quiet", *SMALL, "--save", self.saved, "--", "true")
 
     def start(self, *args, **how):
-        return subprocess.Popen([self.quire, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder, **how)
+        how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+        return subprocess.Popen([self.quire, *args], text=True, cwd=self.folder, **how)
 
     def run(self, *args, **how):
         how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
@@ -122,6 +123,26 @@ def stopped(kind, sig, how):
             replayed(bench)
         if kind == "native":
             verified(bench)
+    return case
+
+
+def stopped_with_children(kind, stubborn):
+    """The signal ends the program; its child, that a signal to the program alone would leave behind, ends with the run."""
+    def case(bench):
+        trap = "trap '' TERM; " if stubborn else ""
+        with open(bench.path("stopped.err"), "w") as err:
+            p = bench.start(*KINDS[kind], "--", "sh", "-c", f"({trap}sleep 600; :) & echo ready; wait", stderr=err)
+            expect("the program's first line", p.stdout.readline(), "ready\n")
+            time.sleep(0.3)  # the child has set its trap
+            p.send_signal(signal.SIGTERM)
+            expect("status", p.wait(timeout=60), -signal.SIGTERM)
+        p.stdout.close()
+        with open(bench.path("stopped.err")) as f:
+            expect("were killed", "what the program left behind did not end" in f.read(), stubborn)
+        with open(bench.path("report.json")) as f:
+            report = json.load(f)
+        expect("still running", report["still_running"], 0)
+        expect("books", report["machines"][0]["check"], "ok")
     return case
 
 
@@ -318,6 +339,8 @@ def cases():
     all_cases.update({"run-SIGKILL": launcher_killed("run"), "native-SIGKILL": launcher_killed("native"), "background": background,
                       "file-limit": file_limit, "program-limit": program_limit, "full-disk": full_disk, "output-fails": output_fails, "files-fail": files_fail,
                       "left-run": left("run", "gcc"), "left-record": left("record", "gcc"), "left-aarch64": left("run", "aarch64-linux-gnu-gcc"),
+                      "run-children": stopped_with_children("run", False), "run-children-stubborn": stopped_with_children("run", True),
+                      "record-children": stopped_with_children("record", False),
                       "closed-descriptors": closed_descriptors, "reader-goes": reader_goes})
     return all_cases
 

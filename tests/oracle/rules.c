@@ -5,6 +5,8 @@
  */
 #include "tests/oracle/generate.h"
 
+#include "vm/madvise.h"
+
 static bool is_call(const struct oracle_op *op, enum abi_nr nr)
 {
     return op->kind == ORACLE_SYSCALL && op->nr == nr;
@@ -133,13 +135,17 @@ static bool zero_pages(struct generator *g, const struct oracle_op *op)
 /* The kernel looks for a merged page at each address of each mapping with pages of its own: minutes for terabytes. */
 static bool unmerge_much(struct generator *g, const struct oracle_op *op)
 {
+    bool all = is_call(op, ABI_prctl) && (u32)op->arg[0] == 67 && !op->arg[1];
+    bool advice = (is_call(op, ABI_madvise) && (u32)op->arg[2] == MADV_UNMERGEABLE_) ||
+                  (is_call(op, ABI_process_madvise) && (u32)op->arg[3] == MADV_UNMERGEABLE_);
     struct vm_area_struct *vma;
     u64 bytes = 0;
 
-    if (!is_call(op, ABI_prctl) || op->arg[0] != 67 || op->arg[1])
+    if (!all && !advice)
         return false;
     for_each_vma (vma, gen_mm(g))
-        bytes += vma->anon_vma ? vma->vm_end - vma->vm_start : 0;
+        if (vma->anon_vma && (all || (vma->vm_flags & VM_MERGEABLE)))
+            bytes += vma->vm_end - vma->vm_start;
     return bytes > LOOKED_AT_MOST;
 }
 

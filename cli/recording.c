@@ -124,6 +124,7 @@ void recording_start(const struct run_options *o, struct session *s, enum guest_
     if (err)
         usage_error("record: -o %s: %s", o->trace_file, strerror(-err));
     free(info);
+    atomic_store(&s->trace.whole, sizeof(head) + atomic_load(&s->trace.bytes));
     init_baton(s);
     s->trace.on = true;
     own = stream_map(s, STREAM_LAUNCHER);
@@ -136,8 +137,10 @@ void recording_start(const struct run_options *o, struct session *s, enum guest_
 
 void recording_begin(struct session *s)
 {
-    if (s->trace.on && pthread_mutex_lock(&s->trace.baton) == EOWNERDEAD)
-        pthread_mutex_consistent(&s->trace.baton);
+    if (!s->trace.on || pthread_mutex_lock(&s->trace.baton) != EOWNERDEAD)
+        return;
+    pthread_mutex_consistent(&s->trace.baton);
+    stream_repair(s);
 }
 
 static void put_event(struct session *s, enum trace_type type, s32 pid)

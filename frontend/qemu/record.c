@@ -47,10 +47,12 @@ static bool take_until(struct session_trace *t, u32 seconds)
     }
     atomic_fetch_sub(&process.nr_in_turn, 1);
     atomic_fetch_sub(&t->waiting, 1);
-    if (err == EOWNERDEAD)
+    if (err == EOWNERDEAD) {
         pthread_mutex_consistent(&t->baton);
-    else if (err)
+        stream_repair(process.s);
+    } else if (err) {
         return false;
+    }
     atomic_fetch_add(&t->taken, 1);
     if (atomic_load(&t->yielding))
         port_futex_wake(&t->taken, INT32_MAX);

@@ -17,6 +17,9 @@
  * to leave the block in which we wait for the baton. So a wait in a block ends after TAKE_IN_BLOCK_S: the thread goes on
  * without the baton, and asks for it again at its next block, or after 2, 4, 8 ... if that was in vain, too.
  *
+ * Death. The baton is a robust mutex: who takes it after an owner that was killed cuts off what that had written of a block
+ * (stream_repair()); the launcher writes the block, from the dead one's stream.
+ *
  * Invariants
  *   K1  the thread that writes events or words holds the baton, but for threads that are out of turn: what the threads of
  *       a process share (packer, files told, known mappings) is therefore used under `record_lock`;

@@ -113,6 +113,7 @@ struct session_trace {
     _Atomic s32 err;        /* a: first errno of a write: the trace is not whole */
     _Atomic u64 ticket;     /* a: last one given, with the baton in hand but in emergencies */
     _Atomic u64 bytes;      /* a: written */
+    _Atomic u64 whole;      /* a: bytes of the file up to the end of its last whole block */
     _Atomic u64 words;      /* a: recorded accesses and fetches */
 };
 

@@ -102,6 +102,8 @@ void stream_write(struct session *s, struct stream *st, struct trace_packer *p)
         err = append(fd, p->out, n);
         if (err)
             trace_failed(s, -err);
+        else
+            atomic_fetch_add(&s->trace.whole, n);
         close(fd);
     }
     atomic_fetch_add(&s->trace.bytes, n);
@@ -109,6 +111,17 @@ void stream_write(struct session *s, struct stream *st, struct trace_packer *p)
     st->first_ticket = st->last_ticket = 0;
     st->nr_events = 0;
     atomic_store(&st->at, 0);
+}
+
+void stream_repair(struct session *s)
+{
+    int fd = atomic_load(&s->trace.err) ? -1 : open_of_launcher(s, s->trace.file, O_WRONLY);
+
+    if (fd < 0)
+        return;
+    if (ftruncate(fd, (off_t)atomic_load(&s->trace.whole)))
+        trace_failed(s, errno);
+    close(fd);
 }
 
 void stream_write_thread(struct session *s, const struct session_thread *t, struct trace_packer *p)

@@ -39,6 +39,8 @@ void stream_begin(struct stream *st, u32 number_in_trace);
 void stream_close_batch(struct stream *st);
 /* Write the block out and begin another. Errors stand in session.trace.err. */
 void stream_write(struct session *s, struct stream *st, struct trace_packer *p);
+/* The owner of the baton has died: if it was in a write, what came of that goes. Its block stands in its stream. */
+void stream_repair(struct session *s);
 /* Of threads that are gone: write what their streams still hold. */
 void stream_write_thread(struct session *s, const struct session_thread *t, struct trace_packer *p);
 

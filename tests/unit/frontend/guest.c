@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "guest.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -15,10 +16,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "follow.h"
 #include "qemu_plugin.h"
 
 #define VICTIM 14u /* the threads of the processes */
 #define CHILD 15u
+#define TORN 13u
 #define FIRST_CHILD 6u /* the child of thread i is i + 6 */
 
 const s64 guest_call_nr[NR_GUEST_CALLS] = {SYS_sched_yield, SYS_fstat, SYS_munmap};
@@ -308,11 +311,29 @@ static u64 stop_and_go_on(u32 vcpu, pid_t pid, u64 k)
     return k;
 }
 
-/* One runs to its end, one until it is killed. */
+/* Killed from outside in the middle of a write. */
+static void die_writing(u32 vcpu)
+{
+    char path[64];
+    int fd;
+
+    for (u64 k = 0; k < 1000; k++)
+        step(vcpu, TORN, k);
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", process.s->launcher, process.s->trace.file);
+    fd = open(path, O_WRONLY | O_APPEND);
+    MUST(fd >= 0 && write(fd, path, 20) == 20);
+    kill(getpid(), SIGKILL);
+}
+
+/* One dies, one runs to its end, one until it is killed. */
 static void processes(u32 vcpu)
 {
-    pid_t child = fork_process(vcpu), victim;
+    pid_t torn = fork_process(vcpu), child, victim;
 
+    if (!torn)
+        die_writing(vcpu);
+    wait_for(vcpu, torn, true);
+    child = fork_process(vcpu);
     if (!child) {
         for (u64 k = 0; k < guest_steps(plan, CHILD); k++)
             step(vcpu, CHILD, k);

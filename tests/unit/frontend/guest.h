@@ -33,7 +33,7 @@ struct guest_plan {
     u64 pages;        /* a turn's page is turn mod pages */
     bool calls;       /* system calls, too */
     bool children;    /* each thread makes one in the middle */
-    bool processes;   /* a forked process with one thread that ends, one that is killed, beside the threads */
+    bool processes;   /* forked processes: one dies in a write, one ends, one is stopped and killed */
     bool exclusive;   /* thread 1 sleeps in a block for longer than others wait for the baton */
     u64 file_limit;   /* RLIMIT_FSIZE; 0: none */
     u32 machine_cpus; /* followed by a machine with so many; 0: none */

@@ -21,7 +21,8 @@
  *   fails has moved the first ones.
  *
  * Accounting: a moved mapping takes its commitment along; only growth, or what DONTUNMAP leaves
- * behind, is committed anew.
+ * behind, is committed anew. Linux (6.18) commits as well what a mapping shrinks by while it moves, and never gives it
+ * back; so do we: Committed_AS shows it, and overcommit may refuse the call (vm->committed_lost).
  * Order of checks and errno values: those of 6.18, compared by tests/oracle.
  */
 #include "vm/vma_priv.h"
@@ -34,6 +35,7 @@ struct mremap_state {
     va_t addr, new_addr;
     u64 old_len, new_len; /* bytes, whole pages */
     u64 flags;
+    u64 shrunk; /* pages that MREMAP_FIXED cut off first */
     struct vm_area_struct *vma;
     va_t populate; /* VM_LOCKED and grown: fault in [populate, populate + populate_len) */
     u64 populate_len;
@@ -127,7 +129,7 @@ static u64 pages_to_charge(const struct mremap_state *s)
 {
     if (!(s->vma->vm_flags & VM_ACCOUNT))
         return 0;
-    return (s->flags & MREMAP_DONTUNMAP_ ? s->new_len : s->new_len - s->old_len) >> PAGE_SHIFT;
+    return s->shrunk + ((s->flags & MREMAP_DONTUNMAP_ ? s->new_len : s->new_len - s->old_len) >> PAGE_SHIFT);
 }
 
 /* The VMA at the new place, linked, empty. */
@@ -159,12 +161,14 @@ static struct vm_area_struct *copy_vma(struct cpu *cpu, struct mremap_state *s)
 
 static void unlink_copy(struct cpu *cpu, struct mm *mm, struct vm_area_struct *copy)
 {
+    u64 hiwater_vm = mm->hiwater_vm;
     struct unmap_plan plan = {
         .cuts = {.first = copy, .last = copy, .start = copy->vm_start, .end = copy->vm_end},
     };
 
     stat_account(mm, copy->vm_flags, copy->vm_end - copy->vm_start); /* unmap_commit() takes it off again */
     unmap_commit(cpu, mm, &plan);
+    mm->hiwater_vm = hiwater_vm;
 }
 
 static int move_entries(struct cpu *cpu, struct mremap_state *s, struct vm_area_struct *copy)
@@ -298,6 +302,8 @@ static s64 move_vma(struct cpu *cpu, struct mremap_state *s)
     if (err)
         goto fail_copy;
 
+    if (flags & VM_ACCOUNT)
+        atomic_fetch_add_explicit(&mm->m->vm->committed_lost, (s64)s->shrunk, memory_order_relaxed);
     stat_account(mm, flags, s->new_len);
     want_populate(s, flags);
     if (unmap)
@@ -351,6 +357,7 @@ static s64 mremap_to(struct cpu *cpu, struct mremap_state *s)
         err = do_munmap(cpu, s->mm, s->addr + s->new_len, s->old_len - s->new_len);
         if (err)
             return err;
+        s->shrunk = (s->old_len - s->new_len) >> PAGE_SHIFT;
         s->old_len = s->new_len;
     }
     s->vma = vma_lookup(cpu, s->mm, s->addr); /* the cuts may have given its place to a copy */

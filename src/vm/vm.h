@@ -21,6 +21,7 @@ struct vm {
     struct list_head tasks; /* every task */
     _Atomic u64 next_ctx_id;
     _Atomic s64 vm_committed_as; /* pages: Committed_AS */
+    _Atomic s64 committed_lost;  /* pages of it that mremap(2) never gives back, as in Linux */
     spinlock_t anon_vma_lock;    /* RANK_LEAF: vm/anon_vma.c, lifetime */
     struct page *zero_page;      /* what a read of untouched anonymous memory maps */
     _Atomic u64 num_poisoned_pages;

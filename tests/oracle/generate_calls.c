@@ -601,6 +601,39 @@ static bool make_fallocate(struct generator *g, struct oracle_op *op)
 
 /* -- the process --------------------------------------------------------------------------------------------------- */
 
+static bool since_6_18(const struct generator *g)
+{
+    return g->host->major > 6 || (g->host->major == 6 && g->host->minor >= 18);
+}
+
+/* Flags of the address space: whether it may be dumped, whether what is written may be executed; its auxiliary vector. */
+static bool make_prctl_of_space(struct generator *g, struct oracle_op *op)
+{
+    enum { GET_DUMPABLE = 3, SET_MM = 35, SET_MM_MAP_SIZE = 15, SET_MDWE = 65, GET_MDWE = 66 };
+    static const u32 options[] = {GET_DUMPABLE, SET_MM, SET_MDWE, GET_MDWE, GET_MDWE};
+
+    op->arg[0] = PICK(g, options);
+    if (op->arg[0] == SET_MM) {
+        op->arg[1] = SET_MM_MAP_SIZE;
+        put_out(op, 2);
+        op->arg[3] = chance(g, 20);
+    } else if (op->arg[0] == SET_MDWE) {
+        op->arg[1] = pick(g, 5);
+    }
+    if (chance(g, 15))
+        op->arg[1 + pick(g, 4)] ^= op->arg[0] != SET_MM;
+    return since_6_18(g);
+}
+
+/* What a mapping that can be read, can be executed: READ_IMPLIES_EXEC; no addresses at random, as before. */
+static bool make_personality(struct generator *g, struct oracle_op *op)
+{
+    static const u64 values[] = {0xffffffff, ~0ull, 0x40000, 0x40000, 0x440000, 0x5400000000440000};
+
+    op->arg[0] = PICK(g, values);
+    return since_6_18(g);
+}
+
 static bool make_prctl(struct generator *g, struct oracle_op *op)
 {
     static const u32 set_mm[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
@@ -615,6 +648,7 @@ static bool make_prctl(struct generator *g, struct oracle_op *op)
     if (r < 60) {
         op->arg[0] = chance(g, 50) ? 41 : 42; /* PR_SET_THP_DISABLE, PR_GET_THP_DISABLE */
         op->arg[1] = op->arg[0] == 41;
+        op->arg[2] = op->arg[0] == 41 && since_6_18(g) && chance(g, 30) ? pick(g, 4) : 0;
         return true;
     }
     if (r < 70) {
@@ -623,6 +657,8 @@ static bool make_prctl(struct generator *g, struct oracle_op *op)
         op->arg[2] = chance(g, 5);
         return true;
     }
+    if (r < 85)
+        return make_prctl_of_space(g, op);
     if (!g->host->anon_names)
         return false;
     op->arg[0] = 0x53564d41; /* PR_SET_VMA */
@@ -744,6 +780,7 @@ static const struct {
     [ABI_ftruncate] = {make_ftruncate, 10},
     [ABI_fallocate] = {make_fallocate, 10},
     [ABI_prctl] = {make_prctl, 5},
+    [ABI_personality] = {make_personality, 2},
     [ABI_getrlimit] = {make_getrlimit, 3},
     [ABI_setrlimit] = {make_setrlimit, 8},
     [ABI_prlimit64] = {make_prlimit, 6},

@@ -136,6 +136,14 @@ static int open_proc(pid_t pid, const char *name)
 }
 
 /* Fields of /proc/PID/stat, proc_pid_stat(5): 26 startcode, 27 endcode, 28 startstack, 45 start_data, ... 51 env_end. */
+static void import_personality(struct model *v, pid_t pid)
+{
+    char *text = native_proc(pid, "personality");
+
+    v->super->personality = (u32)strtoul(text, NULL, 16);
+    free(text);
+}
+
 static void import_layout(struct mm *mm, pid_t pid)
 {
     char *text = native_proc(pid, "stat"), *p = strrchr(text, ')') + 1, *save = NULL;
@@ -192,5 +200,6 @@ void import_space(struct model *v, struct native *n)
     close(pagemap);
     free(text);
     import_layout(v->super->mm, n->pid);
+    import_personality(v, n->pid);
     v->super->mm->flags |= MMF_DISABLE_THP; /* the child's first prctl() */
 }

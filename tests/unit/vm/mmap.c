@@ -201,6 +201,30 @@ static void test_pictures(void **state)
     test_machine_end(m);
 }
 
+/* 10 times 1000 pages become 10 at another place: 6.18 then has 9900 pages in Committed_AS that nobody has. */
+static void test_shrinking_move(void **state)
+{
+    struct machine *m = test_machine_full(NULL);
+    struct cpu *cpu = test_cpu(m);
+    const u32 flags = MAP_PRIVATE_ | MAP_ANONYMOUS_ | MAP_FIXED_, move = MREMAP_MAYMOVE_ | MREMAP_FIXED_;
+    struct task *t = test_task(cpu, 1);
+
+    for (s64 i = 1; i <= 10; i++) {
+        assert_int_equal(sys_mmap(cpu, AT(0), 1000 * PAGE_SIZE, PROT_READ_ | PROT_WRITE_, flags, NULL, 0), AT(0));
+        assert_int_equal(sys_mremap(cpu, AT(0), 1000 * PAGE_SIZE, 10 * PAGE_SIZE, move, AT(2000)), AT(2000));
+        assert_int_equal(atomic_load(&m->vm->vm_committed_as), 990 * i + 10);
+    }
+    /* in place, and of what is not accounted: nothing is lost */
+    assert_int_equal(sys_mremap(cpu, AT(2000), 10 * PAGE_SIZE, 5 * PAGE_SIZE, MREMAP_MAYMOVE_, 0), AT(2000));
+    assert_int_equal(sys_mmap(cpu, AT(0), 1000 * PAGE_SIZE, PROT_READ_, flags, NULL, 0), AT(0));
+    assert_int_equal(sys_mremap(cpu, AT(0), 1000 * PAGE_SIZE, 10 * PAGE_SIZE, move, AT(3000)), AT(3000));
+    assert_int_equal(atomic_load(&m->vm->vm_committed_as), 9905);
+    task_exit(cpu, t);
+    assert_int_equal(atomic_load(&m->vm->vm_committed_as), 9900);
+    assert_books(machine_check, m);
+    test_machine_end(m);
+}
+
 static void expect_unchanged(struct cpu *cpu, const char *what, const char *picture, u64 total_vm, s64 committed)
 {
     expect(cpu, what, picture);
@@ -593,12 +617,13 @@ static void test_vmacache(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pictures),  cmocka_unit_test(test_pictures_failing),
-        cmocka_unit_test(test_errno),     cmocka_unit_test(test_rlimits),
-        cmocka_unit_test(test_map_count), cmocka_unit_test(test_overcommit),
-        cmocka_unit_test(test_layout),    cmocka_unit_test(test_layout_formats),
-        cmocka_unit_test(test_aslr),      cmocka_unit_test(test_brk),
-        cmocka_unit_test(test_stack),     cmocka_unit_test(test_vmacache),
+        cmocka_unit_test(test_pictures),       cmocka_unit_test(test_pictures_failing),
+        cmocka_unit_test(test_errno),          cmocka_unit_test(test_rlimits),
+        cmocka_unit_test(test_map_count),      cmocka_unit_test(test_overcommit),
+        cmocka_unit_test(test_layout),         cmocka_unit_test(test_layout_formats),
+        cmocka_unit_test(test_aslr),           cmocka_unit_test(test_brk),
+        cmocka_unit_test(test_stack),          cmocka_unit_test(test_vmacache),
+        cmocka_unit_test(test_shrinking_move),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

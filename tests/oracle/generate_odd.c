@@ -9,6 +9,8 @@
  */
 #include "tests/oracle/generate.h"
 
+#include <string.h>
+
 #define ODD_PERCENT 6
 #define SMALL_BYTES (32 * PAGE_SIZE)
 
@@ -260,6 +262,8 @@ bool make_odd(struct generator *g, struct oracle_op *op)
 
         odd_arg(g, op, arg, kind[arg]);
     }
+    if (!memchr(op->argkind, ORACLE_IN, sizeof(op->argkind)))
+        op->data_len = 0;
     for (u32 i = 0; i < nr; i++) /* where the kernel writes */
         if (kind[i] == 'p' && op->argkind[i] == ORACLE_VALUE && !range_readable(g, op->arg[i], SMALL_BYTES))
             return false;

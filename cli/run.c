@@ -388,6 +388,7 @@ static void watch(struct launcher *l)
 /* Whoever still runs is kept out of the machines, for the report and for good. */
 static void stop_followers(struct launcher *l)
 {
+    atomic_store(&l->s->stopped, 1);
     for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++)
         if (atomic_load(&l->s->proc[i].state) != PROC_FREE)
             gate_freeze(&l->s->proc[i], 0);

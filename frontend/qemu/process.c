@@ -176,14 +176,16 @@ static void start_process(struct vcpu *v)
 
     process.pid = getpid();
     atomic_store(&process.nr_threads, 1);
+    gate_thaw_unless_stopped(process.s, slot);
     if (atomic_load(&slot->state) == PROC_EXEC) {
         session_release_dead_cpus(process.s, slot);
+        gate_enter(slot);
         session_drop_threads(process.s, slot, t, DROP_WAIT);
+        gate_leave(slot);
         how = TASK_EXECED;
     } else {
         t = tasks_first(v);
     }
-    gate_thaw(slot);
     if (!t)
         return;
     v->thread = t;
@@ -423,7 +425,7 @@ static void exec_qemu(struct vcpu *v, const struct program *p, char **argv, char
     baton_take(v);
     record_ticket(v);
     atomic_store(&process.slot->state, PROC_LIVE);
-    gate_thaw(process.slot);
+    gate_thaw_unless_stopped(process.s, process.slot);
     vcpu_acquire(v);
     record_simple(v, TRACE_ACQUIRE);
     command_free(&c);
@@ -550,5 +552,5 @@ void kill_after(struct vcpu *v, s64 target, int sig, s64 ret)
     v->killing = false;
     for (u32 i = 0; (ret < 0 || sig == SIGSTOP) && i < atomic_load(&process.s->proc_top); i++)
         if (kill_hits(&process.s->proc[i], target))
-            gate_thaw(&process.s->proc[i]);
+            gate_thaw_unless_stopped(process.s, &process.s->proc[i]);
 }

@@ -338,6 +338,19 @@ void gate_thaw(struct session_proc *p)
     port_futex_wake(&p->frozen, INT32_MAX);
 }
 
+/* The launcher sets `stopped`, then closes; whoever opens looks at `stopped` afterwards, too. */
+void gate_thaw_unless_stopped(struct session *s, struct session_proc *p)
+{
+    if (atomic_load(&s->stopped))
+        return;
+    gate_thaw(p);
+    if (!atomic_load(&s->stopped))
+        return;
+    atomic_store(&p->frozen, 1);
+    if (atomic_load(&s->ended)) /* it has opened them all, perhaps before the store */
+        gate_thaw(p);
+}
+
 /* -- vfork: the parent sleeps until the child executes a program or exits ------------------------------------------ */
 
 void vfork_done(struct session_proc *p)

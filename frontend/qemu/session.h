@@ -118,13 +118,13 @@ struct session_trace {
 };
 
 struct session {
-    u64 magic;       /* c */
-    s32 launcher;    /* c: pid */
-    s32 fd;          /* c: of this memfd in the launcher */
-    u32 nr_machines; /* c */
-    u32 keep;        /* c: enum session_keep */
-    _Atomic u32
-        ended; /* a: the report is out: who is left goes on unfollowed, for the launcher is gone (process_leave()) */
+    u64 magic;           /* c */
+    s32 launcher;        /* c: pid */
+    s32 fd;              /* c: of this memfd in the launcher */
+    u32 nr_machines;     /* c */
+    u32 keep;            /* c: enum session_keep */
+    _Atomic u32 stopped; /* a: the launcher has closed all gates, to look at the machines: nobody opens one */
+    _Atomic u32 ended;   /* a: the report is out: who is left goes on unfollowed (thread_leave()) */
     struct session_machine machine[SESSION_MACHINES];
     char plugin[SESSION_PATH];                  /* c */
     char qemu[NR_GUEST_ARCHS][SESSION_PATH];    /* c: empty: not installed */
@@ -203,6 +203,8 @@ static inline void gate_leave(struct session_proc *p)
  * `own` threads of the caller are in it themselves. False: timed out. */
 bool gate_freeze(struct session_proc *p, u32 own);
 void gate_thaw(struct session_proc *p);
+/* The same, by somebody else than the launcher. */
+void gate_thaw_unless_stopped(struct session *s, struct session_proc *p);
 
 void vfork_done(struct session_proc *p);
 /* Until the child has done so, is dead, or the run has ended. */

@@ -9,7 +9,7 @@
 
 struct snapshot {
     size_t len;
-    char text[24576];
+    char text[49152];
 };
 
 static inline int append(void *arg, const char *bytes, size_t len)

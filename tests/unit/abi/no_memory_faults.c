@@ -68,6 +68,7 @@ static const struct kind kinds[] = {
     {"segment, read", SEGMENT, RW, SH, ACCESS_READ, UNTOUCHED},
     {"segment, write", SEGMENT, RW, SH, ACCESS_WRITE, UNTOUCHED},
     {"huge pages", HUGE_ANON, RW, ANON_PRIVATE | MAP_HUGETLB_ | MAP_NORESERVE_, ACCESS_READ, UNTOUCHED},
+    {"huge pages, write", HUGE_ANON, RW, ANON_PRIVATE | MAP_HUGETLB_ | MAP_NORESERVE_, ACCESS_WRITE, UNTOUCHED},
     {"a segment of huge pages", HUGE_SEGMENT, RW, SH, ACCESS_READ, UNTOUCHED},
     {"device memory", WINDOW, RW, SH, ACCESS_WRITE, UNTOUCHED},
     {"device memory, read", WINDOW, RW, SH, ACCESS_READ, UNTOUCHED},
@@ -255,9 +256,9 @@ static bool is_new_anonymous(const struct kind *k)
     return k->object == ANON && k->before == UNTOUCHED;
 }
 
-static bool pinned(const struct kind *k)
+static bool new_on_disk(const struct kind *k)
 {
-    return populated(k) && !is_huge(k);
+    return k->object == DISK && k->before == UNTOUCHED;
 }
 
 /* -- the ways ------------------------------------------------------------------------------------------------------ */
@@ -280,15 +281,36 @@ static s64 by_madvise(struct place *p)
     return sys_madvise(p->e.cpu, p->area, area_len(p), populate_advice(p));
 }
 
-static s64 by_process_madvise(struct place *p)
+static s64 advise_self(struct place *p, int advice)
 {
     u64 iov[2] = {p->area, area_len(p)};
-    struct abi_call c = {.nr = ABI_process_madvise,
-                         .arg = {9, 1, 1, (u64)populate_advice(p)},
-                         .target = p->e.t,
-                         .in[1] = {iov, sizeof(iov)}};
+    struct abi_call c = {
+        .nr = ABI_process_madvise, .arg = {9, 1, 1, (u64)advice}, .target = p->e.t, .in[1] = {iov, sizeof(iov)}};
 
     return abi_syscall(p->e.cpu, &c);
+}
+
+static s64 by_process_madvise(struct place *p)
+{
+    return advise_self(p, populate_advice(p));
+}
+
+static s64 by_willneed(struct place *p)
+{
+    return sys_madvise(p->e.cpu, p->area, area_len(p), 3);
+}
+
+static s64 by_process_willneed(struct place *p)
+{
+    return advise_self(p, 3);
+}
+
+static s64 by_pread(struct place *p)
+{
+    static char bytes[PAGES * PG];
+    s64 ret = file_pread(p->e.cpu, p->file, bytes, sizeof(bytes), 0);
+
+    return ret == sizeof(bytes) ? 0 : -ENOMEM;
 }
 
 static s64 by_mlock(struct place *p)
@@ -321,6 +343,16 @@ static void prepare_grow(struct place *p)
 {
     assert_int_equal(sys_munmap(p->e.cpu, p->area, PAGES * PG), 0);
     assert_int_equal(map_object(p, MAP_LOCKED_, 2 * PG), p->area);
+}
+
+/* Two pages are locked, but could not be had: what grows makes the mapping's first page. */
+static void prepare_grow_empty(struct place *p)
+{
+    assert_int_equal(sys_munmap(p->e.cpu, p->area, PAGES * PG), 0);
+    assert_int_equal(map_object(p, 0, 2 * PG), p->area);
+    fail_arm(p->e.m, 1);
+    sys_mlock(p->e.cpu, p->area, 2 * PG); /* but for files in the cache: what was read ahead can be done without */
+    assert_true(fail_injected(p->e.m));
 }
 
 static s64 by_mremap(struct place *p)
@@ -369,14 +401,23 @@ static s64 by_brk(struct place *p)
 
 static s64 by_remap_file_pages(struct place *p)
 {
-    return sys_remap_file_pages(p->e.cpu, p->area, PG, 0, is_huge(p->k) ? 0 : 2, 0);
+    bool huge = is_huge(p->k);
+
+    return sys_remap_file_pages(p->e.cpu, p->area, huge ? HUGE : PG, 0, huge ? 0 : 2, 0);
 }
 
-/* The pages are those of a child that has not touched any. */
+/* The pages are those of a child that has touched none, or read them. */
 static void prepare_vectors(struct place *p)
 {
     if (!p->child)
         p->child = do_fork(p->e.cpu, 101);
+    if (p->k->before == READ_BEFORE) {
+        p->e.cpu->current = p->child;
+        switch_mm(p->e.cpu, p->child->mm);
+        touch_range(p->e.cpu, p->area, PAGES, ACCESS_READ);
+        p->e.cpu->current = p->e.t;
+        switch_mm(p->e.cpu, p->e.t->mm);
+    }
     map_at(p->e.cpu, BASE, PAGES, RW, ANON_PRIVATE, NULL, 0);
     touch_range(p->e.cpu, BASE, PAGES, ACCESS_WRITE);
 }
@@ -429,6 +470,9 @@ static const struct way ways[] = {
     {"access", by_access, NULL, NULL, ONE_PAGE},
     {"madvise", by_madvise, NULL, populated, SEVERAL},
     {"process_madvise", by_process_madvise, NULL, populated, SEVERAL},
+    {"WILLNEED", by_willneed, NULL, new_on_disk, SEVERAL},
+    {"WILLNEED by process_madvise", by_process_willneed, NULL, new_on_disk, SEVERAL},
+    {"pread", by_pread, NULL, new_on_disk, SEVERAL},
     {"mlock", by_mlock, NULL, NULL, SEVERAL},
     {"mlock2", by_mlock2, NULL, NULL, SEVERAL},
     {"mlockall", by_mlockall, NULL, NULL, SEVERAL},
@@ -436,13 +480,14 @@ static const struct way ways[] = {
     {"mmap populated, huge", by_mmap, NULL, huge_anonymous, SEVERAL},
     {"mmap locked", by_mmap_locked, NULL, mapped_anew, SEVERAL},
     {"mremap", by_mremap, prepare_grow, mapped_anew, SEVERAL},
+    {"mremap, nothing there", by_mremap, prepare_grow_empty, mapped_anew, SEVERAL},
     {"mprotect", by_mprotect, prepare_protect, becomes_writable, SEVERAL},
     {"pkey_mprotect", by_pkey_mprotect, prepare_protect, becomes_writable, SEVERAL},
     {"brk", by_brk, prepare_brk, is_new_anonymous, SEVERAL},
     {"remap_file_pages", by_remap_file_pages, NULL, file_pages, SEVERAL},
-    {"process_vm_readv, _writev", by_vectors, prepare_vectors, pinned, SEVERAL},
-    {"pins", by_pins, NULL, pinned, SEVERAL},
-    {"fast pins", by_fast_pins, NULL, pinned, SEVERAL},
+    {"process_vm_readv, _writev", by_vectors, prepare_vectors, populated, SEVERAL},
+    {"pins", by_pins, NULL, populated, SEVERAL},
+    {"fast pins", by_fast_pins, NULL, populated, SEVERAL},
 };
 
 /* -- all together -------------------------------------------------------------------------------------------------- */

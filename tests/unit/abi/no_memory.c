@@ -4,6 +4,10 @@
  * leaves mappings, limits, counters and objects as they were, or, where it goes through a range and stops midway as
  * Linux does, at least the books in order; and done again it succeeds, as if nothing had been.
  *
+ * no_memory_faults.c has the faults. Two allocations fail nowhere, of all that the calls come by:
+ *   execve, the index's node for vdso and vvar   the segments of the program and of its loader alone must fill a node
+ *   mmap, populated, of a SysV segment's file    no process has a descriptor for it, only the fuzzer
+ *
  * Pages from BASE:  0 anonymous 16  32 file 40  48 private file 56  64 memfd 72  96 segment 104
  * 300 heap 304, its last page cannot be written to  1000 stack 1002
  * 1400 untouched stack 1402  1600 untouched 1604

@@ -16,6 +16,7 @@
     "555555554000-555555558000 r-xp 00000000 fe:00 12                         /bin/test\n"                             \
     "555555558000-555555559000 rw-p 00004000 fe:00 12                         /bin/test\n"
 #define LOADER "7ffff7fc0000-7ffff7ff0000 r-xp 00000000 fe:00 13                         /lib/ld.so\n"
+#define VDSO "7ffff7ff2000-7ffff7ff4000 r-xp 00000000 00:00 0                          [vdso]\n"
 #define STACK                                                                                                          \
     "7ffffffde000-7ffffffff000 rw-p 00000000 00:00 0                          [stack]\n"                               \
     "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n"
@@ -215,6 +216,15 @@ static void test_bad_host(void **state)
     assert_null(verify_create(&o, r.bytes, 3, r.why, sizeof(r.why)));
 }
 
+/* The stack pointer tells that the stack has grown. */
+static int call_deep_in_the_stack(s32 tid)
+{
+    struct native_call e = {.nr = ABI_munlockall, .sp = 0x7ffffffd0000ull, .h = recording_head(&r, tid, tid)};
+
+    recording_add(&r, &e, sizeof(e));
+    return recording_give(&r, v, NATIVE_CALL);
+}
+
 /* 0: all events were taken; else the first that ends the verification, by its place. */
 static int some_events(void)
 {
@@ -244,8 +254,9 @@ static int some_events(void)
     CALL(PID + 1, ABI_madvise, 0, start + 20 * PAGE_SIZE, PAGE_SIZE, 10 /* DONTFORK */);
     EVENT(recording_signal(&r, v, PID, 11, 1, 0x1000));
     EVENT(recording_exec(&r, v, PID + 1, MAPS LOADER STACK, BRK));
-    EVENT(recording_exec(&r, v, PID + 7, MAPS LOADER STACK, BRK)); /* its fork was not seen */
-    EVENT(recording_exec(&r, v, PID + 8, NULL, 0));                /* nor this one's */
+    EVENT(recording_exec(&r, v, PID + 7, MAPS LOADER VDSO STACK, BRK)); /* its fork was not seen */
+    EVENT(call_deep_in_the_stack(PID + 7));
+    EVENT(recording_exec(&r, v, PID + 8, NULL, 0)); /* nor this one's */
     EVENT(recording_maps(&r, v, PID + 1, MAPS STACK));
     EVENT(recording_exit(&r, v, PID + 2));
     EVENT(recording_exit(&r, v, PID));

@@ -277,6 +277,7 @@ static void do_access(struct model *v, const struct oracle_op *op, struct oracle
     struct fault_info fi = {0};
     struct vm_area_struct *vma = vma_lookup(v->cpu, mm, op->arg[0]);
     bool unsure = vma && model_unsure_page(v, vma, op->arg[0]);
+    bool clean = v->join && op->kind == ORACLE_STORE && vma && model_clean_page(v, vma, op->arg[0]);
     u8 byte = (u8)op->arg[1];
     int signo;
 
@@ -293,6 +294,8 @@ static void do_access(struct model *v, const struct oracle_op *op, struct oracle
         fault_result(r, &fi);
     r->on_disk = is_on_disk(v, op->arg[0]);
     if (r->on_disk && model_own(v, op->arg[0] & ORACLE_TABLE_MASK, op->arg[0] | ~ORACLE_TABLE_MASK))
+        r->faults = ~0u;
+    if (clean)
         r->faults = ~0u;
     if (unsure && op->kind != ORACLE_STORE)
         r->faults = ~0u;

@@ -75,6 +75,8 @@ void model_print_maps(struct model *v, u32 proc, FILE *out);
 vm_flags_t see_parse_flags(const char *vm_flags); /* "rd wr mr" */
 /* Would a kernel that joins less perhaps lack this page (oracle_mix_page())? */
 bool model_unsure_page(struct model *v, const struct vm_area_struct *vma, va_t addr);
+/* Present and not written to since: before 6.2, mprotect() did not make it writable at once. */
+bool model_clean_page(struct model *v, const struct vm_area_struct *vma, va_t addr);
 bool model_zero_page(struct model *v, const struct vm_area_struct *vma, va_t addr);
 u32 see_object(const struct model *v, const struct vm_area_struct *vma);
 

@@ -79,6 +79,15 @@ bool model_unsure_page(struct model *v, const struct vm_area_struct *vma, va_t a
     return v->join && !(vma->vm_flags & VM_MAYSHARE) && (bits & 2 || model_zero_page(v, vma, addr));
 }
 
+bool model_clean_page(struct model *v, const struct vm_area_struct *vma, va_t addr)
+{
+    const struct pt_format *fmt = pt_format_of(v->m);
+    struct pt_entry e = pt_find_entry(vma->vm_mm, addr, 1);
+    pte_t pte;
+
+    return e.slot && e.level == 1 && pte_present(fmt, pte = pt_read(fmt, e)) && !pte_dirty(fmt, pte);
+}
+
 bool model_zero_page(struct model *v, const struct vm_area_struct *vma, va_t addr)
 {
     bool present;

@@ -113,6 +113,7 @@ struct process {
     /* Hooks, NULL: none. */
     void (*on_publish)(struct vcpu *v);     /* counts are about to go to the session */
     void (*before_acquire)(struct vcpu *v); /* sees to it that CPUs are free */
+    void (*on_abandon)(struct vcpu *v);     /* it is about to be followed no more */
     void (*resched)(struct vcpu *v);        /* instead of release and acquire at the end of a time slice */
     char exe[SESSION_PATH];
 };
@@ -127,8 +128,9 @@ static inline struct vcpu_hot *vcpu_hot(const struct vcpu *v)
 }
 
 /* vcpu.c */
-void vcpu_geometry(void);         /* that suits all machines: once they are known, before any vCPU */
-void vcpu_forget(struct vcpu *v); /* its recent pages: before anything that may look at or change its TLBs */
+void vcpu_geometry(void);          /* that suits all machines: once they are known, before any vCPU */
+void vcpu_abandon(struct vcpu *v); /* its process has ended, by another thread: it is followed no more */
+void vcpu_forget(struct vcpu *v);  /* its recent pages: before anything that may look at or change its TLBs */
 void vcpu_clear(struct vcpu *v);
 void vcpu_set_hot(struct vcpu *v); /* after anything that may have changed its CPUs or address space */
 void vcpu_acquire(struct vcpu *v); /* a CPU of each live machine, CPU_USER */

@@ -197,6 +197,8 @@ void follow_address_space(struct vcpu *v, s64 ret)
 void follow_return(struct vcpu *v, s64 ret)
 {
     vcpu_acquire(v);
+    if (v->state == VCPU_NONE)
+        return; /* the process ended while it waited for a CPU */
     if (ret == -ENOSYS && v->nr >= 0 && v->nr < SESSION_SYSCALLS)
         atomic_fetch_add(&process.s->enosys[process.arch][v->nr], 1);
     atomic_fetch_add_explicit(&process.s->events, 1, memory_order_relaxed);

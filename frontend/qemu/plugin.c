@@ -119,12 +119,18 @@ static void record_one_block(struct vcpu *v, struct recorder *r, u64 block)
 {
     u32 work = 0;
 
-    if (unlikely(--r->turn == 0))
+    if (unlikely(--r->turn == 0)) {
         baton_yield(v);
+        if (recorders[v->index] != r)
+            return; /* the process has ended */
+    }
     for (u32 i = 0; i < process.nr_machines; i++)
         work |= atomic_load_explicit(vcpu_hot(v)->work[i], memory_order_relaxed);
-    if (unlikely(work))
+    if (unlikely(work)) {
         vcpu_poll(v);
+        if (recorders[v->index] != r)
+            return;
+    }
     record_block(v, r, block & PAGE_MASK);
     if (unlikely(block & BLOCK_CROSSES))
         record_block(v, r, (block & PAGE_MASK) + PAGE_SIZE);

@@ -216,12 +216,19 @@ void thread_first_block(struct vcpu *v)
         return;
     v->in_block = true;
     baton_take(v);
+    if (process_has_ended()) {
+        baton_drop(v);
+        v->state = VCPU_NONE;
+        return;
+    }
     v->tid = host_tid();
     if (!process.loaded) {
         start_process(v);
     } else if (v->thread) {
-        tasks_set_ids(v->thread, (s32)v->tid, process.pid);
         record_task(v, TASK_THREAD);
+        if (!v->thread)
+            return; /* the process has ended */
+        tasks_set_ids(v->thread, (s32)v->tid, process.pid);
     }
     if (v->thread)
         atomic_store(&v->thread->tid, (s32)v->tid);
@@ -308,6 +315,7 @@ void process_exit(struct vcpu *v)
         gate_leave(slot);
     }
     atomic_store(&slot->state, PROC_EXITED);
+    port_futex_wake(&slot->frozen, INT32_MAX); /* who waits at the gate sees it */
     baton_drop(v);
     vfork_done(slot);
     v->state = VCPU_NONE;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "port/port.h"
@@ -75,12 +76,36 @@ void baton_take(struct vcpu *v)
         v->baton = take_in_turn(v);
 }
 
+bool process_has_ended(void)
+{
+    return process.recording && atomic_load(&process.slot->state) == PROC_EXITED;
+}
+
 void baton_drop(struct vcpu *v)
 {
     if (!v->baton)
         return;
     v->baton = false;
     pthread_mutex_unlock(&process.s->trace.baton);
+}
+
+static void record_no_more(struct vcpu *v)
+{
+    baton_drop(v);
+    recorders[v->index] = NULL; /* what it wrote is written by the launcher */
+}
+
+void baton_take_back(struct vcpu *v)
+{
+    baton_take(v);
+    while (v->baton && !process_has_ended() && atomic_load(&process.slot->frozen)) {
+        baton_drop(v);
+        gate_enter(process.slot); /* until it has been replaced, or has not */
+        gate_leave(process.slot);
+        baton_take(v);
+    }
+    if (v->baton && process_has_ended())
+        vcpu_abandon(v);
 }
 
 static void next_turn(struct recorder *r, bool in_turn)
@@ -104,6 +129,7 @@ void baton_yield(struct vcpu *v)
     if (v->baton) {
         atomic_fetch_add(&process.nr_in_turn, 1);
         atomic_fetch_add(&t->yielding, 1);
+        vcpu_forget(v); /* it may not come back */
         baton_drop(v);
         port_futex_wait(&t->taken, taken, YIELD_NS);
         atomic_fetch_sub(&t->yielding, 1);
@@ -111,6 +137,10 @@ void baton_yield(struct vcpu *v)
     }
     v->in_block = true;
     v->baton = take_in_turn(v);
+    if (process_has_ended()) {
+        vcpu_abandon(v);
+        return;
+    }
     next_turn(r, v->baton);
     record_ticket(v);
     vcpu_poll(v);
@@ -281,7 +311,7 @@ static void wait_for_cpu(struct vcpu *v, struct machine *m)
     baton_drop(v);
     if (!has_free_cpu(m)) /* one that came free in between was not announced to us */
         port_futex_wait(&m->cpu_freed, seen, WAIT_CPU_NS);
-    baton_take(v);
+    baton_take_back(v);
     atomic_fetch_sub(&m->nr_waiting, 1);
 }
 
@@ -314,6 +344,7 @@ void record_attach(void)
     process.on_publish = record_count;
     process.before_acquire = record_wait_for_cpus;
     process.resched = resched;
+    process.on_abandon = record_no_more;
 }
 
 struct recorder *recorder_start(struct vcpu *v, bool goes_on)

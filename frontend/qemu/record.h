@@ -13,6 +13,10 @@
  * but a machine that has been in its kernel meanwhile may have dropped the translation. So the next word's mark says what
  * was left out before it: after a data word blocks, or blocks and then data; after a fetch data, or data and then blocks.
  *
+ * The end. Who ends a process that has other threads freezes its gate with the baton in hand. From then on none of them
+ * records what it will not live to do: who gets the baton is followed no more, or waits at the gate where the process is
+ * to be replaced.
+ *
  * Out of turn. qemu stops all vCPUs for what must be alone (exclusive sections): the owner of the baton then waits for us
  * to leave the block in which we wait for the baton. So a wait in a block ends after TAKE_IN_BLOCK_S: the thread goes on
  * without the baton, and asks for it again at its next block, or after 2, 4, 8 ... if that was in vain, too.
@@ -62,6 +66,9 @@ void record_attach(void);
 /* The baton; nothing happens unless the session records. */
 void baton_take(struct vcpu *v);
 void baton_drop(struct vcpu *v);
+/* As baton_take(), but not while the process is about to be replaced. It has ended: v is followed no more. */
+void baton_take_back(struct vcpu *v);
+bool process_has_ended(void); /* by another thread, and this one has not been told yet */
 /* In user mode: let somebody else go first, if anybody waits. */
 void baton_yield(struct vcpu *v);
 void record_wait_for_cpus(struct vcpu *v);                 /* a CPU is free on each machine where v has none */

@@ -262,6 +262,8 @@ void record_task(struct vcpu *v, enum record_task how)
     if (how == TASK_FORKED)
         record_child();
     record_wait_for_cpus(v); /* it gets them with the event */
+    if (!v->thread)
+        return; /* the process has ended */
     r = recorder_start(v, how == TASK_EXECED);
     if (!r)
         return;

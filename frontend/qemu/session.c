@@ -305,17 +305,33 @@ void session_release_dead_cpus(struct session *s, struct session_proc *p)
     free(tids);
 }
 
+#define GATE_WAIT_NS 100000000ull
+
 /* -- the gate ------------------------------------------------------------------------------------------------------ */
+
+static bool try_gate_enter(struct session_proc *p)
+{
+    atomic_fetch_add(&p->in_core, 1);
+    if (likely(!atomic_load(&p->frozen)))
+        return true;
+    atomic_fetch_sub(&p->in_core, 1);
+    return false;
+}
 
 void gate_enter(struct session_proc *p)
 {
-    for (;;) {
-        atomic_fetch_add(&p->in_core, 1);
-        if (likely(!atomic_load(&p->frozen)))
-            return;
-        atomic_fetch_sub(&p->in_core, 1);
-        port_futex_wait(&p->frozen, 1, 100000000);
+    while (!try_gate_enter(p))
+        port_futex_wait(&p->frozen, 1, GATE_WAIT_NS);
+}
+
+bool gate_enter_live(struct session_proc *p)
+{
+    while (!try_gate_enter(p)) {
+        if (atomic_load(&p->state) == PROC_EXITED)
+            return false;
+        port_futex_wait(&p->frozen, 1, GATE_WAIT_NS);
     }
+    return true;
 }
 
 bool gate_freeze(struct session_proc *p, u32 own)

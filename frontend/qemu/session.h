@@ -195,6 +195,7 @@ void session_release_dead_cpus(struct session *s, struct session_proc *p);
 
 /* The gate. */
 void gate_enter(struct session_proc *p);
+bool gate_enter_live(struct session_proc *p); /* false: it has ended */
 static inline void gate_leave(struct session_proc *p)
 {
     atomic_fetch_sub_explicit(&p->in_core, 1, memory_order_release);

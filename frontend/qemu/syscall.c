@@ -361,9 +361,11 @@ void syscall_after(struct vcpu *v, s64 nr, s64 ret)
         return;
     v->state = VCPU_USER;
     if (sys_table[id].class != FORK || ret) { /* a child has no recorder yet */
-        baton_take(v);
+        baton_take_back(v);
         record_ticket(v);
     }
+    if (v->state != VCPU_USER)
+        return; /* the process has ended */
     if (sys_table[id].class == FORK) {
         fork_after(v, ret); /* in the child this is a new process from here on */
         if (v->state != VCPU_USER)

@@ -138,7 +138,13 @@ bool vcpu_must_go_on(const struct vcpu *v, const struct machine *m)
     return cpu_sleeps_here(m);
 }
 
-/* NULL: the machine is dead, or this thread must go on without. */
+/* Another thread has ended the process. */
+static bool has_ended(void)
+{
+    return atomic_load(&process.slot->state) == PROC_EXITED;
+}
+
+/* NULL: the machine is dead, or this thread must go on without, or the process has ended. */
 static struct cpu *acquire_on(struct vcpu *v, u32 i, struct task *task)
 {
     struct machine *m = process.machine[i];
@@ -148,7 +154,7 @@ static struct cpu *acquire_on(struct vcpu *v, u32 i, struct task *task)
         return cpu_acquire(m, task, v->tid);
     do
         cpu = cpu_acquire_soon(m, task, v->tid);
-    while (!cpu && !session_machine_is_dead(process.s, i) && !vcpu_must_go_on(v, m));
+    while (!cpu && !has_ended() && !session_machine_is_dead(process.s, i) && !vcpu_must_go_on(v, m));
     return cpu;
 }
 
@@ -166,6 +172,10 @@ void vcpu_acquire(struct vcpu *v)
         if (v->cpu[i] || !task || session_machine_is_dead(process.s, i))
             continue;
         v->cpu[i] = acquire_on(v, i, task);
+        if (!v->cpu[i] && has_ended()) {
+            vcpu_abandon(v);
+            return;
+        }
         if (!v->cpu[i]) {
             lacks = lacks || !session_machine_is_dead(process.s, i);
             continue;
@@ -249,6 +259,30 @@ void vcpu_poll(struct vcpu *v)
     v->in_block = false;
 }
 
+/* -- the process has ended ------------------------------------------------------------------------------------------ */
+
+/* By another thread: its CPUs are the launcher's to give back, what it would do now nobody is told. */
+void vcpu_abandon(struct vcpu *v)
+{
+    vcpu_forget(v);
+    if (process.on_abandon)
+        process.on_abandon(v);
+    memset(v->cpu, 0, sizeof(v->cpu));
+    v->thread = NULL;
+    v->state = VCPU_NONE;
+    vcpu_set_hot(v);
+}
+
+/* Through the gate; false: the process has ended, v is followed no more. It must not wait there: qemu stops all vCPUs at
+ * the end, and waits for those that are in a block. */
+static bool enter_core(struct vcpu *v)
+{
+    if (gate_enter_live(process.slot))
+        return true;
+    vcpu_abandon(v);
+    return false;
+}
+
 /* -- in the core --------------------------------------------------------------------------------------------------- */
 
 /*
@@ -269,8 +303,7 @@ static u32 core_from(struct vcpu *v, u32 i)
 u32 vcpu_core_begin(struct vcpu *v, u32 i)
 {
     vcpu_forget(v);
-    gate_enter(process.slot);
-    return core_from(v, 0);
+    return enter_core(v) ? core_from(v, 0) : process.nr_machines;
 }
 
 u32 vcpu_core_next(struct vcpu *v, u32 i)
@@ -324,7 +357,8 @@ static void access_page(struct vcpu *v, u32 i, va_t va, enum mmu_access_kind kin
     for (int tries = 0; tries < 3 && v->cpu[i]; tries++) {
         int signo;
 
-        gate_enter(process.slot);
+        if (!enter_core(v))
+            return;
         if (unlikely(session_machine_is_dead(process.s, i))) {
             gate_leave(process.slot);
             vcpu_machine_dead(v, i);

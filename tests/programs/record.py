@@ -68,6 +68,12 @@ def record_only(quire, folder, program):
     return bad
 
 
+def ends_well(quire, program):
+    """More threads than the machine has CPUs, none of which waits when the process ends."""
+    r = run(quire, "run", *SMALL, "--quiet", "--check", "--", *program)
+    return ["status %d: %s" % (r.returncode, r.stderr)] if r.returncode else []
+
+
 def totals(trace):
     """`words=` of the END block, which is short enough to lie uncompressed or in plain sight."""
     with open(trace, "rb") as f:
@@ -101,7 +107,7 @@ def main():
     o = parser.parse_args()
     quire = os.path.abspath(o.quire)
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("threads", "kills", "shared"):
+        for name in ("threads", "kills", "shared", "exits"):
             subprocess.run(["gcc", "-O1", "-pthread", "-o", os.path.join(folder, name), os.path.join(HERE, name + ".c")], check=True)
         source = os.path.join(folder, "x.c")
         with open(source, "w") as f:
@@ -117,6 +123,9 @@ def main():
             "threads": lambda: exact(quire, folder, SMALL + four, [os.path.join(folder, "threads")]),
             "kills": lambda: exact(quire, folder, SMALL + four, [os.path.join(folder, "kills")]),
             "shared": lambda: exact(quire, folder, SMALL + LARGE, [os.path.join(folder, "shared"), "1"]),
+            "exits": lambda: exact(quire, folder, SMALL, [os.path.join(folder, "exits")]),
+            "exits-four-cpus": lambda: exact(quire, folder, SMALL + four, [os.path.join(folder, "exits")]),
+            "exits-not-recorded": lambda: ends_well(quire, [os.path.join(folder, "exits")]),
             "record-only": lambda: record_only(quire, folder, [PYTHON, "-c", FORK]),
             "damaged": lambda: damaged(quire, folder, ["ls", "/"]),
         }

@@ -938,10 +938,15 @@ static void supervise(void)
     }
 }
 
+static u64 first_stack; /* of the supervisor: its lowest page in use */
+
 static void run_sequence(void)
 {
     s64 pid;
 
+    /* A new stack page, as in model_begin(): shared by all sequences it would keep marks, missing it comes in when somebody looks at the command line. */
+    CALL(madvise, first_stack, ORACLE_STACK_END - first_stack, 4 /* MADV_DONTNEED */);
+    *(volatile u8 *)(ORACLE_STACK_END - ORACLE_PAGE) = 0;
     shared->reap = ORACLE_PROCS;
     make_base_segments();
     pid = CALL(clone, SIGCHLD);
@@ -972,8 +977,7 @@ void child_main(u64 *sp)
         clear_random(sp);
         go_on((u32)(*(const char *)sp[2] - '0'));
     }
-    /* A page of the stack that all sequences' processes shared would keep marks from one to the next. */
-    CALL(madvise, (u64)sp & -ORACLE_PAGE, ORACLE_STACK_END - ((u64)sp & -ORACLE_PAGE), 4 /* MADV_DONTNEED */);
+    first_stack = (u64)sp & -ORACLE_PAGE;
     self()->me = ORACLE_SUPERVISOR;
     for (u32 i = 0; i < ORACLE_SLOTS; i++)
         fds[i] = CALL(fcntl, ORACLE_FD_BASE + i, 1 /* F_GETFD */) >= 0 ? (int)(ORACLE_FD_BASE + i) : -1;

@@ -162,6 +162,17 @@ static void make_base_segments(struct model *v)
     }
 }
 
+/* As the supervisor does it. */
+static void renew_stack(struct model *v)
+{
+    va_t start = v->super->mm->start_stack & PAGE_MASK;
+    struct fault_info fi;
+
+    sys_madvise(v->cpu, start, ORACLE_STACK_END - start, 4 /* MADV_DONTNEED */);
+    if (mmu_copy_to_user(v->cpu, ORACLE_STACK_END - PAGE_SIZE, "", 1, &fi))
+        die("machine: no memory for the stack");
+}
+
 void model_begin(struct model *v)
 {
     v->cpu->current = v->super;
@@ -174,6 +185,7 @@ void model_begin(struct model *v)
         inode_set_size(v->cpu, v->base[i]->f_inode, native_file[i].size);
     }
     make_base_segments(v);
+    renew_stack(v);
     v->proc[0] = fork_task(v, v->super, 0, 0);
     if (IS_ERR(v->proc[0]))
         die("machine: no memory for a process");

@@ -99,7 +99,7 @@ static void check_books(struct oracle *o, struct sequence *s, FILE *out)
 }
 
 /* A new child has random bytes of its own on its stack: a new machine begins with those. */
-static void restart(struct oracle *o)
+void restart(struct oracle *o)
 {
     u64 injected = o->model.injected;
 

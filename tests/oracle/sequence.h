@@ -70,6 +70,9 @@ void run_generated(struct oracle *o, struct sequence *s, u64 seed, u32 steps);
 /* s->op[0, nr), everything looked at after each op. `out` not NULL: both address spaces at the disagreement. */
 void run_list(struct oracle *o, struct sequence *s, FILE *out);
 
+/* A new child and a new machine. */
+void restart(struct oracle *o);
+
 /* shrink.c: s->op becomes the shortest list found that still disagrees in the same way. */
 void shrink(struct oracle *o, struct sequence *s);
 /* One run in a process of its own, on a new machine with a new child: DIFFER_*, *at. */

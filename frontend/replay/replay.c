@@ -670,12 +670,10 @@ static void on_launcher(const struct trace_event *e)
 
     if (!slot || (e->type != TRACE_DEATH && e->type != TRACE_PROCESS_EXIT))
         return;
-    if (e->type == TRACE_DEATH) {
-        session_release_dead_cpus(replay->s, slot);
-        end_threads_of(slot);
-        return;
-    }
+    session_release_dead_cpus(replay->s, slot); /* an exit without a death: the trace makes no sense, the books do */
     end_threads_of(slot);
+    if (e->type == TRACE_DEATH)
+        return;
     if (atomic_load(&slot->state) != PROC_EXITED)
         tell_end(slot);
     if (!session_drop_threads(replay->s, slot, NULL, DROP_TRY)) {

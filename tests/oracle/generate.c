@@ -20,7 +20,7 @@ void generate_init(struct generator *g, struct model *v, const struct host *host
     g->inject = chance(g, 30) && g->host->joins; /* what fails may leave cuts behind */
 }
 
-static u32 count_procs(const struct model *v)
+u32 count_procs(const struct model *v)
 {
     u32 n = 0;
 

@@ -21,6 +21,7 @@ struct generator {
 void generate_init(struct generator *g, struct model *v, const struct host *host, u64 seed);
 /* The n-th op of the sequence. */
 void generate_op(struct generator *g, u32 n, struct oracle_op *op);
+u32 count_procs(const struct model *v);
 bool can_look_after(const struct oracle_op *op);
 u64 pick(struct generator *g, u64 below);
 bool chance(struct generator *g, u32 percent);

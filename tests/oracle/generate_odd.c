@@ -107,10 +107,13 @@ static void odd_pointer(struct generator *g, struct oracle_op *op, u32 arg)
 {
     const u64 task_size = gen_mm(g)->task_size;
     const u64 nowhere[] = {0, 8, ~0ull, ~7ull, 1ull << 63, task_size, task_size - 8, task_size - 1};
-    bool out = op->argkind[arg] == ORACLE_OUTPUT && op->nr != ABI_shmctl;
+    bool times = op->nr == ABI_shmctl; /* and pids, which nobody may read: a page may be mapped at 0 */
+    bool out = op->argkind[arg] == ORACLE_OUTPUT && !times;
+    u32 first = times ? 2 : 0;
 
     op->argkind[arg] = ORACLE_VALUE;
-    op->arg[arg] = out && chance(g, 50) ? ORACLE_ARENA + pick(g, ORACLE_ARENA_PAGES * PAGE_SIZE) : PICK(g, nowhere);
+    op->arg[arg] = out && chance(g, 50) ? ORACLE_ARENA + pick(g, ORACLE_ARENA_PAGES * PAGE_SIZE)
+                                        : nowhere[first + pick(g, ARRAY_SIZE(nowhere) - first)];
 }
 
 static void odd_slot(struct generator *g, struct oracle_op *op, u32 arg)
@@ -166,7 +169,7 @@ static bool is_small(u64 len, const struct mm *mm)
     return len <= SMALL_BYTES || len > mm->task_size;
 }
 
-/* Between the two machines' memories: overcommit's heuristic would decide (docs/differences.md). */
+/* No mapping that a later mlockall() could fill memory with; what is longer is refused if it is accounted. */
 static bool size_allowed(u64 len)
 {
     return len <= (64ul << 20) || len >= (1ul << 40);

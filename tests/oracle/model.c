@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "tests/oracle/model.h"
 #include "cache/cache.h"
 
-#define MODEL_BYTES (320ul << 20) /* a stack without limit grows by 128 MiB: no reason to overcommit */
+#define LEAST_BYTES (320ul << 20) /* a stack without limit grows by 128 MiB: no reason to overcommit */
+#define MOST_BYTES (32ul << 40)   /* that a machine may have */
 #define PID_OF(proc) (100 + (s32)(proc))
 
 /* -- life ---------------------------------------------------------------------------------------------------------- */
@@ -28,10 +30,22 @@ static u32 host_number(const char *path, u32 otherwise)
     return n;
 }
 
+/* Of overcommit's heuristic: it refuses what is more than memory and swap together. */
+static u64 host_bytes(void)
+{
+    struct sysinfo host;
+    u64 bytes;
+
+    if (sysinfo(&host))
+        return LEAST_BYTES;
+    bytes = ((u64)host.totalram + host.totalswap) * host.mem_unit;
+    return MIN(MAX(ALIGN_UP(bytes, 1ul << 20), LEAST_BYTES), MOST_BYTES);
+}
+
 static void configure(struct machine_config *c, const struct host *host)
 {
     machine_config_default(c);
-    c->mem_bytes = MODEL_BYTES;
+    c->mem_bytes = host_bytes();
     c->nr_cpus = 1;
     c->content = CONTENT_FULL;
     c->randomize_va_space = 0;

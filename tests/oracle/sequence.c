@@ -356,15 +356,29 @@ static void describe(struct oracle *o, const struct sequence *s, FILE *out)
         print_numbers(o, op->proc, out);
 }
 
-static bool op_possible(const struct model *v, const struct oracle_op *op)
+/* As the generator has it; shrinking may have dropped what made it so: a fork, or what lay over the vdso. */
+static bool op_possible(struct model *v, const struct oracle_op *op)
 {
+    struct generator g = {.v = v};
+
     if (!model_runs(v, op->proc))
         return false;
-    if (op->kind == ORACLE_FORK)
+    switch (op->kind) {
+    case ORACLE_FORK:
         return !v->proc[op->arg[0]];
-    if (op->kind == ORACLE_EXECVE)
+    case ORACLE_EXECVE:
         return model_can_execve(v, op);
-    return op->kind != ORACLE_EXIT || op->proc;
+    case ORACLE_EXIT:
+        return count_procs(v) > 1;
+    case ORACLE_LOAD:
+    case ORACLE_STORE:
+    case ORACLE_EXEC:
+        return range_readable(&g, op->arg[0], 1);
+    case ORACLE_SUM:
+        return range_readable(&g, op->arg[0], op->arg[1] * PAGE_SIZE);
+    default:
+        return true;
+    }
 }
 
 /* False: the sequence ends here. */
@@ -392,7 +406,7 @@ void run_list(struct oracle *o, struct sequence *s, FILE *out)
     native_begin(&o->native);
     for (u32 n = 0; n < s->nr && more; n++) {
         if (!op_possible(&o->model, &s->op[n]))
-            continue; /* its process is gone, since shrinking dropped a fork */
+            continue;
         s->op[nr] = s->op[n];
         more = run_one(o, s, nr++);
         if (more && o->check_every && nr % o->check_every == 0 && model_check(&o->model, stderr)) {

@@ -11,6 +11,7 @@
 #include "cache/cache.h"
 
 #include "base/errno.h"
+#include "phys/lru.h"
 #include "phys/vmstat.h"
 
 static int write_folio(struct cpu *cpu, struct address_space *mapping, struct folio *f) NO_LOCK_ANALYSIS
@@ -36,6 +37,7 @@ static int write_folio(struct cpu *cpu, struct address_space *mapping, struct fo
 int filemap_fsync_range(struct cpu *cpu, struct file *file, u64 first, u64 last)
 {
     struct address_space *mapping = file->f_mapping;
+    bool written = false;
     int err = 0;
     u64 index;
     void *entry;
@@ -48,11 +50,14 @@ int filemap_fsync_range(struct cpu *cpu, struct file *file, u64 first, u64 last)
         if (!f)
             continue;
         folio_lock(cpu, f);
+        written |= folio_test_dirty(f);
         err = write_folio(cpu, mapping, f);
         folio_unlock(cpu, f);
         folio_put(cpu, f);
         if (err)
             break;
     }
+    if (written)
+        lru_add_drain(cpu);
     return err;
 }

@@ -41,6 +41,7 @@ static bool truncate_folio(struct cpu *cpu, struct address_space *mapping, struc
 static u64 truncate_pages(struct cpu *cpu, struct address_space *mapping, u64 first, u64 end)
 {
     u64 index, nr = 0;
+    bool found = false;
     void *entry;
 
     if (first >= end)
@@ -50,9 +51,12 @@ static u64 truncate_pages(struct cpu *cpu, struct address_space *mapping, u64 fi
 
         if (!f)
             continue;
+        found = true;
         nr += truncate_folio(cpu, mapping, f);
         folio_put(cpu, f);
     }
+    if (found)
+        lru_add_drain(cpu); /* batches hold references to them */
     return nr;
 }
 

@@ -163,12 +163,6 @@ void lru_add_drain(struct cpu *cpu)
     drain_batches(cpu, cpu->id);
 }
 
-void lru_drain_mlock(struct cpu *cpu)
-{
-    if (unlikely(cpu->m->phys->lru_batches[cpu->id].batch[LRU_BATCH_MLOCK].nr))
-        lru_add_drain(cpu);
-}
-
 static void drain_cpu(struct cpu *cpu, u32 id, void *unused)
 {
     drain_batches(cpu, id);

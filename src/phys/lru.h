@@ -37,7 +37,6 @@ bool folio_check_evictable(struct cpu *cpu, struct folio *f);
 void mlock_folio(struct cpu *cpu, struct folio *f);
 void mlock_new_folio(struct cpu *cpu, struct folio *f); /* instead of folio_add_lru() */
 void munlock_folio(struct cpu *cpu, struct folio *f);
-void lru_drain_mlock(struct cpu *cpu); /* lru_add_drain(), if anything waits to be locked or unlocked */
 
 /* Does its object keep it? One that is taken out of its object meanwhile is about to be freed. */
 static inline bool mapping_unevictable(const struct folio *f)

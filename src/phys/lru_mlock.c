@@ -13,7 +13,9 @@
  * Pages of a shared-memory object with AS_UNEVICTABLE (SHM_LOCK) are unevictable without being locked: those that come
  * in after it was set, for Linux leaves those that were there to reclaim to find; Unevictable counts them, Mlocked not.
  *
- * PG_mlocked is set at once; everything else waits in a batch of the CPU, since most often many folios come together.
+ * PG_mlocked is set at once; everything else waits in a batch of the CPU, since most often many folios come together. As in
+ * 6.18 munmap and exit do not drain it: a folio that was unmapped locked stays locked, and referenced, until it is full or
+ * something drains it (mlock, populating, several advices, truncation, a write fault of a folio on no list).
  *
  * As in Linux the count is not always right, nor is PG_mlocked, which goes when the count is 0. A folio of which that may be
  * so is marked for the checks, until it is freed:

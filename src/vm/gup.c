@@ -38,6 +38,7 @@
 #include "vm/gup.h"
 
 #include "base/errno.h"
+#include "phys/lru.h"
 #include "phys/vmstat.h"
 #include "vm/vma_priv.h"
 
@@ -332,23 +333,31 @@ s64 pin_user_pages_fast(struct cpu *cpu, va_t start, u64 nr, u32 flags, struct p
 s64 faultin_page_range(struct cpu *cpu, struct mm *mm, va_t start, va_t end, u32 write)
 {
     u32 flags = FOLL_TOUCH | FOLL_MADV_POPULATE | FOLL_HWPOISON | write;
+    s64 got;
 
     DEBUG_ASSERT(rwsem_is_locked(&mm->mmap_lock));
-    return __get_user_pages(cpu, mm, start, (end - start) >> PAGE_SHIFT, flags, NULL);
+    got = __get_user_pages(cpu, mm, start, (end - start) >> PAGE_SHIFT, flags, NULL);
+    lru_add_drain(cpu);
+    return got;
 }
 
 s64 populate_vma_page_range(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end)
 {
     u64 nr = (end - start) >> PAGE_SHIFT;
     u32 flags = FOLL_TOUCH;
+    bool accessible = vma_is_accessible(vma);
+    s64 got;
 
     if (vma->vm_flags & VM_LOCKONFAULT)
         return (s64)nr;
     if ((vma->vm_flags & (VM_WRITE | VM_SHARED)) == VM_WRITE)
         flags |= FOLL_WRITE; /* breaks COW now; a shared page would only be dirtied for nothing */
-    if (vma_is_accessible(vma))
+    if (accessible)
         flags |= FOLL_FORCE; /* what may only be executed is read in, too */
-    return __get_user_pages(cpu, vma->vm_mm, start, nr, flags, NULL);
+    got = __get_user_pages(cpu, vma->vm_mm, start, nr, flags, NULL);
+    if (accessible) /* as 6.18 */
+        lru_add_drain(cpu);
+    return got;
 }
 
 int mm_populate_range(struct cpu *cpu, struct mm *mm, va_t start, u64 len, enum populate_errors errors)

@@ -14,6 +14,7 @@
 #include "vm/madvise.h"
 
 #include "base/errno.h"
+#include "phys/lru.h"
 #include "vm/gup.h"
 #include "vm/vma_priv.h"
 
@@ -119,10 +120,14 @@ static int advise_flags(struct cpu *cpu, struct advise_call *c, struct vm_area_s
     return 0;
 }
 
-/* Pages of a file that are not there yet are read. Swap: with that row. */
+/* Pages of a file that are not there yet are read. Swap: with that row; what has been read in goes to its lists. */
 static void advise_willneed(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end)
 {
-    if (vma->vm_file && vma->vm_file->f_mapping && vma->vm_file->f_mapping->a_ops == A_OPS_DISK)
+    const struct address_space *mapping = vma->vm_file ? vma->vm_file->f_mapping : NULL;
+
+    if (!vma->vm_file || (mapping && mapping->a_ops == A_OPS_SHMEM))
+        lru_add_drain(cpu);
+    else if (mapping && mapping->a_ops == A_OPS_DISK)
         cpu->code->readahead(cpu, vma->vm_file, linear_page_index(vma, start).nr, (end - start) >> PAGE_SHIFT);
 }
 

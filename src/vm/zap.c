@@ -43,7 +43,6 @@ static void tlb_free_pages(struct mmu_gather *tlb)
 {
     if (!tlb->nr)
         return;
-    lru_drain_mlock(tlb->cpu); /* what was locked is freed now, too */
     folios_put(tlb->cpu, tlb->folios, tlb->nr);
     tlb->nr = 0;
 }

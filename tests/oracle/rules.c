@@ -5,6 +5,7 @@
  */
 #include "tests/oracle/generate.h"
 
+#include "cache/filemap.h"
 #include "vm/madvise.h"
 
 static bool is_call(const struct oracle_op *op, enum abi_nr nr)
@@ -67,9 +68,20 @@ static bool limits(struct generator *g, const struct oracle_op *op)
 #define ACCOUNTED_MOST (64ul << 20) /* more: may be refused for want of memory */
 #define LOOKED_AT_MOST (1ul << 30)  /* more: takes the kernel long */
 
+static bool is_sealed(struct generator *g, const struct oracle_op *op)
+{
+    const struct file *file;
+
+    if (op->argkind[4] != ORACLE_FD || !(op->arg[2] & PROT_WRITE_))
+        return false;
+    file = g->v->fd[op->proc][op->arg[4]];
+    return file && memfd_get_seals(file) > 0;
+}
+
 static bool refused_after_unmapping(struct generator *g, const struct oracle_op *op)
 {
-    return is_call(op, ABI_mmap) && ((op->arg[3] & (MAP_SYNC_ | MAP_HUGETLB_)) || op->arg[1] > ACCOUNTED_MOST);
+    return is_call(op, ABI_mmap) &&
+           ((op->arg[3] & (MAP_SYNC_ | MAP_HUGETLB_)) || op->arg[1] > ACCOUNTED_MOST || is_sealed(g, op));
 }
 
 static bool execve_layout(struct generator *g, const struct oracle_op *op)

@@ -20,7 +20,7 @@
  * As in Linux the count is not always right, nor is PG_mlocked, which goes when the count is 0. A folio of which that may be
  * so is marked for the checks, until it is freed:
  *   PG_mlock_low   it was locked or unlocked while off the lists (isolated, or in another CPU's add batch), where it cannot
- *                  be counted; it was isolated while it was locked; or another's unlocking took PG_mlocked before its
+ *                  be counted; it was isolated while it was locked; or an earlier mapping's unlocking took PG_mlocked before its
  *                  locking was counted. It may be evictable while a mapping locks it: reclaim repairs that when it meets
  *                  the mapping.
  *   PG_mlock_high  a mapping of it lost VM_LOCKED without unlocking it (mremap(MREMAP_DONTUNMAP) of a part), or reclaim
@@ -91,8 +91,9 @@ bool folio_check_evictable(struct cpu *cpu, struct folio *f) NO_LOCK_ANALYSIS
 /* The folio was on a list; its lruvec is locked. */
 static void do_mlock_folio(struct cpu *cpu, struct lruvec *v, struct folio *f)
 {
-    if (unlikely(folio_evictable(f))) { /* another has unlocked it meanwhile */
+    if (unlikely(!folio_test_mlocked(f))) /* another has unlocked it meanwhile */
         folio_set_mlock_low(f);
+    if (unlikely(folio_evictable(f))) {
         if (folio_test_unevictable(f))
             make_evictable(cpu, v, f);
     } else if (folio_test_unevictable(f)) {
@@ -106,10 +107,10 @@ static void do_mlock_folio(struct cpu *cpu, struct lruvec *v, struct folio *f)
 
 static void do_mlock_new_folio(struct cpu *cpu, struct lruvec *v, struct folio *f)
 {
+    if (unlikely(!folio_test_mlocked(f)))
+        folio_set_mlock_low(f);
     if (likely(!folio_evictable(f)))
         mark_unevictable(cpu, f);
-    else
-        folio_set_mlock_low(f);
     lruvec_add_folio(cpu, v, f);
 }
 

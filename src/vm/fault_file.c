@@ -22,6 +22,15 @@
 #include "phys/lru.h"
 #include "phys/page_alloc.h"
 
+/* The page is not wanted any more, or is mapped: unlock it and drop what ->fault() gave. */
+static void fault_put_page(struct cpu *cpu, struct vm_fault *vmf)
+{
+    struct folio *f = page_folio(vmf->page);
+
+    folio_unlock(cpu, f);
+    folio_put(cpu, f);
+}
+
 /* ->fault() puts the page in vmf->page with a reference; it is locked on return without an error. */
 static vm_fault_t fault_get_page(struct cpu *cpu, struct vm_fault *vmf)
 {
@@ -31,16 +40,12 @@ static vm_fault_t fault_get_page(struct cpu *cpu, struct vm_fault *vmf)
         return ret;
     if (!(ret & VM_FAULT_LOCKED))
         folio_lock(cpu, page_folio(vmf->page));
+    if (unlikely(
+            folio_test_hwpoison(page_folio(vmf->page)))) { /* shared memory keeps it, so that nobody reads zeroes */
+        fault_put_page(cpu, vmf);
+        return VM_FAULT_HWPOISON;
+    }
     return ret | VM_FAULT_LOCKED;
-}
-
-/* The page is not wanted any more, or is mapped: unlock it and drop what ->fault() gave. */
-static void fault_put_page(struct cpu *cpu, struct vm_fault *vmf)
-{
-    struct folio *f = page_folio(vmf->page);
-
-    folio_unlock(cpu, f);
-    folio_put(cpu, f);
 }
 
 void set_pte_around(struct cpu *cpu, struct vm_fault *vmf, struct pt_entry e, struct page *page)

@@ -87,6 +87,7 @@ static bool may_change_maps(const struct abi_call *c, s64 ret)
     case ABI_mlockall:
     case ABI_munlockall:
     case ABI_mremap:
+    case ABI_mseal:
     case ABI_prctl:
         return true;
     default:

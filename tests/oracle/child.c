@@ -949,6 +949,8 @@ static void run_sequence(void)
     *(volatile u8 *)(ORACLE_STACK_END - ORACLE_PAGE) = 0;
     shared->reap = ORACLE_PROCS;
     make_base_segments();
+    /* Drains this CPU's batches: what the last sequence has left there holds references. */
+    CALL(madvise, ORACLE_STACK_END - ORACLE_PAGE, ORACLE_PAGE, 3 /* MADV_WILLNEED */);
     pid = CALL(clone, SIGCHLD);
     if (!pid) {
         self()->me = 0;

@@ -185,6 +185,7 @@ static void renew_stack(struct model *v)
     sys_madvise(v->cpu, start, ORACLE_STACK_END - start, 4 /* MADV_DONTNEED */);
     if (mmu_copy_to_user(v->cpu, ORACLE_STACK_END - PAGE_SIZE, "", 1, &fi))
         die("machine: no memory for the stack");
+    sys_madvise(v->cpu, ORACLE_STACK_END - PAGE_SIZE, PAGE_SIZE, 3 /* MADV_WILLNEED */);
 }
 
 void model_begin(struct model *v)

@@ -569,6 +569,16 @@ static void hwpoison(void **state)
     assert_int_equal(atomic_load(&v.m->vm->num_poisoned_pages), 2);
     assert_int_equal(adv(&v, BASE, 1, MADV_DONTNEED_), 0); /* the way out for a program */
     assert_int_equal(do_access(v.cpu, BASE, ACCESS_WRITE).signo, 0);
+    /* shared memory's page keeps its place: not mapped by those who come later, either */
+    map_at(v.cpu, BASE + 8 * PG, 1, RW, ANON_SHARED, NULL, 0);
+    touch(v.cpu, BASE + 8 * PG, ACCESS_WRITE);
+    assert_int_equal(adv(&v, BASE + 8 * PG, 1, MADV_HWPOISON_), 0);
+    assert_int_equal(sys_mremap(v.cpu, BASE + 8 * PG, 0, PG, MREMAP_MAYMOVE_ | MREMAP_FIXED_, BASE + 16 * PG),
+                     BASE + 16 * PG);
+    fi = do_access(v.cpu, BASE + 16 * PG, ACCESS_READ);
+    assert_int_equal(fi.signo, 7);
+    assert_int_equal(fi.si_code, 4);
+    assert_int_equal(do_access(v.cpu, BASE + 16 * PG, ACCESS_WRITE).signo, 7);
     fput(v.cpu, f);
     env_end(&v);
 }

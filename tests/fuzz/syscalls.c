@@ -34,13 +34,14 @@ static u64 mix(u64 h, u64 v)
 
 static bool continues(const struct vm_area_struct *a, const struct vm_area_struct *b)
 {
-    return a->vm_end == b->vm_start && a->vm_flags == b->vm_flags && a->vm_file == b->vm_file &&
-           a->anon_name == b->anon_name && (!a->vm_file || b->vm_pgoff.nr == a->vm_pgoff.nr + vma_pages(a));
+    return (a->vm_end == b->vm_start || (b->vm_flags & VM_GROWSDOWN)) && a->vm_flags == b->vm_flags &&
+           a->vm_file == b->vm_file && a->anon_name == b->anon_name &&
+           (!a->vm_file || b->vm_pgoff.nr == a->vm_pgoff.nr + vma_pages(a));
 }
 
 /*
  * What /proc/PID/maps says, but for splits at the edges of a range, which Linux leaves behind too. A pointer into a
- * stack may have made it grow.
+ * stack may have made it grow, up to another one.
  */
 static u64 hash_maps(const struct mm *mm)
 {

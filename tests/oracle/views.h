@@ -4,8 +4,9 @@
  * without a C library.
  *
  * Left out: the child's own memory, vdso and vvar, files on disk (their pages come and go), counts of pages of the whole
- * process, for the child's own are among them; LazyFree, Referenced and active, which depend on when the kernel drained its
- * batches; THPeligible (docs/abi.md).
+ * process, for the child's own are among them; LazyFree, Referenced, active, and what is clean or dirty: they depend on
+ * when the kernel drained its batches, for a page that waits in one is copied (then it is clean), not reused, and the
+ * child's own pages and other processes fill them, too; THPeligible (docs/abi.md).
  */
 #ifndef QUIRE_TESTS_ORACLE_VIEWS_H
 #define QUIRE_TESTS_ORACLE_VIEWS_H
@@ -59,14 +60,21 @@ static inline int oracle_begins_any(const char *p, const char *const *with)
     return 0;
 }
 
-/* "Label:   number": both, up to the end of the line. */
-static inline uint64_t oracle_mix_label(uint64_t h, const char *p)
+/* "Label:   number", up to the end of the line. */
+static inline uint64_t oracle_number_behind(const char *p)
 {
-    for (; *p && *p != '\n' && *p != ':'; p++)
-        h = oracle_mix(h, (uint8_t)*p);
     while (*p && *p != '\n' && !oracle_is_digit(*p, 10))
         p++;
-    return oracle_mix(h, oracle_number(&p, 10));
+    return oracle_number(&p, 10);
+}
+
+static inline uint64_t oracle_mix_label(uint64_t h, const char *p)
+{
+    uint64_t number = oracle_number_behind(p);
+
+    for (; *p && *p != '\n' && *p != ':'; p++)
+        h = oracle_mix(h, (uint8_t)*p);
+    return oracle_mix(h, number);
 }
 
 /* The heading of a mapping in smaps: is it one of those that are compared? */
@@ -96,22 +104,30 @@ static inline int oracle_view_heading(struct oracle_views *v, const char *p)
 
 static inline void oracle_view_smaps(struct oracle_views *v, const char *p)
 {
-    static const char *const not_compared[] = {"LazyFree", "Referenced", "THPel", "Prot", "VmFl", 0};
+    static const char *const not_compared[] = {"LazyFree", "Referenced", "THPel", "Prot", "VmFl", "Pss_D", 0};
+    static const char *const clean[] = {"Shared_C", "Private_C", 0}, *const dirty[] = {"Shared_D", "Private_D", 0};
+    uint64_t sum = 0;
     int wanted = 0;
 
     for (v->nr = 0; *p; p = oracle_next_line(p)) {
         if (oracle_is_digit(*p, 16))
             wanted = oracle_view_heading(v, p);
+        else if (oracle_begins_any(p, clean))
+            sum = oracle_number_behind(p);
+        else if (wanted && oracle_begins_any(p, dirty))
+            v->h = oracle_mix(v->h, sum + oracle_number_behind(p));
         else if (wanted && !oracle_begins_any(p, not_compared))
             v->h = oracle_mix_label(v->h, p);
     }
 }
 
-/* "start default [file=NAME] [heap] anon=1 ...": without the name. */
+/* "start default [file=NAME] [heap] anon=1 ...": without the name; "mapped" is there if it is not "dirty". */
 static inline void oracle_view_numa_line(struct oracle_views *v, const char *p)
 {
+    static const char *const not_compared[] = {"file=", "active=", "dirty=", "mapped=", 0};
+
     while (*p && *p != '\n') {
-        int left_out = oracle_begins(p, "file=") || oracle_begins(p, "active=");
+        int left_out = oracle_begins_any(p, not_compared);
 
         for (; *p && *p != '\n' && *p != ' '; p++)
             v->h = left_out ? v->h : oracle_mix(v->h, (uint8_t)*p);

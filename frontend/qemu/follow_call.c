@@ -4,7 +4,8 @@
  * gathered in struct call by whoever calls: syscall.c, or a replay from its trace.
  *
  * A machine that cannot follow for want of memory where the host had some is out of memory: it is marked dead, with the
- * call as the reason. -ENOMEM alone does not say so, mprotect() of a hole gives it, too: allocations were in want. (frontend/verify/force.c corrects a machine that has answered otherwise by itself.)
+ * call as the reason. -ENOMEM alone does not say so, mprotect() of a hole gives it, too: allocations were in want.
+ * (frontend/verify/force.c corrects a machine that has answered otherwise by itself.)
  */
 #include "follow.h"
 

@@ -3,7 +3,8 @@
  * process_madvise(2): advice about several ranges, of another process or one's own.
  *
  * Order of the checks: flags ─▶ vector ─▶ pidfd ─▶ access to the process ─▶ advice allowed for another's memory ─▶
- * CAP_SYS_NICE ─▶ range by range; empty ranges are not looked at, but for the first one before others. The result is the bytes of the ranges before the first that failed, or its error.
+ * CAP_SYS_NICE ─▶ range by range; empty ranges are not looked at, but for the first one before others. The result is
+ * the bytes of the ranges before the first that failed, or its error.
  * Follows process_madvise(2), 6.18 (one's own memory: every advice).
  */
 #include "abi/iovec.h"

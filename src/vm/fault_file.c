@@ -40,8 +40,8 @@ static vm_fault_t fault_get_page(struct cpu *cpu, struct vm_fault *vmf)
         return ret;
     if (!(ret & VM_FAULT_LOCKED))
         folio_lock(cpu, page_folio(vmf->page));
-    if (unlikely(
-            folio_test_hwpoison(page_folio(vmf->page)))) { /* shared memory keeps it, so that nobody reads zeroes */
+    /* shared memory keeps it, so that nobody reads zeroes */
+    if (unlikely(folio_test_hwpoison(page_folio(vmf->page)))) {
         fault_put_page(cpu, vmf);
         return VM_FAULT_HWPOISON;
     }

@@ -227,14 +227,14 @@ static bool collapse_allowed(const struct vm_area_struct *vma, u64 size)
     return vma->vm_end - vma->vm_start >= size && ALIGN_UP(vma->vm_start, size) + size <= vma->vm_end;
 }
 
-/* Anything there to make a huge page of? */
+/* Anything there to make a huge page of? Zero pages of a mapping that never had others are nothing. */
 static bool has_pages(const struct vm_area_struct *vma, va_t addr, u64 size)
 {
     u64 index = linear_page_index(vma, addr).nr;
     void *entry;
 
     if (vma_is_anonymous(vma))
-        return pt_find_entry(vma->vm_mm, addr, 1).level == 1;
+        return vma->anon_vma && pt_find_entry(vma->vm_mm, addr, 1).level == 1;
     xa_for_each_range (&vma->vm_file->f_mapping->i_pages, index, entry, index, index + (size >> PAGE_SHIFT) - 1)
         return true;
     return false;

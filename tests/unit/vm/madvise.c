@@ -346,6 +346,8 @@ static void collapse_validates(void **state)
     e = event_start(v.cpu);
     map_at(v.cpu, big, 4 * huge, RW, ANON_PRIVATE, NULL, 0);
     assert_int_equal(adv(&v, big, huge, MADV_COLLAPSE_), -EINVAL); /* nothing there */
+    touch(v.cpu, big, ACCESS_READ);
+    assert_int_equal(adv(&v, big, huge, MADV_COLLAPSE_), -EINVAL); /* a zero page, in a mapping that never had others */
     touch(v.cpu, big, ACCESS_WRITE);
     assert_int_equal(adv(&v, big, huge, MADV_COLLAPSE_), 0);
     assert_int_equal(adv(&v, big, 1, MADV_COLLAPSE_), 0); /* no whole huge page in the range, but aligned */

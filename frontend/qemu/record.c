@@ -152,11 +152,13 @@ void baton_yield(struct vcpu *v)
 
 static void write_block(struct stream *st)
 {
-    gate_enter(process.slot);
+    bool inside = gate_enter_live(process.slot); /* else out of turn in a process that ends: it must not wait */
+
     record_lock();
     stream_write(process.s, st, &packer);
     record_unlock();
-    gate_leave(process.slot);
+    if (inside)
+        gate_leave(process.slot);
 }
 
 /* Room for `bytes`, in a block that has its first ticket. */
@@ -317,8 +319,9 @@ static void wait_for_cpu(struct vcpu *v, struct machine *m)
 
 void record_wait_for_cpus(struct vcpu *v)
 {
-    for (u32 i = 0; v->baton && v->thread && i < process.nr_machines; i++)
-        while (!v->cpu[i] && !session_machine_is_dead(process.s, i) && !has_free_cpu(process.machine[i])) {
+    for (u32 i = 0; i < process.nr_machines; i++)
+        while (v->baton && v->thread && !v->cpu[i] && !session_machine_is_dead(process.s, i) &&
+               !has_free_cpu(process.machine[i])) {
             wait_for_cpu(v, process.machine[i]);
             if (vcpu_must_go_on(v, process.machine[i]))
                 break;

@@ -148,14 +148,19 @@ static bool has_ended(void)
 static struct cpu *acquire_on(struct vcpu *v, u32 i, struct task *task)
 {
     struct machine *m = process.machine[i];
-    struct cpu *cpu;
 
-    if (!v->in_block)
+    if (!v->in_block && !process.before_acquire)
         return cpu_acquire(m, task, v->tid);
-    do
-        cpu = cpu_acquire_soon(m, task, v->tid);
-    while (!cpu && !has_ended() && !session_machine_is_dead(process.s, i) && !vcpu_must_go_on(v, m));
-    return cpu;
+    for (;;) {
+        struct cpu *cpu = cpu_acquire_soon(m, task, v->tid);
+
+        if (cpu || has_ended() || session_machine_is_dead(process.s, i) || vcpu_must_go_on(v, m))
+            return cpu;
+        if (process.before_acquire)
+            process.before_acquire(v);
+        if (has_ended())
+            return NULL;
+    }
 }
 
 void vcpu_acquire(struct vcpu *v)
@@ -224,7 +229,7 @@ static bool should_resched(struct vcpu *v)
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i] && cpu_should_resched(v->cpu[i]))
             return true;
-    return false;
+    return process.recording && !v->baton; /* out of turn: who asks has the baton, and waits */
 }
 
 static void give_way(struct vcpu *v)
@@ -240,9 +245,10 @@ void vcpu_poll(struct vcpu *v)
     u32 work = 0;
 
     v->in_block = true;
-    if (unlikely(v->lacks_cpu))
+    if (unlikely(v->lacks_cpu)) {
+        vcpu_release(v); /* F2 */
         vcpu_acquire(v);
-
+    }
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i])
             work |= atomic_load(&v->cpu[i]->work);

@@ -39,7 +39,7 @@ enum native_part_kind {
     NATIVE_IN = 1,  /* bytes the kernel read behind argument `arg` */
     NATIVE_OUT,     /* bytes it wrote there */
     NATIVE_FILE,    /* struct native_file, then its name: behind the descriptor in `arg` (6: of the result) */
-    NATIVE_TARGET,  /* s32: process behind the pid or pidfd in `arg`; 0: none */
+    NATIVE_TARGET,  /* s32: process behind the pid or pidfd in `arg`; 0: none, -1: a pidfd of one that was reaped */
     NATIVE_PRESENT, /* mincore: one byte a page, bit 0: mapped by the page tables, bit 1: file page or shared */
     NATIVE_SEGMENT, /* struct native_segment */
     NATIVE_MAPS_TEXT,

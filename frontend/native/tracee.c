@@ -161,7 +161,7 @@ s64 tracee_text(s32 pid, const char *file, char **text, size_t *room)
     return (s64)len;
 }
 
-/* Whom a pidfd of the process stands for; 0: nobody. */
+/* Whom a pidfd of the process stands for; 0: it is none, -1: of who has been reaped. */
 s32 tracee_pidfd_target(s32 pid, int fd)
 {
     char path[PATH_ROOM], line[128];
@@ -175,7 +175,7 @@ s32 tracee_pidfd_target(s32 pid, int fd)
             break;
     if (f)
         fclose(f);
-    return target > 0 ? target : 0;
+    return target;
 }
 
 #define PAGEMAP_PRESENT (1ull << 63)

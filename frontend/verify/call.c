@@ -149,6 +149,7 @@ static void take_part(struct verify *v, struct abi_call *c, const struct native_
         memcpy(&pid, bytes, sizeof(pid));
         target = pid ? world_task(v, pid) : NULL;
         c->target = target ? target->task : NULL;
+        c->target_gone = pid && !target;
         break;
     default:
         break;

@@ -26,6 +26,7 @@ struct abi_call {
     u64 arg[6];
     struct file *file;     /* what the descriptor argument stands for; NULL: not an open descriptor (-EBADF) */
     struct task *target;   /* what the pid or pidfd argument stands for; NULL: nobody (-ESRCH, pidfd: -EBADF) */
+    bool target_gone;      /* a pidfd, but of who has been reaped, or will only be (-ESRCH); target is NULL */
     struct abi_buf in[6];  /* by argument: bytes that the kernel read there (a name, iovecs, limits) */
     struct abi_buf out[6]; /* by argument: room for what the kernel writes there (mincore's vector, old limits) */
     struct file *new_file; /* result of memfd_create: a reference that the caller owns */

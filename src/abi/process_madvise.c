@@ -2,7 +2,7 @@
 /*
  * process_madvise(2): advice about several ranges, of another process or one's own.
  *
- * Order of the checks: flags ─▶ vector ─▶ pidfd ─▶ access to the process ─▶ advice allowed for another's memory ─▶
+ * Order of the checks: flags ─▶ vector ─▶ pidfd ─▶ a process's, not a thread's ─▶ access to it ─▶ advice allowed for another's memory ─▶
  * CAP_SYS_NICE ─▶ range by range; empty ranges are not looked at, but for the first one before others. The result is
  * the bytes of the ranges before the first that failed, or its error.
  * Follows process_madvise(2), 6.18 (one's own memory: every advice).
@@ -15,11 +15,21 @@
 #define PIDFD_SELF_THREAD_ -10000
 #define PIDFD_SELF_THREAD_GROUP_ -10001
 
-static struct task *pidfd_task(const struct cpu *cpu, const struct abi_call *c)
+/* Who the pidfd stands for: 0, -EBADF (no pidfd), -ESRCH (nobody any more, or a thread that is not its process's first). */
+static s64 pidfd_task(const struct cpu *cpu, const struct abi_call *c, struct task **task)
 {
     s32 fd = (s32)c->arg[0];
 
-    return fd == PIDFD_SELF_THREAD_ || fd == PIDFD_SELF_THREAD_GROUP_ ? cpu->current : c->target;
+    if (fd == PIDFD_SELF_THREAD_ || fd == PIDFD_SELF_THREAD_GROUP_) {
+        *task = cpu->current;
+        return 0;
+    }
+    if (!c->target)
+        return c->target_gone ? -ESRCH : -EBADF;
+    if (c->target->pid != c->target->tgid)
+        return -ESRCH;
+    *task = c->target;
+    return 0;
 }
 
 static s64 advise_ranges(struct cpu *cpu, struct mm *mm, const struct iovecs *iov, int behavior)
@@ -55,7 +65,7 @@ static s64 advise_task(struct cpu *cpu, struct task *target, const struct iovecs
 
 s64 abi_process_madvise(struct cpu *cpu, struct abi_call *c)
 {
-    struct task *target = pidfd_task(cpu, c);
+    struct task *target;
     struct iovecs iov;
     s64 ret;
 
@@ -65,7 +75,9 @@ s64 abi_process_madvise(struct cpu *cpu, struct abi_call *c)
     ret = iovecs_import(cpu, c, 1, c->arg[2], IOVEC_LOCAL, &iov);
     if (ret)
         return ret;
-    ret = target ? advise_task(cpu, target, &iov, (int)c->arg[3]) : -EBADF;
+    ret = pidfd_task(cpu, c, &target);
+    if (!ret)
+        ret = advise_task(cpu, target, &iov, (int)c->arg[3]);
     iovecs_free(cpu, &iov);
     return ret;
 }

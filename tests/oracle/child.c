@@ -621,7 +621,7 @@ static u64 get_arg(const struct oracle_op *op, struct oracle_result *r, u32 i)
     case ORACLE_PID:
         return (u64)shared->pid[v];
     case ORACLE_PIDFD:
-        return (u64)CALL(pidfd_open, shared->pid[v], 0);
+        return v == ORACLE_PROCS ? ORACLE_FD_REAPED : (u64)CALL(pidfd_open, shared->pid[v], 0);
     case ORACLE_SHMID:
         return (u64)(s64)shared->shmid[v];
     case ORACLE_KEY:
@@ -682,7 +682,7 @@ static void do_call(const struct oracle_op *op, struct oracle_result *r)
         a[i] = get_arg(op, r, i);
     r->ret = call6(op->host_nr, a);
     for (u32 i = 0; i < 6; i++)
-        if (op->argkind[i] == ORACLE_PIDFD && (s64)a[i] >= 0)
+        if (op->argkind[i] == ORACLE_PIDFD && (s64)a[i] >= 0 && a[i] != ORACLE_FD_REAPED)
             CALL(close, a[i]);
     if (makes_cold(op))
         warm_files();

@@ -350,7 +350,7 @@ static bool make_process_madvise(struct generator *g, struct oracle_op *op)
         iov[pick(g, n)].len = 0;
     put_slot(op, 0, ORACLE_PIDFD, some_proc(g));
     if (!g->v->proc[op->arg[0]])
-        op->arg[0] = g->proc;
+        op->arg[0] = chance(g, 50) ? g->proc : ORACLE_PROCS;
     put_data(op, 1, iov, (u16)(n * sizeof(iov[0])));
     op->arg[2] = n;
     op->arg[3] = (u64)(s64)advice;

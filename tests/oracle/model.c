@@ -375,7 +375,8 @@ static void fill_arg(struct model *v, const struct oracle_op *op, struct oracle_
         break;
     case ORACLE_PID:
     case ORACLE_PIDFD:
-        c->target = v->proc[value];
+        c->target_gone = value == ORACLE_PROCS;
+        c->target = c->target_gone ? NULL : v->proc[value];
         c->arg[i] = c->target ? (u64)PID_OF(value) : 0;
         break;
     case ORACLE_SHMID:

@@ -157,6 +157,20 @@ static void limit(int which, rlim_t cur, rlim_t max)
     setrlimit(which, &r);
 }
 
+/* Whether the kernel has pidfds is the call's own affair: without, there is no such descriptor. */
+static void open_reaped(void)
+{
+    pid_t pid = fork();
+    int fd;
+
+    if (!pid)
+        _exit(0);
+    fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    waitpid(pid, NULL, 0);
+    if (dup2(fd, ORACLE_FD_REAPED) < 0)
+        close(ORACLE_FD_REAPED);
+}
+
 static void exec_child(struct native *n)
 {
     char *argv[] = {(char *)"oracle-child", NULL}, *envp[] = {NULL};
@@ -165,7 +179,8 @@ static void exec_child(struct native *n)
         dup2(n->fd[i], ORACLE_FD_BASE + i);
     dup2(n->shared_fd, ORACLE_FD_SHARED);
     dup2(n->image_fd, ORACLE_FD_IMAGE);
-    syscall(SYS_close_range, ORACLE_FD_IMAGE + 1, ORACLE_FD_BASE - 1, 0);
+    open_reaped();
+    syscall(SYS_close_range, ORACLE_FD_REAPED + 1, ORACLE_FD_BASE - 1, 0);
     syscall(SYS_close_range, ORACLE_FD_BASE + NR_BASE_SLOTS, ~0u, 0);
     on_cpu(&n->cpu);
     personality(ADDR_NO_RANDOMIZE);

@@ -41,11 +41,12 @@
 #define ORACLE_BASE_SHM 6u /* theirs are the last keys, too */
 #define ORACLE_KEYS 6u     /* of segments */
 #define ORACLE_BASE_KEY 4u
-#define ORACLE_DATA 160u                 /* bytes that an op brings for its pointers */
-#define ORACLE_OUT 192u                  /* bytes that the kernel writes for an op */
-#define ORACLE_FD_SHARED 3               /* the child's descriptor of the shared memory */
-#define ORACLE_FD_BASE 10                /* slot 0's; those that every process begins with */
-#define ORACLE_FD_IMAGE 4                /* its program, for execve */
+#define ORACLE_DATA 160u   /* bytes that an op brings for its pointers */
+#define ORACLE_OUT 192u    /* bytes that the kernel writes for an op */
+#define ORACLE_FD_SHARED 3 /* the child's descriptor of the shared memory */
+#define ORACLE_FD_BASE 10  /* slot 0's; those that every process begins with */
+#define ORACLE_FD_IMAGE 4  /* its program, for execve */
+#define ORACLE_FD_REAPED 5 /* a pidfd of a process that has been reaped: ORACLE_PIDFD's value ORACLE_PROCS */
 #define ORACLE_STACKS (ORACLE_PROCS + 1) /* in each image: one for each process that may share its memory */
 
 enum oracle_kind {
@@ -67,7 +68,7 @@ enum oracle_arg {
     ORACLE_VALUE,
     ORACLE_FD,     /* slot; an empty one is -1 */
     ORACLE_PID,    /* process */
-    ORACLE_PIDFD,  /* process; closed again after the call */
+    ORACLE_PIDFD,  /* process, or one that has been reaped; closed again after the call */
     ORACLE_SHMID,  /* slot */
     ORACLE_KEY,    /* of a segment: by number */
     ORACLE_IN,     /* pointer to data[value] */

@@ -20,7 +20,7 @@ static void print_arg(const struct oracle_op *op, u32 i, FILE *out)
         fprintf(out, "pid[%lu]", v);
         break;
     case ORACLE_PIDFD:
-        fprintf(out, "pidfd(%lu)", v);
+        fprintf(out, v == ORACLE_PROCS ? "pidfd(reaped)" : "pidfd(%lu)", v);
         break;
     case ORACLE_SHMID:
         fprintf(out, "shm[%lu]", v);
@@ -155,13 +155,23 @@ static void print_data(const struct oracle_op *op, FILE *out)
     fprintf(out, "};\n");
 }
 
+static void print_c_pidfd(const struct oracle_op *op, u32 i, FILE *out)
+{
+    if (op->argkind[i] != ORACLE_PIDFD)
+        return;
+    if (op->arg[i] == ORACLE_PROCS)
+        fprintf(out, "        int gone = fork(), p = gone ? syscall(SYS_pidfd_open, gone, 0) : (_exit(0), 0);\n\n"
+                     "        waitpid(gone, NULL, 0);\n");
+    else
+        fprintf(out, "        int p = syscall(SYS_pidfd_open, pid[%lu], 0);\n", (unsigned long)op->arg[i]);
+}
+
 static void print_c_call(const struct oracle_op *op, FILE *out)
 {
     fprintf(out, "    {\n");
     print_data(op, out);
     for (u32 i = 0; i < 6; i++)
-        if (op->argkind[i] == ORACLE_PIDFD)
-            fprintf(out, "        int p = syscall(SYS_pidfd_open, pid[%lu], 0);\n", (unsigned long)op->arg[i]);
+        print_c_pidfd(op, i, out);
     fprintf(out, "        long r = show(syscall(%d /* %s */", op->host_nr, abi_name[op->nr]);
     for (u32 i = 0; i < 6; i++) {
         fprintf(out, ", ");

@@ -18,11 +18,18 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGE 4096ul
 #define HUGE (2ul << 20)
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
 #define CHECK(x)                                                                                                       \
     do {                                                                                                               \
         if (!(x)) {                                                                                                    \
@@ -277,15 +284,58 @@ static void part_rings(void)
     wait(NULL);
 }
 
+static void advise(int pidfd, char *p)
+{
+    struct iovec v = {p, PAGE};
+    long r = syscall(SYS_process_madvise, pidfd, &v, 1, MADV_COLD, 0);
+
+    printf("advised %ld %d\n", r, r < 0 ? errno : 0);
+}
+
+static void *advise_thread(void *p)
+{
+    advise((int)syscall(SYS_pidfd_open, syscall(SYS_gettid), PIDFD_THREAD), p);
+    return NULL;
+}
+
+/* pidfds of who lives, is dead, is reaped; of threads; other descriptors. */
+static void part_pidfds(void)
+{
+    char *p = map(2, PROT_READ | PROT_WRITE);
+    siginfo_t info;
+    pthread_t t;
+    pid_t pid;
+    int fd;
+
+    *p = 1;
+    pid = fork();
+    if (!pid) {
+        pause();
+        _exit(0);
+    }
+    fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    advise(fd, p);
+    kill(pid, SIGKILL);
+    CHECK(!waitid(P_PID, pid, &info, WEXITED | WNOWAIT));
+    advise(fd, p);
+    wait_for(pid);
+    advise(fd, p);
+    advise((int)syscall(SYS_pidfd_open, getpid(), 0), p);
+    advise(0, p);
+    advise(-1, p);
+    pthread_create(&t, NULL, advise_thread, p);
+    pthread_join(t, NULL);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(void);
     } parts[] = {
-        {"calls", part_calls},         {"signals", part_signals}, {"threads", part_threads},
-        {"processes", part_processes}, {"limits", part_limits},   {"stops", part_stops},
-        {"exec", part_exec},           {"huge", part_huge},       {"rings", part_rings},
+        {"calls", part_calls},   {"signals", part_signals}, {"threads", part_threads}, {"processes", part_processes},
+        {"limits", part_limits}, {"stops", part_stops},     {"exec", part_exec},       {"huge", part_huge},
+        {"rings", part_rings},   {"pidfds", part_pidfds},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);

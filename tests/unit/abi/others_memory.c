@@ -374,16 +374,56 @@ struct pm {
     u64 flags;
 };
 
-static s64 pm_call(struct env *v, struct task *target, const struct iov *iov, struct pm a)
+enum pidfd_of { SOMEBODY, WHO_IS_GONE };
+
+static s64 pm_call_of(struct env *v, struct task *target, enum pidfd_of of, const struct iov *iov, struct pm a)
 {
     struct abi_call c = {
         .nr = ABI_process_madvise,
         .arg = {a.fd, 4096, a.nr, (u64)a.advice, a.flags},
         .target = target,
+        .target_gone = of == WHO_IS_GONE,
         .in[1] = {(void *)(uintptr_t)iov, 3 * sizeof(*iov)},
     };
 
     return abi_syscall(v->cpu, &c);
+}
+
+static s64 pm_call(struct env *v, struct task *target, const struct iov *iov, struct pm a)
+{
+    return pm_call_of(v, target, SOMEBODY, iov, a);
+}
+
+/* pidfds that name nobody whose memory it could be: as 6.18, after flags and vector, before advice. */
+static void process_madvise_of_nobody(void **state)
+{
+    static const struct {
+        struct iov iov[3];
+        u64 nr;
+        int advice;
+        u64 flags;
+        s64 gone, no_pidfd;
+    } rows[] = {
+        {{{BASE, PG}}, 1, MADV_COLD_, 0, -ESRCH, -EBADF},     {{{BASE, PG}}, 1, MADV_COLD_, 1, -EINVAL, -EINVAL},
+        {{{BASE, ~0ul}}, 1, MADV_COLD_, 0, -EINVAL, -EINVAL}, {{{BASE, PG}}, 0, MADV_COLD_, 0, -ESRCH, -EBADF},
+        {{{0, 0}}, 1, MADV_COLD_, 0, -ESRCH, -EBADF},         {{{BASE, PG}}, 1, 12345, 0, -ESRCH, -EBADF},
+    };
+    struct task *thread;
+    struct env v;
+
+    env_init(&v);
+    map_with_hole(&v);
+    thread = kernel_clone(v.cpu, CLONE_VM_ | CLONE_THREAD_, 101, v.t->tgid);
+    assert_false(IS_ERR(thread));
+    for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct pm a = {3, rows[i].nr, rows[i].advice, rows[i].flags};
+
+        assert_int_equal(pm_call_of(&v, NULL, WHO_IS_GONE, rows[i].iov, a), rows[i].gone);
+        assert_int_equal(pm_call_of(&v, NULL, SOMEBODY, rows[i].iov, a), rows[i].no_pidfd);
+        assert_int_equal(pm_call_of(&v, thread, SOMEBODY, rows[i].iov, a), rows[i].gone);
+    }
+    task_exit(v.cpu, thread);
+    env_end(&v);
 }
 
 static void process_madvise_rows(void **state)
@@ -500,6 +540,7 @@ int main(void)
         cmocka_unit_test(process_vm_rows),
         cmocka_unit_test(process_vm_bytes_and_rights),
         cmocka_unit_test(process_vm_failing_allocations),
+        cmocka_unit_test(process_madvise_of_nobody),
         cmocka_unit_test(process_madvise_rows),
         cmocka_unit_test(vectors_cut_off),
         cmocka_unit_test(process_madvise_of_another),

@@ -21,6 +21,8 @@ struct host_work {
 /* hostwork.c */
 void host_work_read(struct host_work *w);
 bool host_has_worked(const struct host_work *before, const struct host_work *after);
+/* Of what the host has too little for its answers to mean anything; NULL: of nothing. */
+const char *host_is_short(const struct native *n);
 void print_host_work(const struct host_work *before, const struct host_work *after, FILE *out);
 
 enum verdict {

@@ -4,20 +4,43 @@
 
 #include <string.h>
 
+/*
+ * Some calls much, some not at all, few advices, few pages: what meets seldom in the usual mix meets often in one of
+ * these.
+ */
+static void choose_mix(struct generator *g)
+{
+    static const u8 times[] = {0, 1, 2, SWARM_USUAL, SWARM_USUAL, SWARM_USUAL, 16, 60};
+    static const u8 pages[] = {4, 8, 16, 32, 64, ORACLE_ARENA_PAGES};
+
+    for (u32 i = 0; i < NR_ABI_CALLS; i++)
+        g->times[i] = PICK(g, times);
+    g->times[ABI_mmap] = MAX(g->times[ABI_mmap], 2);
+    g->nr_favourites = (u8)(chance(g, 30) ? 0 : 1 + pick(g, ARRAY_SIZE(g->favourite)));
+    for (u32 i = 0; i < g->nr_favourites; i++)
+        g->favourite[i] = (s16)some_advice(g);
+    g->arena_pages = PICK(g, pages);
+    g->processes = chance(g, 30);
+}
+
 void generate_init(struct generator *g, struct model *v, const struct host *host, u64 seed)
 {
     u8 wanted[NR_ABI_CALLS];
-    bool processes = g->processes;
+    bool processes = g->processes, swarm = g->swarm;
 
     memcpy(wanted, g->wanted, sizeof(wanted));
-    *g = (struct generator){.v = v, .host = host, .nr_procs = 1, .processes = processes};
+    *g = (struct generator){.v = v, .host = host, .nr_procs = 1, .processes = processes, .swarm = swarm};
     memcpy(g->wanted, wanted, sizeof(wanted));
+    memset(g->times, SWARM_USUAL, sizeof(g->times));
+    g->arena_pages = ORACLE_ARENA_PAGES;
     g->state = (seed ^ 0x5851f42d4c957f2dull) * 0x9e3779b97f4a7c15ull | 1;
     for (u32 i = 0; i < 8; i++)
         pick(g, 2);
     g->drop = chance(g, 40);
     g->huge = host->huge && chance(g, 30);
     g->inject = chance(g, 30) && g->host->joins; /* what fails may leave cuts behind */
+    if (swarm)
+        choose_mix(g);
 }
 
 u32 count_procs(const struct model *v)
@@ -52,7 +75,7 @@ static bool make_sum(struct generator *g, struct oracle_op *op)
 {
     op->kind = ORACLE_SUM;
     op->arg[0] = chance(g, 10) ? ORACLE_ARENA : some_page(g);
-    op->arg[1] = op->arg[0] == ORACLE_ARENA ? ORACLE_ARENA_PAGES : 1 + pick(g, 24);
+    op->arg[1] = op->arg[0] == ORACLE_ARENA ? g->arena_pages : 1 + pick(g, 24);
     return range_readable(g, op->arg[0], op->arg[1] * PAGE_SIZE);
 }
 

@@ -15,8 +15,15 @@ struct generator {
     bool huge;               /* huge pages are asked for */
     bool inject;             /* some calls find no memory first */
     bool processes;          /* more of clone, execve, exit */
+    bool swarm;              /* each sequence has a mix of its own */
     u8 wanted[NR_ABI_CALLS]; /* calls to be generated */
+    u8 times[NR_ABI_CALLS];  /* so often as usual, of SWARM_USUAL */
+    u8 nr_favourites;
+    s16 favourite[4]; /* advice of madvise() */
+    u64 arena_pages;
 };
+
+#define SWARM_USUAL 4u /* generator.times of calls that are as often as without --swarm */
 
 void generate_init(struct generator *g, struct model *v, const struct host *host, u64 seed);
 /* The n-th op of the sequence. */
@@ -27,6 +34,7 @@ u64 pick(struct generator *g, u64 below);
 bool chance(struct generator *g, u32 percent);
 /* generate_calls.c: fill in a call; false: none that makes sense now. */
 bool generate_call(struct generator *g, struct oracle_op *op);
+int some_advice(struct generator *g);
 /* May the host be asked for this, with arguments as they are now? */
 bool madvise_allowed(struct generator *g, const struct oracle_op *op);
 bool process_madvise_allowed(struct generator *g, const struct oracle_op *op);

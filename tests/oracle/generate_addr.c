@@ -84,7 +84,7 @@ va_t some_page(struct generator *g)
     if (g->huge && chance(g, 20))
         return huge_page(g);
     if (r < 760)
-        return ORACLE_ARENA + pick(g, ORACLE_ARENA_PAGES) * PAGE_SIZE;
+        return ORACLE_ARENA + pick(g, g->arena_pages) * PAGE_SIZE;
     if (r < 930)
         return edge_of_mapping(g);
     if (r < 955)
@@ -112,7 +112,7 @@ u64 some_len(struct generator *g)
     if (r < 920)
         return (1 + pick(g, 32)) * PAGE_SIZE;
     if (r < 950)
-        return (1 + pick(g, ORACLE_ARENA_PAGES)) * PAGE_SIZE;
+        return (1 + pick(g, g->arena_pages)) * PAGE_SIZE;
     if (r < 985)
         return 1 + pick(g, 8 * PAGE_SIZE);
     return PICK(g, odd);

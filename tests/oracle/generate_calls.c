@@ -222,7 +222,7 @@ static bool make_remap_file_pages(struct generator *g, struct oracle_op *op)
 
 static bool make_mseal(struct generator *g, struct oracle_op *op)
 {
-    op->arg[0] = chance(g, 90) ? ORACLE_ARENA + pick(g, ORACLE_ARENA_PAGES) * PAGE_SIZE : some_addr(g);
+    op->arg[0] = chance(g, 90) ? ORACLE_ARENA + pick(g, g->arena_pages) * PAGE_SIZE : some_addr(g);
     op->arg[1] = (1 + pick(g, 3)) * PAGE_SIZE;
     op->arg[2] = chance(g, 95) ? 0 : 1;
     return g->host->mseal && range_allowed(g, op->arg[0], op->arg[1]) && chance(g, 30);
@@ -232,11 +232,11 @@ static bool make_mseal(struct generator *g, struct oracle_op *op)
 
 #define ADVICE_REMOVE 9
 
-static int some_advice(struct generator *g)
+int some_advice(struct generator *g)
 {
     static const int advices[] = {0,  1,  2,  3,  4,  4,  4,  4,  8,  9,  10, 11, 12,
                                   13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25};
-    int a = PICK(g, advices);
+    int a = g->nr_favourites && chance(g, 70) ? g->favourite[pick(g, g->nr_favourites)] : PICK(g, advices);
 
     if (g->host->guard && chance(g, 12))
         return chance(g, 60) ? 102 : 103;
@@ -312,7 +312,7 @@ static u32 put_iovs(struct generator *g, struct oracle_op *op, u32 arg)
 
     for (u32 i = 0; i < n; i++) {
         do {
-            iov[i].base = chance(g, 80) ? ORACLE_ARENA + pick(g, ORACLE_ARENA_PAGES * PAGE_SIZE) : some_addr(g);
+            iov[i].base = chance(g, 80) ? ORACLE_ARENA + pick(g, g->arena_pages * PAGE_SIZE) : some_addr(g);
             iov[i].len = chance(g, 90) ? pick(g, 3 * PAGE_SIZE) : some_len(g);
         } while (!range_readable(g, iov[i].base, iov[i].len));
     }
@@ -343,7 +343,7 @@ static bool make_process_madvise(struct generator *g, struct oracle_op *op)
     u32 n = 1 + (u32)pick(g, 3);
 
     for (u32 i = 0; i < n; i++)
-        iov[i] = (struct iov){ORACLE_ARENA + pick(g, ORACLE_ARENA_PAGES) * PAGE_SIZE, (1 + pick(g, 6)) * PAGE_SIZE};
+        iov[i] = (struct iov){ORACLE_ARENA + pick(g, g->arena_pages) * PAGE_SIZE, (1 + pick(g, 6)) * PAGE_SIZE};
     if (chance(g, 5))
         iov[n - 1].base += 1;
     if (chance(g, 8))
@@ -796,7 +796,9 @@ static u64 weight_of(const struct generator *g, u32 nr)
 {
     bool keys = nr == ABI_pkey_mprotect || nr == ABI_pkey_alloc;
 
-    return !g->wanted[nr] ? 0 : keys && g->host->pkeys ? 4ul * call[nr].weight : call[nr].weight;
+    if (!g->wanted[nr])
+        return 0;
+    return (u64)call[nr].weight * g->times[nr] * (keys && g->host->pkeys ? 4 : 1);
 }
 
 bool generate_call(struct generator *g, struct oracle_op *op)

@@ -112,7 +112,7 @@ static void odd_pointer(struct generator *g, struct oracle_op *op, u32 arg)
     u32 first = times ? 2 : 0;
 
     op->argkind[arg] = ORACLE_VALUE;
-    op->arg[arg] = out && chance(g, 50) ? ORACLE_ARENA + pick(g, ORACLE_ARENA_PAGES * PAGE_SIZE)
+    op->arg[arg] = out && chance(g, 50) ? ORACLE_ARENA + pick(g, g->arena_pages * PAGE_SIZE)
                                         : nowhere[first + pick(g, ARRAY_SIZE(nowhere) - first)];
 }
 

@@ -2,6 +2,7 @@
 /* What the host's memory management did meanwhile, of its own accord: counters of /proc/vmstat. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "tests/oracle/again.h"
 
@@ -58,4 +59,31 @@ void print_host_work(const struct host_work *before, const struct host_work *aft
         if (after->counter[i].value != before->counter[i].value)
             fprintf(out, " %s +%lu", after->counter[i].name,
                     (unsigned long)(after->counter[i].value - before->counter[i].value));
+}
+
+#define ROOM_BYTES (16ul << 20) /* the files are smaller, but a file system keeps some for itself */
+#define MEMORY_KB (64ul << 10)
+
+static u64 memory_kb(void)
+{
+    FILE *f = fopen("/proc/meminfo", "r");
+    unsigned long kb = ~0ul;
+    char line[128];
+
+    while (f && fgets(line, sizeof(line), f) && sscanf(line, "MemAvailable: %lu", &kb) != 1)
+        ;
+    if (f)
+        fclose(f);
+    return kb;
+}
+
+const char *host_is_short(const struct native *n)
+{
+    struct statvfs disk;
+
+    if (!fstatvfs(n->fd[SLOT_DISK_RW], &disk) && disk.f_bavail * disk.f_frsize < ROOM_BYTES)
+        return "room for the files: stores to them end in SIGBUS (TMPDIR names another place)";
+    if (memory_kb() < MEMORY_KB)
+        return "memory";
+    return NULL;
 }

@@ -42,6 +42,7 @@ static const char usage[] =
     "  --seconds N    stop after this time (default 30; QUIRE_SECONDS)\n"
     "  --calls A,B    only these calls\n"
     "  --without A,B  not these calls\n"
+    "  --swarm        each sequence has a mix of its own: some calls much, some not, few advices, few pages\n"
     "  --processes    more of clone, execve and exit\n"
     "  --keep N       go on after a disagreement, up to N of them (default 1)\n"
     "  --check N      machine_check() every N operations, not only after each sequence\n"
@@ -79,21 +80,32 @@ enum {
     CHILD,
     ANY_KERNEL,
     PROCESSES,
+    SWARM,
     PRINT_C,
     HELP
 };
 
 static void parse_options(struct options *p, int argc, char **argv)
 {
-    static const struct option list[] = {{"seed", 1, NULL, SEED},           {"seeds", 1, NULL, SEEDS},
-                                         {"steps", 1, NULL, STEPS},         {"seconds", 1, NULL, SECONDS},
-                                         {"calls", 1, NULL, CALLS},         {"without", 1, NULL, WITHOUT},
-                                         {"keep", 1, NULL, KEEP},           {"check", 1, NULL, CHECK},
-                                         {"slowest", 1, NULL, SLOWEST},     {"no-shrink", 0, NULL, NO_SHRINK},
-                                         {"replay", 1, NULL, REPLAY},       {"out", 1, NULL, OUT},
-                                         {"child", 1, NULL, CHILD},         {"any-kernel", 0, NULL, ANY_KERNEL},
-                                         {"processes", 0, NULL, PROCESSES}, {"print-c", 0, NULL, PRINT_C},
-                                         {"help", 0, NULL, HELP},           {NULL, 0, NULL, 0}};
+    static const struct option list[] = {{"seed", 1, NULL, SEED},
+                                         {"seeds", 1, NULL, SEEDS},
+                                         {"steps", 1, NULL, STEPS},
+                                         {"seconds", 1, NULL, SECONDS},
+                                         {"calls", 1, NULL, CALLS},
+                                         {"without", 1, NULL, WITHOUT},
+                                         {"keep", 1, NULL, KEEP},
+                                         {"check", 1, NULL, CHECK},
+                                         {"slowest", 1, NULL, SLOWEST},
+                                         {"no-shrink", 0, NULL, NO_SHRINK},
+                                         {"replay", 1, NULL, REPLAY},
+                                         {"out", 1, NULL, OUT},
+                                         {"child", 1, NULL, CHILD},
+                                         {"any-kernel", 0, NULL, ANY_KERNEL},
+                                         {"processes", 0, NULL, PROCESSES},
+                                         {"swarm", 0, NULL, SWARM},
+                                         {"print-c", 0, NULL, PRINT_C},
+                                         {"help", 0, NULL, HELP},
+                                         {NULL, 0, NULL, 0}};
     u64 number[SLOWEST + 1] = {0};
     const char *text[HELP + 1] = {0};
     int o;
@@ -135,6 +147,7 @@ static void parse_options(struct options *p, int argc, char **argv)
     p->no_shrink = text[NO_SHRINK];
     p->replay = text[REPLAY];
     oracle.gen.processes = text[PROCESSES];
+    oracle.gen.swarm = text[SWARM];
     p->print_c = text[PRINT_C];
     p->out = text[OUT] ? text[OUT] : ".";
     p->any_kernel = text[ANY_KERNEL];
@@ -300,8 +313,13 @@ static void save_sequence(const struct options *p)
 static void report(const struct options *p)
 {
     struct sequence *s = &sequence;
+    const char *what = host_is_short(&oracle.native);
 
     print_difference(s, stderr);
+    if (what) {
+        native_stop(&oracle.native);
+        die("that says nothing: the host has no more %s", what);
+    }
     if (s->differ == DIFFER_STATE)
         return; /* of a failing allocation: the same seed finds it again */
     if (!p->no_shrink)

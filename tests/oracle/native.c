@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
@@ -182,6 +183,7 @@ static void exec_child(struct native *n)
     open_reaped();
     syscall(SYS_close_range, ORACLE_FD_REAPED + 1, ORACLE_FD_BASE - 1, 0);
     syscall(SYS_close_range, ORACLE_FD_BASE + NR_BASE_SLOTS, ~0u, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it asks for that itself, but may not come so far */
     on_cpu(&n->cpu);
     personality(ADDR_NO_RANDOMIZE);
     limit(RLIMIT_STACK, 8ul << 20, RLIM_INFINITY);

@@ -104,9 +104,9 @@ static const char prologue[] =
     "static void maps(void)\n{\n    char buf[1 << 14];\n    int f = open(\"/proc/self/maps\", 0);\n    long n;\n\n"
     "    while ((n = read(f, buf, sizeof(buf))) > 0)\n        if (write(1, buf, n) != n)\n            break;\n"
     "    close(f);\n}\n\n"
-    "static int file(const char *name, long size)\n{\n"
-    "    int f = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);\n\n"
-    "    if (ftruncate(f, size))\n        perror(name);\n    return f;\n}\n\n"
+    "static int file(long size)\n{\n"
+    "    char name[] = \"/tmp/oracle-XXXXXX\";\n    int f = mkstemp(name);\n\n"
+    "    if (f < 0 || unlink(name) || ftruncate(f, size))\n        perror(name);\n    return f;\n}\n\n"
     "static int again(int of, int flags)\n{\n    char path[64];\n\n"
     "    sprintf(path, \"/proc/self/fd/%d\", of);\n    return open(path, flags);\n}\n\n";
 
@@ -139,7 +139,7 @@ static void print_files(FILE *out)
             fprintf(out, "    fd[%d] = memfd_create(\"%s\", 0);\n    if (ftruncate(fd[%d], %lu))\n        return 1;\n",
                     i, f->name, i, (unsigned long)f->size);
         else if (f->same_as == i)
-            fprintf(out, "    fd[%d] = file(\"/tmp/oracle.%s\", %lu);\n", i, f->name, (unsigned long)f->size);
+            fprintf(out, "    fd[%d] = file(%lu); /* %s */\n", i, (unsigned long)f->size, f->name);
         else
             fprintf(out, "    fd[%d] = again(fd[%d], %d);\n", i, f->same_as, f->open_flags);
     }

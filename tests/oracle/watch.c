@@ -31,6 +31,15 @@ struct watch {
     time_t begin;
 };
 
+/* Not the time of day: somebody may set it, and it goes on while the host sleeps. */
+static time_t seconds_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec;
+}
+
 /* State letter and CPU time in ticks; 'X': no such process. */
 static char look_at(pid_t pid, uint64_t *cpu)
 {
@@ -72,7 +81,7 @@ static void begin_watch(struct watch *w, const struct native *n)
 {
     bool busy;
 
-    *w = (struct watch){.done = atomic_load(&n->shared->done), .begin = time(NULL), .cpu = look_at_all(n, &busy)};
+    *w = (struct watch){.done = atomic_load(&n->shared->done), .begin = seconds_now(), .cpu = look_at_all(n, &busy)};
 }
 
 static enum native_end judge(struct watch *w, struct native *n)
@@ -93,7 +102,7 @@ static enum native_end judge(struct watch *w, struct native *n)
     if (w->asleep >= HANG_LOOKS)
         return NATIVE_DEAD;
     if ((cpu > w->cpu && cpu - w->cpu > (uint64_t)n->long_cpu_s * (uint64_t)sysconf(_SC_CLK_TCK)) ||
-        time(NULL) - w->begin > LONG_S)
+        seconds_now() - w->begin > LONG_S)
         return NATIVE_LONG;
     return NATIVE_DONE;
 }

@@ -3,53 +3,20 @@
  * `quire cat`: views of a saved machine (src/abi/proc.h) to standard output.
  *
  * All names are checked before anything is printed. An image whose checksums are right but which is none of Quire's
- * making may break an assertion or worse while it is read, or wait for a lock that nobody will release: that ends in a
- * message and exit status 2, too.
+ * making may break an assertion or worse while it is read, or lead nowhere: guard.h.
  */
 #define _GNU_SOURCE
 #include "cat.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "port/posix/port_posix.h"
+#include "guard.h"
 #include "saved.h"
 
 #define CAT_TID 0x7ffffffeu /* owner of the CPU that reading borrows */
 #define LISTED 20
-
-/* -- trouble ------------------------------------------------------------------------------------------------------- */
-
-static char trouble[SAVED_ERROR + 128];
-
-static void on_trouble(int signo)
-{
-    if (write(STDERR_FILENO, trouble, strlen(trouble)) < 0)
-        _exit(EXIT_USAGE);
-    _exit(EXIT_USAGE);
-}
-
-static void on_wait(void)
-{
-    on_trouble(0);
-}
-
-static void expect_trouble(const char *file)
-{
-    static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
-    static char stack[64 << 10]; /* the usual one may be used up */
-    const struct sigaction sa = {.sa_handler = on_trouble, .sa_flags = SA_ONSTACK};
-
-    snprintf(trouble, sizeof(trouble), "quire: %.400s: damaged: the machine in it contradicts itself\n", file);
-    for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
-        sigaction(fatal[i], &sa, NULL);
-    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
-    port_posix_set_log_fd(-1); /* an assertion's own words say nothing to who reads a file */
-    port_posix_set_wait_hook(on_wait);
-}
 
 static void check_output(void)
 {
@@ -86,10 +53,14 @@ static u32 choose_machine(const struct saved *s, const struct cat_options *o)
 static struct machine *load(const struct saved *s, u32 i, const char *file)
 {
     char err[SAVED_ERROR];
-    struct machine *m = saved_load(s, i, err);
+    struct machine *m;
 
+    guard_region(-1);
+    guard_reading(saved_machine(s, i)->name, "as it is loaded", saved_bytes(s, i));
+    m = saved_load(s, i, err);
     if (IS_ERR(m))
         usage_error("%s: %s", file, err);
+    guard_region(m->handle);
     return m;
 }
 
@@ -180,13 +151,16 @@ static void check_name(struct cpu *cpu, const struct cat_options *o, const char 
 
 /* -- output -------------------------------------------------------------------------------------------------------- */
 
+/* arg: enum guard_text */
 static int to_stdout(void *arg, const char *bytes, size_t len)
 {
+    guard_wrote(*(const enum guard_text *)arg, len);
     return fwrite(bytes, 1, len, stdout) == len ? 0 : -EIO;
 }
 
 static int to_memory(void *arg, const char *bytes, size_t len)
 {
+    guard_wrote(GUARD_TEXT, len);
     return fwrite(bytes, 1, len, arg) == len ? 0 : -ENOMEM;
 }
 
@@ -231,8 +205,10 @@ static char *readable_name(const char *name)
 
 static void print_view(struct cpu *cpu, const struct cat_options *o, const char *name)
 {
-    struct proc_sink sink = {to_stdout, NULL};
-    char *pages = !o->raw && ends_with(name, "pagemap") ? readable_name(name) : NULL;
+    bool words = ends_with(name, "pagemap");
+    enum guard_text text = words && o->raw ? GUARD_WORDS : GUARD_TEXT;
+    struct proc_sink sink = {to_stdout, &text};
+    char *pages = words && !o->raw ? readable_name(name) : NULL;
 
     if (!o->raw && ends_with(name, "auxv"))
         print_auxv(cpu, name);
@@ -241,12 +217,12 @@ static void print_view(struct cpu *cpu, const struct cat_options *o, const char 
     free(pages);
 }
 
-static void list_machine(struct machine *m, const char *title)
+static void list_machine(struct machine *m)
 {
     struct cpu *cpu = cpu_acquire(m, NULL, CAT_TID);
     struct task *t;
 
-    printf("%s\n", title);
+    printf("machine %s\n", m->config.name);
     for (u32 i = 0; (t = proc_task(cpu, i)); i++)
         printf("  %8d %-16s %10lld kB resident\n", t->tgid, t->comm, (long long)get_mm_rss(t->mm) << (PAGE_SHIFT - 10));
     cpu_release(cpu);
@@ -259,15 +235,15 @@ static int list(const struct saved *s, const struct cat_options *o)
     printf("%s: %s, saved %s by Quire %s\n\n", o->file, s->header.program, s->header.moment, s->header.quire);
     for (u32 i = 0; i < s->header.nr_machines; i++) {
         struct machine *m;
-        char title[96];
 
         if (o->machine && i != only)
             continue;
         m = load(s, i, o->file);
-        snprintf(title, sizeof(title), "machine %s", m->config.name);
-        list_machine(m, title);
+        guard_reading(saved_machine(s, i)->name, "its processes", saved_bytes(s, i));
+        list_machine(m);
         machine_destroy(m);
     }
+    guard_end();
     printf("\nviews\n");
     for (u32 i = 0; proc_file(i); i++)
         printf("  %s%-*s  %s\n", proc_file(i)->scope == PROC_PROCESS ? "PID/" : "",
@@ -276,18 +252,21 @@ static int list(const struct saved *s, const struct cat_options *o)
     return 0;
 }
 
-static void print_all(struct cpu *cpu, const struct cat_options *o)
+static void print_all(struct cpu *cpu, const struct cat_options *o, const struct saved_machine *d, u64 bytes)
 {
     json_t *all = o->json ? json_object() : NULL;
 
+    guard_reading(d->name, "its processes", bytes);
     for (char **name = o->names; *name; name++)
         check_name(cpu, o, *name);
     for (char **name = o->names; *name; name++) {
+        guard_reading(d->name, *name, bytes);
         if (all)
             json_object_set_new(all, *name, cat_json(cpu, *name));
         else
             print_view(cpu, o, *name);
     }
+    guard_end();
     if (all) {
         json_dumpf(o->names[1] ? all : json_object_get(all, o->names[0]), stdout, JSON_INDENT(2));
         putchar('\n');
@@ -301,15 +280,18 @@ int cat_views(const struct cat_options *o)
     struct machine *m;
     struct cpu *cpu;
     struct saved s;
+    u32 i;
 
     if (saved_open(o->file, &s, err))
-        usage_error("%s", err);
-    expect_trouble(o->file);
+        usage_error("cat: %s", err);
+    guard_begin(o->file, o->patience_s);
     if (o->list || !o->names[0])
         return list(&s, o);
-    m = load(&s, choose_machine(&s, o), o->file);
+    i = choose_machine(&s, o);
+    m = load(&s, i, o->file);
+    guard_reading(saved_machine(&s, i)->name, "its CPUs", saved_bytes(&s, i));
     cpu = cpu_acquire(m, NULL, CAT_TID);
-    print_all(cpu, o);
+    print_all(cpu, o, saved_machine(&s, i), saved_bytes(&s, i));
     check_output();
     return 0;
 }

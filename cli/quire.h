@@ -30,7 +30,8 @@ struct cat_options {
     const char *file;    /* a saved run */
     const char *machine; /* NULL: its only one */
     bool list, raw, json;
-    char **names; /* views; none: list */
+    u32 patience_s; /* guard.h */
+    char **names;   /* views; none: list */
 };
 
 struct run_result {

@@ -172,7 +172,7 @@ int saved_open(const char *path, struct saved *s, char *err)
     char why[SAVED_ERROR];
     int ret;
 
-    *s = (struct saved){.fd = open(path, O_RDONLY | O_CLOEXEC)};
+    *s = (struct saved){.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)}; /* a FIFO keeps nobody waiting */
     if (s->fd < 0)
         return complain(err, -errno, "%s: %s", path, strerror(errno));
     ret = read_directory(s, why);
@@ -200,6 +200,17 @@ const char *saved_config(const struct saved *s, u32 i, size_t *bytes)
 
     *bytes = m->config_bytes;
     return s->directory + m->config_at;
+}
+
+u64 saved_bytes(const struct saved *s, u32 i)
+{
+    const struct saved_machine *m = saved_machine(s, i);
+    const struct saved_extent *e = (const void *)(s->directory + m->extent_at);
+    u64 sum = 0;
+
+    for (u64 k = 0; k < m->nr_extents; k++)
+        sum += e[k].bytes;
+    return sum;
 }
 
 /* -- the machine --------------------------------------------------------------------------------------------------- */
@@ -236,12 +247,34 @@ static int fill(const struct saved *s, const struct saved_machine *m, char *regi
     return ret;
 }
 
-/* A region at the machine's own address, filled; its handle, or -errno. */
-static int make_region(const struct saved *s, const struct saved_machine *m, char *err)
+/* Of the host, to be used at once; ~0: it does not say. */
+static u64 available_bytes(void)
 {
-    void *addr = (void *)(uintptr_t)m->addr;
-    int handle, ret = port_region_create(m->name, addr, m->bytes, &handle);
+    FILE *f = fopen("/proc/meminfo", "re");
+    unsigned long long kb = ~0ull >> 10;
+    char line[128];
 
+    while (f && fgets(line, sizeof(line), f))
+        if (sscanf(line, "MemAvailable: %llu kB", &kb) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return (u64)kb << 10;
+}
+
+/* A region at the machine's own address, filled; its handle, or -errno. */
+static int make_region(const struct saved *s, u32 i, char *err)
+{
+    const struct saved_machine *m = saved_machine(s, i);
+    void *addr = (void *)(uintptr_t)m->addr;
+    u64 needed = saved_bytes(s, i), available = available_bytes();
+    int handle, ret;
+
+    if (needed > available)
+        return complain(err, -ENOMEM,
+                        "machine %s: needs %llu MiB of memory, %llu MiB are available here; end other programs",
+                        m->name, (unsigned long long)needed >> 20, (unsigned long long)available >> 20);
+    ret = port_region_create(m->name, addr, m->bytes, &handle);
     if (ret == -EEXIST)
         return complain(err, ret,
                         "machine %s lay at %p, which is taken in this process: destroy the machine there first",
@@ -249,6 +282,9 @@ static int make_region(const struct saved *s, const struct saved_machine *m, cha
     if (ret)
         return complain(err, ret, "machine %s: no memory for its region: %s", m->name, strerror(-ret));
     ret = fill(s, m, addr, err);
+    if (!ret && !machine_header_is_sound(addr, m->bytes))
+        ret =
+            complain(err, -EINVAL, "damaged: machine %s: what is saved is not a machine; save the run again", m->name);
     port_region_unmap(addr, m->bytes);
     if (!ret)
         return handle;
@@ -259,7 +295,7 @@ static int make_region(const struct saved *s, const struct saved_machine *m, cha
 struct machine *saved_load(const struct saved *s, u32 i, char *err)
 {
     const struct saved_machine *d = saved_machine(s, i);
-    int handle = make_region(s, d, err);
+    int handle = make_region(s, i, err);
     struct machine *m;
 
     if (handle < 0)
@@ -267,7 +303,7 @@ struct machine *saved_load(const struct saved *s, u32 i, char *err)
     m = machine_attach(handle, (void *)(uintptr_t)d->addr);
     if (IS_ERR(m)) {
         port_region_close(handle);
-        complain(err, PTR_ERR(m), "damaged: machine %s: what is saved is not a machine", d->name);
+        complain(err, PTR_ERR(m), "machine %s: its memory cannot be shown: %s", d->name, strerror(-PTR_ERR(m)));
         return m;
     }
     m->handle = handle;

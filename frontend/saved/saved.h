@@ -13,7 +13,11 @@
  *
  * A region is an image of Quire's own structures: it can be read by a Quire whose structures are the same. `layout` is
  * a hash of all declarations of src/ (scripts/layout-hash); another one is refused by name, as are other versions.
- * Checksums: of the header, of the directory, of each extent. They guard against damage, not against malice.
+ * Checksums: of the header, of the directory, of each extent: damage by accident is named with its place before anything
+ * is used. Whoever forges a file can make them right. The region's header is then held against the layout that the
+ * machine's configuration gives, so loading maps and writes nothing outside of the region; what lies deeper is taken as it
+ * is, and who reads a machine that came from elsewhere bounds what it can do (cli/guard.h). Running programs on such a
+ * machine, or changing it, is not made for.
  * Numbers are little-endian, in the structs below.
  */
 #ifndef QUIRE_FRONTEND_SAVED_H
@@ -91,6 +95,8 @@ void saved_close(struct saved *s);
 const struct saved_machine *saved_machine(const struct saved *s, u32 i);
 /* Text of a machine file; not terminated. */
 const char *saved_config(const struct saved *s, u32 i, size_t *bytes);
+/* Bytes of machine `i` that were saved: what is not zero. */
+u64 saved_bytes(const struct saved *s, u32 i);
 /* Machine `i`, attached, all its CPUs free; machine_destroy() ends it. ERR_PTR(-errno) and a message. */
 struct machine *saved_load(const struct saved *s, u32 i, char *err);
 

@@ -51,7 +51,7 @@ static bool leads(const struct vm *vm, const struct task *task)
 
     if (!task->mm || task->pid == task->tgid)
         return task->mm;
-    list_for_each_entry (t, &vm->tasks, tasks)
+    list_for_each_entry_checked (t, &vm->tasks, tasks)
         if (t->tgid == task->tgid && t->mm)
             return t == task;
     return false;
@@ -63,7 +63,7 @@ struct task *proc_task(struct cpu *cpu, u32 i) NO_LOCK_ANALYSIS
     struct task *t, *found = NULL;
 
     spin_lock(cpu, &vm->lock);
-    list_for_each_entry (t, &vm->tasks, tasks) {
+    list_for_each_entry_checked (t, &vm->tasks, tasks) {
         if (!leads(vm, t) || i--)
             continue;
         found = t;
@@ -87,7 +87,7 @@ static struct task *find_named(struct cpu *cpu, const char *name, size_t len) NO
     struct task *t, *found = NULL;
 
     spin_lock(cpu, &vm->lock);
-    list_for_each_entry (t, &vm->tasks, tasks) {
+    list_for_each_entry_checked (t, &vm->tasks, tasks) {
         if (!t->mm || !is_named(t, name, len))
             continue;
         found = t;

@@ -10,6 +10,11 @@
  *
  * The text is made piece by piece, so that views of many megabytes need no room here. The sink is called with a
  * process's mmap_lock held for reading: it must not enter the core. Nothing is allocated; nothing but locks changes.
+ *
+ * A machine that is shown may have come from elsewhere (frontend/saved/). Its processes and slabs are lists of which
+ * every step is checked (list_next_checked()), its mappings must ascend (proc_next_vma()): such walks end or break an
+ * assertion, whatever the memory holds. Deeper structures are taken as they are; who reads such a machine bounds the
+ * time (cli/guard.h).
  */
 #ifndef QUIRE_ABI_PROC_H
 #define QUIRE_ABI_PROC_H

@@ -84,6 +84,21 @@ void proc_map_line(struct cpu *cpu, struct seq *s, const struct vm_area_struct *
     seq_putc(s, '\n');
 }
 
+struct vm_area_struct *proc_next_vma(const struct mm *mm, const struct vm_area_struct *vma)
+{
+    struct vm_area_struct *next = vma ? vma_next(vma) : vma_first(mm);
+
+    if (!next)
+        return NULL;
+    ASSERT(next->vm_mm == mm);
+    ASSERT(((next->vm_start | next->vm_end) & ~PAGE_MASK) == 0);
+    ASSERT(next->vm_start >= (vma ? vma->vm_end : 0));
+    ASSERT(next->vm_start < next->vm_end);
+    ASSERT(next->vm_end <= pt_task_size(pt_format_of(mm->m)));
+    ASSERT(next->vm_ops < NR_VM_OPS);
+    return next;
+}
+
 int proc_each_vma(struct cpu *cpu, struct task *task, const struct proc_sink *sink, proc_vma_fn *put)
 {
     struct mm *mm = task->mm;
@@ -92,7 +107,7 @@ int proc_each_vma(struct cpu *cpu, struct task *task, const struct proc_sink *si
 
     seq_open(&s, sink);
     down_read(cpu, &mm->mmap_lock);
-    for_each_vma (vma, mm)
+    for_each_shown_vma (vma, mm)
         put(cpu, &s, vma);
     up_read(cpu, &mm->mmap_lock);
     return seq_close(&s);

@@ -148,7 +148,7 @@ static int show_pagemap(struct cpu *cpu, struct task *task, const struct proc_si
 
     seq_open(&s, sink);
     down_read(cpu, &mm->mmap_lock);
-    for_each_vma (vma, mm) {
+    for_each_shown_vma (vma, mm) {
         if (!raw)
             proc_map_line(cpu, &s, vma);
         walk_page_range(cpu, mm, vma->vm_start, vma->vm_end, &pagemap_walk_ops, &p);

@@ -13,6 +13,12 @@ typedef int proc_show_fn(struct cpu *cpu, struct task *task, const struct proc_s
 typedef void proc_vma_fn(struct cpu *cpu, struct seq *s, const struct vm_area_struct *vma);
 
 /* proc_maps.c */
+/*
+ * The VMA behind `vma`; NULL: the first, NULL behind the last. It lies above, whole pages of this address space: so a
+ * walk ends even in a machine that came from elsewhere.
+ */
+struct vm_area_struct *proc_next_vma(const struct mm *mm, const struct vm_area_struct *vma);
+#define for_each_shown_vma(vma, mm) for ((vma) = proc_next_vma(mm, NULL); (vma); (vma) = proc_next_vma(mm, vma))
 /* What `put` writes of each mapping, in address order, mmap_lock held. */
 int proc_each_vma(struct cpu *cpu, struct task *task, const struct proc_sink *sink, proc_vma_fn *put);
 proc_show_fn proc_pid_maps;

@@ -222,7 +222,7 @@ int proc_pid_smaps_rollup(struct cpu *cpu, struct task *task, const struct proc_
     seq_open(&s, sink);
     down_read(cpu, &mm->mmap_lock);
     start = vma_first(mm) ? vma_first(mm)->vm_start : 0;
-    for_each_vma (vma, mm) {
+    for_each_shown_vma (vma, mm) {
         account_vma(cpu, vma, &st);
         end = vma->vm_end;
     }

@@ -3,6 +3,7 @@
 #ifndef QUIRE_BASE_LIST_H
 #define QUIRE_BASE_LIST_H
 
+#include "base/assert.h"
 #include "base/types.h"
 
 struct list_head {
@@ -97,12 +98,26 @@ static inline void list_splice_tail_init(struct list_head *list, struct list_hea
 #define list_first_entry_or_null(head, type, member) (list_empty(head) ? NULL : list_first_entry(head, type, member))
 #define list_next_entry(pos, member) list_entry((pos)->member.next, __typeof__(*(pos)), member)
 
+/*
+ * A step that is mutual. Where every step is, a walk ends: it could come to a node for the second time only from that
+ * node's `prev`, so only by the way it came the first time, and that way begins at the head. For lists of machines that
+ * came from elsewhere (src/abi/proc.h).
+ */
+static inline struct list_head *list_next_checked(const struct list_head *l)
+{
+    ASSERT(l->next->prev == l);
+    return l->next;
+}
+
 #define list_for_each(pos, head) for ((pos) = (head)->next; (pos) != (head); (pos) = (pos)->next)
 #define list_for_each_safe(pos, n, head)                                                                               \
     for ((pos) = (head)->next, (n) = (pos)->next; (pos) != (head); (pos) = (n), (n) = (pos)->next)
 #define list_for_each_entry(pos, head, member)                                                                         \
     for ((pos) = list_first_entry(head, __typeof__(*(pos)), member); &(pos)->member != (head);                         \
          (pos) = list_next_entry(pos, member))
+#define list_for_each_entry_checked(pos, head, member)                                                                 \
+    for ((pos) = list_entry(list_next_checked(head), __typeof__(*(pos)), member); &(pos)->member != (head);            \
+         (pos) = list_entry(list_next_checked(&(pos)->member), __typeof__(*(pos)), member))
 #define list_for_each_entry_safe(pos, n, head, member)                                                                 \
     for ((pos) = list_first_entry(head, __typeof__(*(pos)), member), (n) = list_next_entry(pos, member);               \
          &(pos)->member != (head); (pos) = (n), (n) = list_next_entry(n, member))

@@ -361,7 +361,7 @@ static u64 count_partial_free(struct cpu *cpu, struct kmem_cache_node *n, u64 *s
     u64 nr = 0;
 
     spin_lock(cpu, &n->list_lock);
-    list_for_each_entry (slab, &n->partial, slab_list) {
+    list_for_each_entry_checked (slab, &n->partial, slab_list) {
         slab_word_t w = slab_word_read(slab);
 
         nr += (u64)(w.objects - w.inuse);
@@ -397,7 +397,7 @@ bool slabinfo_next(struct cpu *cpu, u32 *pos, struct slabinfo *line)
     bool found = false;
 
     mutex_lock(cpu, &k->slab_mutex);
-    list_for_each_entry (s, &k->caches, list) {
+    list_for_each_entry_checked (s, &k->caches, list) {
         found = i++ == *pos;
         if (!found)
             continue;

@@ -28,6 +28,7 @@
 
 #include "base/errno.h"
 #include "machine/hw.h"
+#include "phys/phys.h"
 #include "port/port.h"
 
 #ifdef QUIRE_TSAN
@@ -146,6 +147,62 @@ struct machine *machine_create(const struct machine_config *c, void *addr)
     init_cpus(m);
     hw_init(m);
     return m;
+}
+
+/* -- is it one? ---------------------------------------------------------------------------------------------------- */
+
+/* R1, and the layout that the configuration gives. */
+static bool is_laid_out(const struct machine *m, u64 bytes)
+{
+    const char *region = (const char *)m;
+    struct region_layout l;
+
+    if (m->magic != MACHINE_MAGIC || m->version != MACHINE_VERSION || m->region != m || m->region_size != bytes)
+        return false;
+    if (m->config.nr_ranges > MAX_MEM_RANGES || m->config.pt_format >= NR_PT_FORMATS || !m->config.nr_cpus ||
+        m->config.nr_cpus > MAX_CPUS || !m->config.nr_nodes || m->config.nr_nodes > MAX_NODES)
+        return false;
+    l = region_layout(&m->config);
+    return l.size == bytes && m->hw_end == region + l.hw_end && m->ram == region + l.ram && m->ram_span == l.ram_span &&
+           m->vmemmap == (l.vmemmap ? region + l.vmemmap : NULL);
+}
+
+/* [p, p + bytes) in the machine's memory, the hardware area included, and fit for a struct. */
+static bool holds(const struct machine *m, const void *p, u64 bytes)
+{
+    u64 at = (u64)(uintptr_t)p - (u64)(uintptr_t)m;
+
+    return (uintptr_t)p % 8 == 0 && at < m->region_size && bytes <= m->region_size - at;
+}
+
+/* Shown where the memmap's window is, and of RAM: port_region_alias() replaces whatever is there. */
+static bool alias_is_sound(const struct machine *m, const struct vmemmap_alias *a)
+{
+    u64 dst = (u64)(a->dst - m->vmemmap), src = (u64)(a->src - m->ram), room = (u64)(m->ram - m->vmemmap);
+
+    return (dst | src | a->len) % PAGE_SIZE == 0 && a->len && a->len <= room && dst <= room - a->len &&
+           a->len <= m->ram_span && src <= m->ram_span - a->len;
+}
+
+bool machine_header_is_sound(const struct machine *m, u64 bytes)
+{
+    if (bytes < sizeof(*m) || !is_laid_out(m, bytes))
+        return false;
+    if (m->nr_cpus != m->config.nr_cpus || !holds(m, m->cpus, sizeof(*m->cpus) * m->nr_cpus) ||
+        !holds(m, m->hw, sizeof(*m->hw)) || m->hw->mmu_bytes != hw_mmu_bytes(&m->config) ||
+        !holds(m, m->hw->mmus, m->hw->mmu_bytes * m->nr_cpus))
+        return false;
+    for (u32 i = 0; i < m->nr_cpus; i++)
+        if (m->cpus[i].m != m || m->cpus[i].id != i)
+            return false;
+    if (!holds(m, m->kmem, 8) || !holds(m, m->vm, 8) || !holds(m, m->cache, 8) ||
+        !holds(m, m->phys, sizeof(*m->phys)) || m->phys->nr_node_ids > MAX_NODES ||
+        m->phys->nr_aliases > MAX_VMEMMAP_ALIASES || (m->phys->nr_aliases && !m->vmemmap))
+        return false;
+    for (u32 i = 0; i < m->phys->nr_aliases; i++)
+        if (!alias_is_sound(m, &m->phys->aliases[i]))
+            return false;
+    return true;
 }
 
 void machine_detach(struct machine *m)

@@ -23,6 +23,12 @@ void machine_config_layout(struct machine_config *c);
 
 /* Region laid out at `addr` (NULL: chosen), machine header, CPUs, MMUs; no floor initialised yet. ERR_PTR(-errno). */
 struct machine *machine_create(const struct machine_config *c, void *addr);
+/*
+ * Is what lies at `m`, `bytes` long, a region that machine_create() laid out and the floors booted: its places as its
+ * configuration says, whatever the header points to inside of it? Follows no pointer that it has not held against the
+ * region. For images that came from elsewhere; false says nothing about what lies deeper.
+ */
+bool machine_header_is_sound(const struct machine *m, u64 bytes);
 /* Unmap it here; other processes keep it. */
 void machine_detach(struct machine *m);
 void machine_destroy(struct machine *m);

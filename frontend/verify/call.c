@@ -102,6 +102,22 @@ static bool is_ring(const struct file *file)
     return file && file->f_inode->i_flags & INODE_DEVICE && file->f_inode->i_device >= DEVICE_BUFFER;
 }
 
+/* Modes that a file system has or has not; all others none has. */
+static bool may_be_missing(u32 mode)
+{
+    return mode <= FALLOC_FL_KEEP_SIZE || mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) ||
+           (mode & ~(u32)FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE || mode == FALLOC_FL_COLLAPSE_RANGE ||
+           mode == FALLOC_FL_INSERT_RANGE;
+}
+
+/* How full the disk is, and what its file system can do, is not recorded. */
+static bool hangs_on_disk(const struct native_call *e)
+{
+    if (e->nr == ABI_fallocate && e->ret == -EOPNOTSUPP)
+        return may_be_missing((u32)e->arg[1]);
+    return e->ret == -ENOSPC || e->ret == -EOPNOTSUPP;
+}
+
 /* What the call needs that the machine does not have: it is not judged. */
 static bool is_beyond_model(struct verify *v, const struct native_call *e, const struct native_file *f,
                             const struct file *file, const struct parts *parts)
@@ -123,11 +139,11 @@ static bool is_beyond_model(struct verify *v, const struct native_call *e, const
     case ABI_prlimit64:
         return e->ret != -ESRCH && has_stranger(v, parts);
     case ABI_ftruncate:
-    case ABI_fallocate: /* how full the disk is, and what its file system can do, is not recorded */
+    case ABI_fallocate:
         if (huge)
             return got_huge_pages(e);
         return f && (f->fs_magic == SECRETMEM_MAGIC_ || !S_ISREG(f->mode) ||
-                     (f->fs_magic != TMPFS_MAGIC_ && (e->ret == -ENOSPC || e->ret == -EOPNOTSUPP)));
+                     (f->fs_magic != TMPFS_MAGIC_ && hangs_on_disk(e)));
     case ABI_shmctl: /* by index, of all the system's segments */
         return (u32)e->arg[1] == SHM_STAT_ || (u32)e->arg[1] == SHM_STAT_ANY_;
     default:

@@ -11,14 +11,17 @@
 #define SEGV_ACCERR_ 2
 #define BUS_ADRERR_ 2
 
-static bool maps_nothing(struct verify *v, struct mm *mm, u64 addr, u64 sp)
+static bool maps_nothing(struct verify *v, struct mm *mm, u64 addr) NO_LOCK_ANALYSIS
 {
     struct vm_area_struct *vma = find_vma(v->cpu, mm, addr);
+    bool nothing;
 
     if (!vma || vma->vm_start <= addr)
         return !vma;
-    return !(vma->vm_flags & VM_GROWSDOWN) || vma->vm_end - addr > rlimit(v->cpu->current, RLIMIT_STACK_) ||
-           (vma->vm_prev && addr - vma->vm_prev->vm_end < (u64)v->m->config.stack_guard_gap << PAGE_SHIFT);
+    down_write(v->cpu, &mm->mmap_lock);
+    nothing = may_expand_stack(v->cpu, vma, addr) != 0;
+    up_write(v->cpu, &mm->mmap_lock);
+    return nothing;
 }
 
 static bool raises(struct verify *v, const struct native_signal *e)
@@ -30,7 +33,7 @@ static bool raises(struct verify *v, const struct native_signal *e)
         return vma && vma->vm_file &&
                (vma->vm_pgoff.nr << PAGE_SHIFT) + (e->addr - vma->vm_start) >= ALIGN_UP(e->file_size, PAGE_SIZE);
     if (e->code == SEGV_MAPERR_)
-        return maps_nothing(v, mm, e->addr, e->sp);
+        return maps_nothing(v, mm, e->addr);
     return vma && (vma->vm_flags & VM_ACCESS_FLAGS) != VM_ACCESS_FLAGS;
 }
 

@@ -652,6 +652,33 @@ static struct xa_node *deepest(struct xa_node *n)
     return n;
 }
 
+static void set_owner(void *entry, struct xarray *xa)
+{
+    if (!is_node(entry))
+        return;
+    to_node(entry)->array = xa;
+    for (unsigned int i = 0; i < XA_CHUNK_SIZE; i++)
+        set_owner(to_node(entry)->slots[i], xa);
+}
+
+void xa_exchange(struct cpu *cpu, struct xarray *xa, struct xarray *from)
+{
+    void *head;
+    u32 marks;
+
+    xa_lock(cpu, xa);
+    head = xa->head;
+    marks = xa->marks;
+    set_head(xa, from->head);
+    WRITE_ONCE(xa->marks, from->marks);
+    from->head = head;
+    from->marks = marks;
+    set_owner(xa->head, xa);
+    set_owner(head, from);
+    atomic_fetch_add(&xa->seq, 1); /* readers that are inside the nodes that `from` has now */
+    xa_unlock(cpu, xa);
+}
+
 void xa_destroy(struct cpu *cpu, struct xarray *xa)
 {
     struct xa_node *n, *parent;

@@ -150,6 +150,8 @@ void *xa_cmpxchg(struct cpu *cpu, struct xarray *xa, u64 index, void *old, void 
 void *xa_erase(struct cpu *cpu, struct xarray *xa, u64 index);
 void xa_set_mark(struct cpu *cpu, struct xarray *xa, u64 index, xa_mark_t mark);
 void xa_clear_mark(struct cpu *cpu, struct xarray *xa, u64 index, xa_mark_t mark);
+/* The entries of `from`, which only the caller knows, become those of `xa`, and the other way round. */
+void xa_exchange(struct cpu *cpu, struct xarray *xa, struct xarray *from);
 /* Free all nodes; what the entries point to is the caller's. */
 void xa_destroy(struct cpu *cpu, struct xarray *xa);
 

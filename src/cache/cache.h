@@ -47,6 +47,8 @@ void filemap_remove_folio_locked(struct cpu *cpu, struct folio *f);
 /* The block's bytes into a page; zeroes where nothing was written. */
 void disk_load(struct cpu *cpu, struct inode *inode, u64 index, void *page);
 int disk_store(struct cpu *cpu, struct inode *inode, u64 index, const void *page); /* 0 or -ENOMEM */
+/* Blocks from index `from` on begin at `to`; those from `to` to `from` go. 0, or -ENOMEM with nothing changed. */
+int disk_move(struct cpu *cpu, struct inode *inode, u64 from, u64 to);
 void disk_discard(struct cpu *cpu, struct inode *inode, u64 start, u64 end); /* bytes [start, end) read as zeroes */
 
 /* truncate.c */
@@ -54,6 +56,11 @@ void disk_discard(struct cpu *cpu, struct inode *inode, u64 start, u64 end); /* 
 void inode_zero_tail(struct cpu *cpu, struct inode *inode, u64 to);
 /* Bytes [start, end) become zero, whole pages leave the cache. i_rwsem held for writing. */
 void punch_hole(struct cpu *cpu, struct inode *inode, u64 start, u64 end);
+/*
+ * What a file on disk holds from `from` on begins at `to`, its size changes as much; from the lower of both on nothing
+ * stays in the cache or mapped. Both are multiples of a page, i_rwsem is held for writing. 0, or -ENOMEM: nothing moved.
+ */
+int disk_shift(struct cpu *cpu, struct inode *inode, u64 from, u64 to);
 /* Pages [first, end) that fallocate(2) has made but not yet given bytes. */
 void truncate_fresh_pages(struct cpu *cpu, struct address_space *mapping, u64 first, u64 end);
 /* May the file become so large? 0 or -EFBIG. */

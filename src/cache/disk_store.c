@@ -82,6 +82,30 @@ void disk_discard(struct cpu *cpu, struct inode *inode, u64 start, u64 end)
     }
 }
 
+int disk_move(struct cpu *cpu, struct inode *inode, u64 from, u64 to)
+{
+    struct xarray moved;
+    void *block, *old;
+    u64 index;
+
+    if (!has_disk(cpu, inode))
+        return 0;
+    xa_init(&moved, RANK_I_PAGES);
+    xa_for_each (&inode->i_disk, index, block) {
+        if (index >= to && index < from)
+            continue;
+        old = xa_store(cpu, &moved, index < from ? index : index - from + to, block, GFP_KERNEL);
+        if (IS_ERR(old)) {
+            xa_destroy(cpu, &moved);
+            return -ENOMEM;
+        }
+    }
+    disk_discard(cpu, inode, to << PAGE_SHIFT, from << PAGE_SHIFT);
+    xa_exchange(cpu, &inode->i_disk, &moved);
+    xa_destroy(cpu, &moved);
+    return 0;
+}
+
 int disk_file_fill(struct cpu *cpu, struct file *file, const void *buf, u64 len, u64 pos) NO_LOCK_ANALYSIS
 {
     struct inode *inode = file->f_inode;

@@ -5,7 +5,8 @@
  *   vfs_fallocate ─▶ mode, rights, kind of file, range ─▶ shmem_fallocate (shmem.c) │ disk_fallocate │ hugetlbfs
  *
  * On disk, allocation has no effect that memory shows but for the size; a hole and a zeroed range drop whole pages and
- * clear the parts of others. Collapsing and inserting ranges are not modelled: -EOPNOTSUPP.
+ * clear the parts of others. A range is collapsed or inserted as ext4 does it: whole blocks, within the file; what lies
+ * behind moves on the disk, and all from there on leaves the cache.
  * Order of the checks: 6.18's, seen from outside; fallocate(2).
  */
 #include "cache/cache.h"
@@ -53,19 +54,53 @@ static void disk_punch_hole(struct cpu *cpu, struct inode *inode, u64 offset, u6
         punch_hole(cpu, inode, offset, end > size ? ALIGN_UP(size, PAGE_SIZE) : end);
 }
 
-static int disk_fallocate(struct cpu *cpu, struct inode *inode, u32 mode, u64 offset, u64 end) NO_LOCK_ANALYSIS
+static int disk_collapse_range(struct cpu *cpu, struct inode *inode, u64 offset, u64 end)
+{
+    if (((offset | end) & ~PAGE_MASK) || end >= inode_size(inode))
+        return -EINVAL;
+    return disk_shift(cpu, inode, end, offset);
+}
+
+static int disk_insert_range(struct cpu *cpu, struct inode *inode, u64 offset, u64 end)
+{
+    u64 size = inode_size(inode);
+
+    if (((offset | end) & ~PAGE_MASK) || offset >= size)
+        return -EINVAL;
+    if (end - offset > inode_max_bytes(inode) - size)
+        return -EFBIG;
+    return disk_shift(cpu, inode, offset, end);
+}
+
+static int disk_change(struct cpu *cpu, struct inode *inode, u32 mode, u64 offset, u64 end)
 {
     int err = 0;
 
-    if (mode & ~(FALLOC_FL_KEEP_SIZE_ | FALLOC_FL_PUNCH_HOLE_ | FALLOC_FL_ZERO_RANGE_))
-        return -EOPNOTSUPP;
-    down_write(cpu, &inode->i_rwsem);
+    if (mode & FALLOC_FL_COLLAPSE_RANGE_)
+        return disk_collapse_range(cpu, inode, offset, end);
+    if (mode & FALLOC_FL_INSERT_RANGE_)
+        return disk_insert_range(cpu, inode, offset, end);
     if (!(mode & FALLOC_FL_KEEP_SIZE_))
         err = disk_extend(cpu, inode, end);
     if (!err && (mode & FALLOC_FL_PUNCH_HOLE_))
         disk_punch_hole(cpu, inode, offset, end);
     else if (!err && (mode & FALLOC_FL_ZERO_RANGE_))
         punch_hole(cpu, inode, offset, end);
+    return err;
+}
+
+#define DISK_MODES                                                                                                     \
+    (FALLOC_FL_KEEP_SIZE_ | FALLOC_FL_PUNCH_HOLE_ | FALLOC_FL_ZERO_RANGE_ | FALLOC_FL_COLLAPSE_RANGE_ |                \
+     FALLOC_FL_INSERT_RANGE_)
+
+static int disk_fallocate(struct cpu *cpu, struct inode *inode, u32 mode, u64 offset, u64 end) NO_LOCK_ANALYSIS
+{
+    int err;
+
+    if (mode & ~DISK_MODES)
+        return -EOPNOTSUPP;
+    down_write(cpu, &inode->i_rwsem);
+    err = disk_change(cpu, inode, mode, offset, end);
     up_write(cpu, &inode->i_rwsem);
     return err;
 }

@@ -377,17 +377,21 @@ static vm_fault_t filemap_map_pages(struct cpu *cpu, struct vm_fault *vmf, pgoff
 }
 
 /* A clean page of a shared mapping is written to: locked, dirty. */
-static vm_fault_t filemap_page_mkwrite(struct cpu *cpu, struct vm_fault *vmf)
+static vm_fault_t filemap_page_mkwrite(struct cpu *cpu, struct vm_fault *vmf) NO_LOCK_ANALYSIS
 {
+    struct address_space *mapping = vmf->vma->vm_file->f_mapping;
     struct folio *f = page_folio(vmf->page);
+    bool ours;
 
+    down_read(cpu, &mapping->invalidate_lock); /* what moves on the disk was written before: it stays as it is */
     folio_lock(cpu, f);
-    if (f->page.mapping != vmf->vma->vm_file->f_mapping) {
+    ours = f->page.mapping == mapping;
+    if (ours)
+        folio_mark_dirty(cpu, f);
+    else
         folio_unlock(cpu, f);
-        return VM_FAULT_NOPAGE;
-    }
-    folio_mark_dirty(cpu, f);
-    return VM_FAULT_LOCKED;
+    up_read(cpu, &mapping->invalidate_lock);
+    return ours ? VM_FAULT_LOCKED : VM_FAULT_NOPAGE;
 }
 
 const struct vm_operations_struct generic_file_vm_ops = {

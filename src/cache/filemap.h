@@ -52,6 +52,7 @@ int filemap_add_folio(struct cpu *cpu, struct address_space *mapping, struct fol
 void filemap_remove_folio(struct cpu *cpu, struct folio *f);
 /* sync.c: dirty pages first..last go to the disk; 0 or -ENOMEM. */
 int filemap_fsync_range(struct cpu *cpu, struct file *file, u64 first, u64 last);
+int filemap_write_range(struct cpu *cpu, struct address_space *mapping, u64 first, u64 last); /* of a file on disk */
 /* Pages [index, index + nr) of a file on disk that are missing, read into the cache; best effort. */
 void filemap_readahead(struct cpu *cpu, struct file *file, u64 index, u64 nr);
 /* read(2)/write(2) through the cache: [pos, pos + len) is brought in / dirtied;

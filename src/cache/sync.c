@@ -14,6 +14,15 @@
 #include "phys/lru.h"
 #include "phys/vmstat.h"
 
+/* Of the page in which the file ends the rest is written as zeroes, and is zero in the cache from then on. */
+static void clear_behind_end(struct cpu *cpu, const struct inode *inode, struct folio *f)
+{
+    u64 size = inode_size(inode), part = size & ~PAGE_MASK;
+
+    if (part && f->page.index == size >> PAGE_SHIFT && cpu->m->config.content == CONTENT_FULL)
+        memset((char *)page_address(cpu->m, &f->page) + part, 0, PAGE_SIZE - part);
+}
+
 static int write_folio(struct cpu *cpu, struct address_space *mapping, struct folio *f) NO_LOCK_ANALYSIS
 {
     int err;
@@ -21,6 +30,7 @@ static int write_folio(struct cpu *cpu, struct address_space *mapping, struct fo
     if (f->page.mapping != mapping || !folio_test_dirty(f))
         return 0;
     folio_mkclean(cpu, f);
+    clear_behind_end(cpu, mapping->host, f);
     err = disk_store(cpu, mapping->host, f->page.index, page_address(cpu->m, &f->page));
     if (err)
         return err;
@@ -34,16 +44,13 @@ static int write_folio(struct cpu *cpu, struct address_space *mapping, struct fo
     return 0;
 }
 
-int filemap_fsync_range(struct cpu *cpu, struct file *file, u64 first, u64 last)
+int filemap_write_range(struct cpu *cpu, struct address_space *mapping, u64 first, u64 last)
 {
-    struct address_space *mapping = file->f_mapping;
     bool written = false;
     int err = 0;
     u64 index;
     void *entry;
 
-    if (!mapping || mapping->a_ops != A_OPS_DISK)
-        return 0;
     xa_for_each_range (&mapping->i_pages, index, entry, first, last) {
         struct folio *f = filemap_get_folio(cpu, mapping, PGOFF(index));
 
@@ -60,4 +67,11 @@ int filemap_fsync_range(struct cpu *cpu, struct file *file, u64 first, u64 last)
     if (written)
         lru_add_drain(cpu);
     return err;
+}
+
+int filemap_fsync_range(struct cpu *cpu, struct file *file, u64 first, u64 last)
+{
+    struct address_space *mapping = file->f_mapping;
+
+    return mapping && mapping->a_ops == A_OPS_DISK ? filemap_write_range(cpu, mapping, first, last) : 0;
 }

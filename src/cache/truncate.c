@@ -8,12 +8,13 @@
  *
  *    i_size = new ─▶ unmap [new, ∞) in every VMA ─▶ lock each page: unmap, drop
  *
- * Private copies of cut-off pages go, too (truncate(2): the range is gone for every mapping); those of a hole stay.
+ * Private copies of cut-off pages go, too (truncate(2): the range is gone for every mapping); those of a hole stay. What
+ * moves within a file on disk (fallocate(2): a range collapsed, inserted) leaves the cache and all mappings like that.
  * The rest of the last page is cleared: by truncation, and on disk when the file grows over what a mapping has stored
  * there, as ext4 does it (growth by ftruncate clears the whole page, write and fallocate up to where they begin or end;
  * tmpfs leaves such bytes).
  * Locks: i_rwsem, so that sizes change one after the other; invalidate_lock for writing, so that nobody adds a page by
- * an older size behind our back; the folio lock of one page at a time; i_mmap_rwsem for reading while unmapping.
+ * an older size behind our back, or dirties one that moves; the folio lock of one page at a time; i_mmap_rwsem for reading while unmapping.
  */
 #include "cache/cache.h"
 
@@ -127,6 +128,27 @@ void punch_hole(struct cpu *cpu, struct inode *inode, u64 start, u64 end) NO_LOC
             zero_cached_part(cpu, mapping, last << PAGE_SHIFT, end);
     }
     up_write(cpu, &mapping->invalidate_lock);
+}
+
+int disk_shift(struct cpu *cpu, struct inode *inode, u64 from, u64 to) NO_LOCK_ANALYSIS
+{
+    struct address_space *mapping = &inode->i_data;
+    u64 lower = MIN(from, to);
+    int err;
+
+    down_write(cpu, &mapping->invalidate_lock);
+    err = filemap_write_range(cpu, mapping, from >> PAGE_SHIFT, ~(u64)0);
+    if (!err)
+        err = disk_move(cpu, inode, from >> PAGE_SHIFT, to >> PAGE_SHIFT);
+    if (!err) {
+        unmap_mapping_pages(cpu, mapping, PGOFF(lower >> PAGE_SHIFT), 0, UNMAP_COPIES_TOO);
+        truncate_inode_pages(cpu, mapping, lower);
+        /* Copies that private write faults made meanwhile. */
+        unmap_mapping_pages(cpu, mapping, PGOFF(lower >> PAGE_SHIFT), 0, UNMAP_COPIES_TOO);
+        WRITE_ONCE(inode->i_size, inode_size(inode) - from + to);
+    }
+    up_write(cpu, &mapping->invalidate_lock);
+    return err;
 }
 
 /* -- size ---------------------------------------------------------------------------------------------------------- */

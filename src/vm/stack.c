@@ -38,14 +38,14 @@ static void grow_down(struct cpu *cpu, struct vm_area_struct *vma, va_t addr, u6
         mm->locked_vm += grow;
 }
 
-int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
+/* Pages to grow by, charged where the mapping is accounted; or -errno. */
+static s64 charge_growth(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
 {
     const struct machine_config *c = &vma->vm_mm->m->config;
     struct vm_area_struct *prev = vma->vm_prev;
     u64 grow;
     int err;
 
-    addr &= PAGE_MASK;
     if (!(vma->vm_flags & VM_GROWSDOWN))
         return -EFAULT;
     if (addr < mmap_min_addr(vma->vm_mm->m))
@@ -63,8 +63,23 @@ int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
     if (grow > vma->vm_pgoff.nr)
         return -ENOMEM;
     err = acct_stack_growth(cpu, vma, vma->vm_end - addr, grow);
-    if (err)
-        return err;
-    grow_down(cpu, vma, addr, grow);
-    return 0;
+    return err ? err : (s64)grow;
+}
+
+int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
+{
+    s64 grow = charge_growth(cpu, vma, addr & PAGE_MASK);
+
+    if (grow > 0)
+        grow_down(cpu, vma, addr & PAGE_MASK, (u64)grow);
+    return grow < 0 ? (int)grow : 0;
+}
+
+int may_expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)
+{
+    s64 grow = charge_growth(cpu, vma, addr & PAGE_MASK);
+
+    if (grow > 0 && (vma->vm_flags & VM_ACCOUNT))
+        vm_unacct_memory(cpu->m, (u64)grow);
+    return grow < 0 ? (int)grow : 0;
 }

@@ -138,8 +138,9 @@ static inline struct vm_area_struct *vma_first(const struct mm *mm)
     return mm->vmas.first;
 }
 #define for_each_vma(vma, mm) for ((vma) = vma_first(mm); (vma); (vma) = vma_next(vma))
-int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr); /* write-locked; 0 or -ENOMEM */
-int do_munmap(struct cpu *cpu, struct mm *mm, va_t start, u64 len);       /* write-locked */
+int expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr);     /* write-locked; 0 or -errno */
+int may_expand_stack(struct cpu *cpu, struct vm_area_struct *vma, va_t addr); /* would it? The mapping stays as it is */
+int do_munmap(struct cpu *cpu, struct mm *mm, va_t start, u64 len);           /* write-locked */
 int do_mmap_fixed_special(struct cpu *cpu, struct mm *mm, va_t start, u64 len, vm_flags_t flags, u32 vm_ops);
 pgprot_t vm_get_page_prot(const struct machine *m, vm_flags_t vm_flags);
 void vma_set_page_prot(struct vm_area_struct *vma);

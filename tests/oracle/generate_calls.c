@@ -594,8 +594,10 @@ static bool make_fallocate(struct generator *g, struct oracle_op *op)
     op->arg[1] = PICK(g, modes);
     op->arg[2] = chance(g, 95) ? pick(g, 24 * PAGE_SIZE) : ~0ull;
     op->arg[3] = chance(g, 95) ? 1 + pick(g, 10 * PAGE_SIZE) : 0;
-    if (g->host->ext4 && (op->arg[1] & (COLLAPSE | INSERT))) /* docs/differences.md */
-        return op->arg[0] >= NR_BASE_SLOTS || native_file[op->arg[0]].shmem;
+    if ((op->arg[1] & (COLLAPSE | INSERT)) && chance(g, 85)) {
+        op->arg[2] &= PAGE_MASK;
+        op->arg[3] = (1 + pick(g, 6)) * PAGE_SIZE;
+    }
     return g->host->ext4 || native_file[op->arg[0] < NR_BASE_SLOTS ? op->arg[0] : SLOT_SHMEM_RW].shmem;
 }
 

@@ -205,8 +205,6 @@ static bool file_allowed(struct generator *g, const struct oracle_op *op)
 
     if (op->nr == ABI_ftruncate)
         return (s64)op->arg[1] < 0 || op->arg[1] <= SMALL_BYTES;
-    if (op->arg[1] & 0x28) /* COLLAPSE_RANGE, INSERT_RANGE: docs/differences.md */
-        return false;
     return (s64)op->arg[2] < 0 || (s64)op->arg[3] <= 0 || (s64)end < 0 || end <= SMALL_BYTES;
 }
 

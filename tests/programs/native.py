@@ -14,7 +14,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-PARTS = ["calls", "signals", "threads", "processes", "limits", "stops", "exec", "huge", "rings", "pidfds"]
+PARTS = ["calls", "signals", "threads", "processes", "limits", "stops", "exec", "huge", "rings", "pidfds", "disk", "stack"]
 FORK_PY = """
 import os, subprocess, threading
 data = bytearray(4 << 20)

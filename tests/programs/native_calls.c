@@ -284,6 +284,63 @@ static void part_rings(void)
     wait(NULL);
 }
 
+/* Sizes of files and what limits them; ranges that go and come, where the file system can do that. */
+static void part_disk(void)
+{
+    static const struct {
+        int mode;
+        long at, len;
+    } change[] = {
+        {0x20, 2 * PAGE, PAGE}, {8, PAGE, 2 * PAGE}, {8, 1, PAGE},       {8, PAGE, 100 * PAGE}, {0x20, 90 * PAGE, PAGE},
+        {0x28, PAGE, PAGE},     {9, PAGE, PAGE},     {0x21, PAGE, PAGE}, {2, 0, PAGE},          {3, PAGE, PAGE},
+        {0x10, 5 * PAGE, PAGE}, {0x40, 0, PAGE},     {8, 0, 0},          {0x20, -1, PAGE},      {0x1000, 0, PAGE},
+        {0, 0, 30 * PAGE},      {1, 0, 60 * PAGE},   {0, 0, 1l << 62},   {0x20, 0, 1l << 43},   {8, 0, 1l << 43}};
+    struct rlimit l = {50 * PAGE, RLIM_INFINITY};
+    char path[] = "quire-disk-XXXXXX", *p;
+    int fd = mkstemp(path);
+
+    unlink(path);
+    signal(SIGXFSZ, SIG_IGN);
+    CHECK(!ftruncate(fd, 10 * PAGE));
+    p = mmap(NULL, 10 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(p != MAP_FAILED);
+    memset(p, 1, 10 * PAGE);
+    for (size_t i = 0; i < sizeof(change) / sizeof(change[0]); i++) {
+        int r = fallocate(fd, change[i].mode, change[i].at, change[i].len);
+
+        printf("%d: %d %d\n", change[i].mode, r, r ? errno : 0);
+    }
+    CHECK(!setrlimit(RLIMIT_FSIZE, &l));
+    printf("truncated %d\n", ftruncate(fd, 51 * PAGE));
+    printf("extended %d\n", fallocate(fd, 0, 0, 52 * PAGE));
+    l.rlim_cur = RLIM_INFINITY;
+    CHECK(!setrlimit(RLIMIT_FSIZE, &l));
+    CHECK(!ftruncate(fd, 51 * PAGE));
+}
+
+/* A stack may be as long as it likes, but not the address space. */
+static void part_stack(void)
+{
+    static char alternate[65536];
+    struct sigaction act = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    stack_t stack = {.ss_sp = alternate, .ss_size = sizeof(alternate)};
+    struct rlimit l = {RLIM_INFINITY, RLIM_INFINITY};
+    volatile char here;
+
+    CHECK(!sigaltstack(&stack, NULL));
+    CHECK(!sigaction(SIGSEGV, &act, NULL));
+    if (setrlimit(RLIMIT_STACK, &l))
+        return; /* the hard limit */
+    l.rlim_cur = 64ul << 20;
+    CHECK(!setrlimit(RLIMIT_AS, &l));
+    provoke(&here - (100ul << 20), 0);
+    provoke(&here - (1ul << 20), 0);
+    l.rlim_cur = RLIM_INFINITY;
+    CHECK(!setrlimit(RLIMIT_AS, &l));
+    provoke(&here - (2ul << 20), 1);
+    map(3, PROT_READ);
+}
+
 static void advise(int pidfd, char *p)
 {
     struct iovec v = {p, PAGE};
@@ -335,7 +392,7 @@ int main(int argc, char **argv)
     } parts[] = {
         {"calls", part_calls},   {"signals", part_signals}, {"threads", part_threads}, {"processes", part_processes},
         {"limits", part_limits}, {"stops", part_stops},     {"exec", part_exec},       {"huge", part_huge},
-        {"rings", part_rings},   {"pidfds", part_pidfds},
+        {"rings", part_rings},   {"pidfds", part_pidfds},   {"disk", part_disk},       {"stack", part_stack},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);

@@ -474,6 +474,8 @@ static const struct scenario scenarios[] = {
     {"memfd_create", with_name, ABI_memfd_create, {1, 3}, AS_IT_WAS, NO_FILE},
     {"memfd_create, huge", with_name, ABI_memfd_create, {1, 4}, AS_IT_WAS, NO_FILE},
     {"fallocate", NULL, ABI_fallocate, {3, 0, 6 * PG, 6 * PG}, AS_IT_WAS, MEMFD},
+    {"fallocate, a range goes", NULL, ABI_fallocate, {3, 8, PG, 2 * PG}, AS_IT_WAS, DISK},
+    {"fallocate, a range comes", NULL, ABI_fallocate, {3, 0x20, PG, 900 * PG}, AS_IT_WAS, DISK},
     {"a name", with_name, ABI_prctl, {0x53564d41, 0, AT(4), 2 * PG, 1}, AS_IT_WAS, NO_FILE},
     {"fork", clone_task, 0, {0}, AS_IT_WAS, NO_FILE},
     {"vfork", clone_task, 0, {CLONE_VM_ | CLONE_VFORK_}, AS_IT_WAS, NO_FILE},

@@ -404,6 +404,34 @@ static void test_lockless_readers(void **state)
     assert_int_equal(pool_used, 0);
 }
 
+/* Whole arrays change places, with nodes and marks; who reads meanwhile begins anew. */
+static void test_exchange(void **state)
+{
+    static const u64 index[] = {0, 5, 70, 5000, 1ul << 40};
+    struct xarray a = {0}, b = {0};
+    u32 seq;
+
+    xa_init(&a, RANK_I_PAGES);
+    xa_init(&b, RANK_I_PAGES);
+    for (u32 i = 0; i < ARRAY_SIZE(index); i++)
+        xa_store(CPU, &a, index[i], entry_of(i), 0);
+    xa_set_mark(CPU, &a, 70, XA_MARK_1);
+    xa_store(CPU, &b, 0, entry_of(9), 0);
+    seq = a.seq;
+    xa_exchange(CPU, &a, &b);
+    assert_true(a.seq != seq);
+    check_clean(&a);
+    check_clean(&b);
+    assert_ptr_equal(xa_load(&a, 0), entry_of(9));
+    assert_null(xa_load(&a, 70));
+    assert_false(xa_marked(&a, XA_MARK_1));
+    for (u32 i = 0; i < ARRAY_SIZE(index); i++)
+        assert_ptr_equal(xa_load(&b, index[i]), entry_of(i));
+    assert_true(xa_get_mark(&b, 70, XA_MARK_1));
+    xa_destroy(CPU, &a);
+    xa_destroy(CPU, &b);
+}
+
 static void test_checker(void **state)
 {
     struct xarray xa = {0};
@@ -437,6 +465,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_memory, setup, nothing_leaked),
         cmocka_unit_test_setup_teardown(test_random, setup, nothing_leaked),
         cmocka_unit_test_setup_teardown(test_lockless_readers, setup, nothing_leaked),
+        cmocka_unit_test_setup_teardown(test_exchange, setup, nothing_leaked),
         cmocka_unit_test_setup_teardown(test_checker, setup, nothing_leaked),
     };
 

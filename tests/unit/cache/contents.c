@@ -192,6 +192,71 @@ static void test_hole_in_page_0(void **state)
     file_env_end(&v);
 }
 
+/*
+ * Ranges of pages that go ('-') and that come between ('+'), beside the same done to a string: one letter a page, '.'
+ * zeroes. Half of the bytes are in the cache only, dirty, when it happens, and read from the disk afterwards.
+ */
+static void test_shift(void **state)
+{
+    static const struct {
+        char what;
+        u64 at, pages;
+        const char *after;
+    } steps[] = {
+        {'-', 1, 2, "adef"},   {'+', 2, 3, "ad...ef"}, {'-', 0, 1, "d...ef"},  {'+', 0, 2, "..d...ef"},
+        {'-', 3, 2, "..d.ef"}, {'+', 5, 70, NULL},     {'-', 5, 70, "..d.ef"}, {'-', 0, 5, "f"},
+        {'+', 0, 5000, NULL},  {'-', 0, 4999, ".f"},
+    };
+    struct file_env v;
+
+    file_env_init(&v);
+    assert_int_equal(vfs_ftruncate(v.cpu, v.f, 0), 0);
+    for (u64 i = 0; i < 6; i++) {
+        char letter = (char)('a' + i);
+
+        assert_int_equal(file_pwrite(v.cpu, v.f, &letter, 1, (s64)(i * PG)), 1);
+        if (i == 2)
+            flush_and_drop(&v);
+    }
+    for (u32 i = 0; i < ARRAY_SIZE(steps); i++) {
+        bool goes = steps[i].what == '-';
+        u64 size = v.f->f_inode->i_size;
+
+        assert_int_equal(vfs_fallocate(v.cpu, v.f, goes ? FALLOC_FL_COLLAPSE_RANGE_ : FALLOC_FL_INSERT_RANGE_,
+                                       (s64)(steps[i].at * PG), (s64)(steps[i].pages * PG)),
+                         0);
+        assert_int_equal(v.f->f_inode->i_size, goes ? size - steps[i].pages * PG : size + steps[i].pages * PG);
+        assert_books(machine_check, v.m);
+        for (u64 p = 0; steps[i].after && steps[i].after[p]; p++)
+            assert_int_equal(byte_of(&v, p * PG) ? byte_of(&v, p * PG) : '.', steps[i].after[p]);
+        if (i & 1)
+            flush_and_drop(&v);
+    }
+    file_env_end(&v);
+}
+
+/* What writeback takes to the disk ends with the file: stores behind its end are gone. */
+static void test_write_back_the_end(void **state)
+{
+    struct file_env v;
+
+    file_env_init(&v);
+    map_at(v.cpu, BASE, 6, RW, MAP_SHARED_ | MAP_FIXED_, v.f, 0);
+    put_byte(v.cpu, BASE + SIZE - 1, 5);
+    put_byte(v.cpu, BASE + SIZE, 6);
+    put_byte(v.cpu, BASE + 6 * PG - 1, 7);
+    assert_int_equal(sys_msync(v.cpu, BASE, 6 * PG, 1 /* MS_ASYNC */), 0);
+    assert_int_equal(get_byte(v.cpu, BASE + SIZE), 6);
+    assert_int_equal(sys_msync(v.cpu, BASE, 6 * PG, 4 /* MS_SYNC */), 0);
+    assert_int_equal(get_byte(v.cpu, BASE + SIZE - 1), 5);
+    assert_int_equal(get_byte(v.cpu, BASE + SIZE), 0);
+    assert_int_equal(get_byte(v.cpu, BASE + 6 * PG - 1), 0);
+    assert_int_equal(sys_munmap(v.cpu, BASE, 6 * PG), 0);
+    flush_and_drop(&v);
+    assert_int_equal(byte_of(&v, SIZE - 1), 5);
+    file_env_end(&v);
+}
+
 /* Each allocation fails once. What a failed fallocate had made is gone again; the books balance. */
 static void test_no_memory(void **state)
 {
@@ -255,9 +320,15 @@ static void test_commit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),           cmocka_unit_test(test_mappings), cmocka_unit_test(test_truncate),
-        cmocka_unit_test(test_no_memory),      cmocka_unit_test(test_commit),   cmocka_unit_test(test_seal_pinned),
+        cmocka_unit_test(test_read),
+        cmocka_unit_test(test_mappings),
+        cmocka_unit_test(test_truncate),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_commit),
+        cmocka_unit_test(test_seal_pinned),
         cmocka_unit_test(test_hole_in_page_0),
+        cmocka_unit_test(test_shift),
+        cmocka_unit_test(test_write_back_the_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,24 @@ static void check_output(void)
 
 /* -- which machine ------------------------------------------------------------------------------------------------- */
 
+/* A process's name as it can be printed: any program chooses its own, a forged machine's need not end. */
+static const char *shown_name(const struct task *t)
+{
+    static char out[sizeof(t->comm) * 4 + 1];
+    size_t at = 0;
+
+    for (size_t i = 0; i < sizeof(t->comm) && t->comm[i]; i++) {
+        u8 c = (u8)t->comm[i];
+
+        if (c < ' ' || c == 0x7f || c == '\\')
+            at += (size_t)snprintf(out + at, sizeof(out) - at, "\\%03o", c);
+        else
+            out[at++] = (char)c;
+    }
+    out[at] = 0;
+    return out;
+}
+
 /* "small, large" */
 static const char *machine_names(const struct saved *s)
 {
@@ -121,12 +139,12 @@ _Noreturn static void unknown_view(const struct cat_options *o, const char *name
 
 _Noreturn static void unknown_process(struct cpu *cpu, const char *name)
 {
-    char list[LISTED * 32] = "none";
+    char list[LISTED * 96] = "none";
     struct task *t;
     size_t at = 0;
 
     for (u32 i = 0; i < LISTED && (t = proc_task(cpu, i)); i++)
-        at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%d (%s)", i ? ", " : "", t->tgid, t->comm);
+        at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%d (%s)", i ? ", " : "", t->tgid, shown_name(t));
     usage_error("cat: %s: no such process in this run; processes: %s", name, list);
 }
 
@@ -217,14 +235,15 @@ static void print_view(struct cpu *cpu, const struct cat_options *o, const char 
     free(pages);
 }
 
-static void list_machine(struct machine *m)
+static void list_machine(struct machine *m, const char *name)
 {
     struct cpu *cpu = cpu_acquire(m, NULL, CAT_TID);
     struct task *t;
 
-    printf("machine %s\n", m->config.name);
+    printf("machine %s\n", name);
     for (u32 i = 0; (t = proc_task(cpu, i)); i++)
-        printf("  %8d %-16s %10lld kB resident\n", t->tgid, t->comm, (long long)get_mm_rss(t->mm) << (PAGE_SHIFT - 10));
+        printf("  %8d %-16s %10lld kB resident\n", t->tgid, shown_name(t),
+               (long long)get_mm_rss(t->mm) << (PAGE_SHIFT - 10));
     cpu_release(cpu);
 }
 
@@ -240,7 +259,7 @@ static int list(const struct saved *s, const struct cat_options *o)
             continue;
         m = load(s, i, o->file);
         guard_reading(saved_machine(s, i)->name, "its processes", saved_bytes(s, i));
-        list_machine(m);
+        list_machine(m, saved_machine(s, i)->name);
         machine_destroy(m);
     }
     guard_end();

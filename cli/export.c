@@ -13,9 +13,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "convert.h"
+#include "guard.h"
 #include "replay.h"
 #include "saved.h"
 #include "space.h"
@@ -54,25 +56,82 @@ void export_help(void)
         "  -m MACHINE  of a saved run with several");
 }
 
-/* Text goes through a stream beside the descriptor. */
-static FILE *open_stream(void)
-{
-    int fd = fcntl(out.fd, F_DUPFD_CLOEXEC, 3);
-    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+static int
+    work_fd; /* beside the output if that is a file, which keeps what it holds until all is there; else it itself */
+static u64 work_bytes; /* written there */
+static bool guarded;   /* a saved run is read */
 
-    if (!f)
-        convert_give_up(&out, "%s: %s", out.path, strerror(errno));
-    return f;
+static void begin_work(void)
+{
+    work_fd = out.regular ? convert_temporary(&out) : out.fd;
+}
+
+/* Once in a row: read from the beginning, written at the end. */
+static void copy(int from, int to, u64 bytes)
+{
+    static char buf[1 << 16];
+
+    for (u64 at = 0; at < bytes;) {
+        ssize_t n = pread(from, buf, sizeof(buf), (off_t)at);
+
+        for (ssize_t done = 0, w; done < n; done += w) {
+            w = write(to, buf + done, (size_t)(n - done));
+            if (w < 0)
+                convert_give_up(&out, "%s: %s", out.path, strerror(errno));
+        }
+        if (n <= 0)
+            convert_give_up(&out, "a temporary file: %s", strerror(errno));
+        at += (u64)n;
+    }
 }
 
 /* The output is whole. */
+static void end_work(u64 bytes)
+{
+    if (work_fd != out.fd) {
+        copy(work_fd, out.fd, bytes);
+        close(work_fd);
+    }
+    convert_close(&out, bytes);
+}
+
+/* What a stream writes. 0: an error. */
+static ssize_t put(void *arg, const char *bytes, size_t len)
+{
+    size_t done = 0;
+
+    if (guarded)
+        guard_wrote(GUARD_TEXT, len);
+    while (done < len) {
+        ssize_t n = write(work_fd, bytes + done, len - done);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return 0;
+        done += (size_t)n;
+        work_bytes += (u64)n;
+    }
+    return (ssize_t)len;
+}
+
+static FILE *open_stream(void)
+{
+    FILE *f = fopencookie(NULL, "w", (cookie_io_functions_t){.write = put});
+
+    if (!f)
+        convert_give_up(&out, "%s: %s", out.path, strerror(errno));
+    begin_work();
+    return f;
+}
+
 static void close_stream(FILE *f)
 {
-    long bytes = fflush(f) || !out.regular ? 0 : ftell(f);
+    bool failed = ferror(f);
 
-    if (ferror(f) || fclose(f) || bytes < 0)
+    if (fclose(f) || failed)
         convert_give_up(&out, "%s: %s", out.path, strerror(errno));
-    convert_close(&out, (u64)bytes);
+    end_work(work_bytes);
 }
 
 /* -- references ---------------------------------------------------------------------------------------------------- */
@@ -115,24 +174,6 @@ static bool export_csv(struct trace_reader *t, const char *in)
     return whole;
 }
 
-static void copy(int from, int to, u64 bytes)
-{
-    static char buf[1 << 16];
-
-    for (u64 at = 0; at < bytes;) {
-        ssize_t n = pread(from, buf, sizeof(buf), (off_t)at);
-
-        for (ssize_t done = 0, w; done < n; done += w) {
-            w = write(to, buf + done, (size_t)(n - done));
-            if (w < 0)
-                convert_give_up(&out, "%s: %s", out.path, strerror(errno));
-        }
-        if (n <= 0)
-            convert_give_up(&out, "a temporary file: %s", strerror(errno));
-        at += (u64)n;
-    }
-}
-
 static bool export_oracle(struct trace_reader *t, const char *in)
 {
     static struct oracle o;
@@ -142,16 +183,12 @@ static bool export_oracle(struct trace_reader *t, const char *in)
 
     if (isatty(out.fd))
         convert_give_up(&out, "oracle: standard output is a terminal, the records are binary; -o FILE");
-    o.fd = out.regular ? out.fd : convert_temporary(&out);
+    work_fd = o.fd = convert_temporary(&out); /* its records are gone over backwards */
     whole = read_refs(t, in, &rs);
     err = oracle_finish(&o);
     if (err)
         convert_give_up(&out, "%s: %s", out.path, strerror(-err));
-    if (o.fd != out.fd) {
-        copy(o.fd, out.fd, o.nr * sizeof(struct oracle_record));
-        close(o.fd);
-    }
-    convert_close(&out, o.nr * sizeof(struct oracle_record));
+    end_work(o.nr * sizeof(struct oracle_record));
     return whole;
 }
 
@@ -185,14 +222,21 @@ static bool export_saved(const struct export_format *f, const struct convert_opt
         i++;
     if (i == s.header.nr_machines)
         convert_give_up(&out, "-m %s: %s has no such machine", o->machine, o->in);
+    guarded = true;
+    guard_begin(o->in, 0);
+    guard_output(out.created ? out.path : NULL);
+    guard_reading(saved_machine(&s, i)->name, "as it is loaded", saved_bytes(&s, i));
     m = saved_load(&s, i, err);
     if (IS_ERR(m))
         convert_give_up(&out, "%s: %s", o->in, err);
+    guard_region(m->handle);
+    guard_reading(saved_machine(&s, i)->name, process, saved_bytes(&s, i));
     cpu = cpu_acquire(m, NULL, EXPORT_TID);
     snprintf(name, sizeof(name), "%s/maps", process);
     if (!proc_find_task(cpu, name, &rest))
         convert_give_up(&out, "-p %s: no such process; `quire cat --list %s` shows them", process, o->in);
     write_space(cpu, f, process);
+    guard_end();
     cpu_release(cpu);
     machine_destroy(m);
     saved_close(&s);
@@ -266,10 +310,13 @@ static bool export_replayed(const struct export_format *f, const struct convert_
 
 /* -- all of it ----------------------------------------------------------------------------------------------------- */
 
+/* A file is looked into; what comes through a FIFO or a device is left for who reads it. */
 static bool is_saved(const char *path)
 {
     char magic[8] = "";
-    int fd = strcmp(path, "-") == 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    bool file = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    int fd = !file || strcmp(path, "-") == 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     bool is = fd >= 0 && read(fd, magic, sizeof(magic)) == sizeof(magic) && memcmp(magic, SAVED_MAGIC, 8) == 0;
 
     if (fd >= 0)

@@ -188,8 +188,9 @@ bool machine_header_is_sound(const struct machine *m, u64 bytes)
 {
     if (bytes < sizeof(*m) || !is_laid_out(m, bytes))
         return false;
-    if (m->nr_cpus != m->config.nr_cpus || !holds(m, m->cpus, sizeof(*m->cpus) * m->nr_cpus) ||
-        !holds(m, m->hw, sizeof(*m->hw)) || m->hw->mmu_bytes != hw_mmu_bytes(&m->config) ||
+    if (m->nr_cpus != m->config.nr_cpus || (uintptr_t)m->cpus % 64 ||
+        !holds(m, m->cpus, sizeof(*m->cpus) * m->nr_cpus) || !holds(m, m->hw, sizeof(*m->hw)) ||
+        m->hw->mmu_bytes != hw_mmu_bytes(&m->config) || (uintptr_t)m->hw->mmus % 64 ||
         !holds(m, m->hw->mmus, m->hw->mmu_bytes * m->nr_cpus))
         return false;
     for (u32 i = 0; i < m->nr_cpus; i++)

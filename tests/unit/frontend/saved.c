@@ -231,6 +231,17 @@ _Noreturn void usage_error(const char *format, ...)
     _exit(EXIT_USAGE);
 }
 
+/* What of the tool `quire export` needs for traces, which are not exported here. */
+struct trace_reader *replay_open(const char *file, enum guest_arch *arch)
+{
+    usage_error("%s: no saved run", file);
+}
+
+void host_config(struct machine_config *c, enum guest_arch arch)
+{
+    machine_config_default(c);
+}
+
 enum contradiction {
     NONE,
     TASK_OUTSIDE,
@@ -470,6 +481,65 @@ static void test_contradictions(void **state)
     }
 }
 
+/* `quire export` in a process of its own. */
+static int export_vma(const char *out)
+{
+    const struct convert_options o = {.format = "vma", .in = path, .out = out, .process = "4711"};
+    int status;
+    pid_t pid = fork();
+
+    if (!pid) {
+        alarm(60);
+        dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
+        _exit(export_trace(&o));
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* What the file holds, up to a line's length; NULL: there is none. */
+static const char *line_of(const char *file)
+{
+    static char line[64];
+    FILE *f = fopen(file, "re");
+
+    if (!f)
+        return NULL;
+    if (!fgets(line, sizeof(line), f))
+        line[0] = 0;
+    fclose(f);
+    return line;
+}
+
+/* A file that is there is kept, one that is not does not appear. */
+static void test_forged_export(void **state)
+{
+    static const enum contradiction what[] = {TASKS_LOOP, VMAS_LOOP, LOCK_HELD, CPUS_OUTSIDE, NONE};
+    char out[] = "/tmp/quire-export-XXXXXX";
+    int fd = mkstemp(out);
+
+    for (size_t i = 0; i < ARRAY_SIZE(what); i++) {
+        struct machine *m = make_machine();
+        int status = what[i] ? EXIT_USAGE : 0;
+
+        contradict(m, what[i]);
+        save_machine(m);
+        change_back();
+        test_machine_end(m);
+        assert_int_equal(ftruncate(fd, 0), 0);
+        assert_int_equal(pwrite(fd, "old\n", 4, 0), 4);
+        assert_int_equal(export_vma(out), status);
+        assert_string_equal(line_of(out), status ? "old\n" : "0x10000000 0x10040000 rw-p 0x0 00:00 0\n");
+        unlink(out);
+        assert_int_equal(export_vma(out), status);
+        assert_true(!line_of(out) == !!status);
+        close(fd);
+        fd = open(out, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    }
+    close(fd);
+    unlink(out);
+}
+
 /* The machine still runs there: its place is taken. */
 static void test_place_taken(void **state)
 {
@@ -498,6 +568,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_round_trip, make_path, remove_path),
         cmocka_unit_test_setup_teardown(test_damage, make_path, remove_path),
         cmocka_unit_test_setup_teardown(test_contradictions, make_path, remove_path),
+        cmocka_unit_test_setup_teardown(test_forged_export, make_path, remove_path),
         cmocka_unit_test_setup_teardown(test_place_taken, make_path, remove_path),
         cmocka_unit_test(test_cannot_write),
     };

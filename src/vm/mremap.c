@@ -321,7 +321,7 @@ fail_copy:
     unlink_copy(cpu, mm, copy);
 fail_cut:
     if (unmap)
-        merge_neighbours(cpu, s->vma);
+        vma_rejoin(cpu, s->vma, edge[0], edge[1] + 1);
 fail_charge:
     vm_unacct_memory(mm->m, charge_pages);
     return err;

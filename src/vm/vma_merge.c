@@ -189,10 +189,9 @@ static struct vm_area_struct *cut_out(struct cpu *cpu, struct vm_area_struct *vm
     return vma;
 }
 
-static struct vm_area_struct *modify(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end,
-                                     vm_flags_t flags, char *name)
+static struct vma_merge merge_of(struct vm_area_struct *vma, va_t start, va_t end)
 {
-    const struct vma_merge g = {
+    return (struct vma_merge){
         .mm = vma->vm_mm,
         .prev = vma->vm_prev,
         .next = vma->vm_next,
@@ -200,13 +199,23 @@ static struct vm_area_struct *modify(struct cpu *cpu, struct vm_area_struct *vma
         .start = start,
         .end = end,
         .pgoff = linear_page_index(vma, start),
-        .vm_flags = flags,
+        .vm_flags = vma->vm_flags,
         .file = vma->vm_file,
         .vm_ops = vma->vm_ops,
         .anon_vma = vma->anon_vma,
-        .anon_name = name,
+        .anon_name = vma->anon_name,
     };
-    struct vm_area_struct *merged = vma_merge_existing_range(cpu, &g); /* frees vma, if it is merged away */
+}
+
+static struct vm_area_struct *modify(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end,
+                                     vm_flags_t flags, char *name)
+{
+    struct vma_merge g = merge_of(vma, start, end);
+    struct vm_area_struct *merged;
+
+    g.vm_flags = flags;
+    g.anon_name = name;
+    merged = vma_merge_existing_range(cpu, &g); /* frees vma, if it is merged away */
 
     return merged ? merged : cut_out(cpu, vma, start, end);
 }
@@ -221,4 +230,16 @@ struct vm_area_struct *vma_modify_name(struct cpu *cpu, struct vm_area_struct *v
     if (names_equal(vma->anon_name, name))
         return vma;
     return modify(cpu, vma, start, end, vma->vm_flags, name);
+}
+
+void vma_rejoin(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end)
+{
+    struct vma_merge g = merge_of(vma, vma->vm_start, vma->vm_end);
+
+    if (vma->vm_start == start)
+        g.prev = NULL;
+    if (vma->vm_end == end)
+        g.next = NULL;
+    if (g.prev || g.next)
+        vma_merge_existing_range(cpu, &g);
 }

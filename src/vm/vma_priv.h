@@ -72,6 +72,12 @@ struct vm_area_struct *vma_modify(struct cpu *cpu, struct vm_area_struct *vma, v
 /* The same for its name, which the caller sets. */
 struct vm_area_struct *vma_modify_name(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end, char *name);
 
+/*
+ * `vma` was cut out of a VMA of [start, end) just now: it is one with what is left of that again, and with nothing else
+ * (neighbours that differ in VM_STICKY would fit). Needs no memory. What must not vanish (ops->close) stays apart.
+ */
+void vma_rejoin(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
+
 /* -- anon_vma_name.c ----------------------------------------------------------------------------------------------- */
 void anon_vma_name_get(char *name); /* NULL: nothing */
 void anon_vma_name_put(struct cpu *cpu, char *name);

@@ -279,6 +279,39 @@ static void test_pictures_failing(void **state)
     test_machine_end(m);
 }
 
+/*
+ * A move that is undone puts back what it has cut, and makes no more one: neighbours that would fit, but are apart since
+ * the first one was locked until its pages were moved away, stay so.
+ */
+static void test_undone_move(void **state)
+{
+    struct machine *m = test_machine_full(NULL);
+    struct cpu *cpu = test_cpu(m);
+    struct task *t = test_task(cpu, 1);
+    u64 nth = 1;
+    s64 at;
+
+    build(cpu, "Wwwwwwww........");
+    assert_int_equal(sys_mlock(cpu, AT(0), 4 * PAGE_SIZE), 0);
+    assert_int_equal(sys_mremap(cpu, AT(0), 4 * PAGE_SIZE, 4 * PAGE_SIZE,
+                                MREMAP_MAYMOVE_ | MREMAP_DONTUNMAP_ | MREMAP_FIXED_, AT(40)),
+                     AT(40));
+    expect(cpu, "left behind", "WwwwWwww........");
+    for (;; nth++) {
+        fail_arm(m, nth);
+        at = sys_mremap(cpu, AT(2), 2 * PAGE_SIZE, 16 * PAGE_SIZE, MREMAP_MAYMOVE_, 0);
+        if (!fail_injected(m))
+            break;
+        if (at == -ENOMEM)
+            expect(cpu, "undone", "WwwwWwww........");
+    }
+    assert_true(nth > 2 && at > 0);
+    expect(cpu, "moved", "Ww..Wwww........");
+    task_exit(cpu, t);
+    assert_books(machine_check, m);
+    test_machine_end(m);
+}
+
 /* -- arguments and limits ------------------------------------------------------------------------------------------ */
 
 static void test_errno(void **state)
@@ -617,12 +650,19 @@ static void test_vmacache(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pictures),       cmocka_unit_test(test_pictures_failing),
-        cmocka_unit_test(test_errno),          cmocka_unit_test(test_rlimits),
-        cmocka_unit_test(test_map_count),      cmocka_unit_test(test_overcommit),
-        cmocka_unit_test(test_layout),         cmocka_unit_test(test_layout_formats),
-        cmocka_unit_test(test_aslr),           cmocka_unit_test(test_brk),
-        cmocka_unit_test(test_stack),          cmocka_unit_test(test_vmacache),
+        cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_pictures_failing),
+        cmocka_unit_test(test_undone_move),
+        cmocka_unit_test(test_errno),
+        cmocka_unit_test(test_rlimits),
+        cmocka_unit_test(test_map_count),
+        cmocka_unit_test(test_overcommit),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_layout_formats),
+        cmocka_unit_test(test_aslr),
+        cmocka_unit_test(test_brk),
+        cmocka_unit_test(test_stack),
+        cmocka_unit_test(test_vmacache),
         cmocka_unit_test(test_shrinking_move),
     };
 

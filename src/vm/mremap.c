@@ -187,14 +187,6 @@ static int move_entries(struct cpu *cpu, struct mremap_state *s, struct vm_area_
     return err;
 }
 
-/* Merge `vma` with its neighbours, if they fit; without memory for it they stay apart. Returns what holds it then. */
-static struct vm_area_struct *merge_neighbours(struct cpu *cpu, struct vm_area_struct *vma)
-{
-    struct vm_area_struct *merged = vma_modify(cpu, vma, vma->vm_start, vma->vm_end, vma->vm_flags);
-
-    return IS_ERR(merged) ? vma : merged;
-}
-
 /* The source as a VMA of its own, so that nothing can fail when it is unmapped. */
 static int cut_source(struct cpu *cpu, struct mremap_state *s)
 {
@@ -308,7 +300,7 @@ static s64 move_vma(struct cpu *cpu, struct mremap_state *s)
     want_populate(s, flags);
     if (unmap)
         unmap_source(cpu, s);
-    copy = merge_neighbours(cpu, copy);
+    copy = vma_merge_copy(cpu, copy);
     if (copy->vm_start <= s->addr && s->addr < copy->vm_end)
         s->vma = copy; /* one with the source, which it lay beside: both are like new */
     if (unmap && continues)

@@ -17,7 +17,7 @@
  *   the same;
  *   or one VMA has none yet, and the other has one only (list_is_singular): it was not inherited by a fork. A VMA with
  *   inherited anon_vmas must not grow, or more and more pages would have to be looked for in the parent's anon_vma.
- * A VMA that would vanish must have no ops->close.
+ * A VMA that would vanish must have no ops->close, unless the call that merges has made it.
  *
  * Failure   A merge may need chain entries (the VMA that stays takes over the anon_vma). Without memory nothing is
  *           changed; a new range is then mapped as its own VMA, a modification fails.
@@ -156,9 +156,9 @@ static struct vm_area_struct *vma_merge_existing_range(struct cpu *cpu, const st
     right = right_side && can_vma_merge_right(g, left);
     if (!left && !right)
         return NULL;
-    if (whole && !can_merge_remove_vma(cpu, g->middle))
+    if (whole && !(g->fresh & FRESH_MIDDLE) && !can_merge_remove_vma(cpu, g->middle))
         return NULL;
-    if (left && right && !can_merge_remove_vma(cpu, g->next))
+    if (left && right && !(g->fresh & FRESH_NEXT) && !can_merge_remove_vma(cpu, g->next))
         right = false;
 
     target = left ? g->prev : g->next;
@@ -240,6 +240,17 @@ void vma_rejoin(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t en
         g.prev = NULL;
     if (vma->vm_end == end)
         g.next = NULL;
+    g.fresh = FRESH_MIDDLE | FRESH_NEXT;
     if (g.prev || g.next)
         vma_merge_existing_range(cpu, &g);
+}
+
+struct vm_area_struct *vma_merge_copy(struct cpu *cpu, struct vm_area_struct *copy)
+{
+    struct vma_merge g = merge_of(copy, copy->vm_start, copy->vm_end);
+    struct vm_area_struct *merged;
+
+    g.fresh = FRESH_MIDDLE;
+    merged = vma_merge_existing_range(cpu, &g);
+    return merged && !IS_ERR(merged) ? merged : copy;
 }

@@ -45,6 +45,9 @@ static inline bool vma_cuts_needed(const struct vma_cuts *cuts)
 void vma_cuts_commit(struct cpu *cpu, struct mm *mm, struct vma_cuts *cuts);
 void vma_cuts_cancel(struct cpu *cpu, struct vma_cuts *cuts);
 
+/* VMAs that the running call has made: they may vanish though they have ops->close, which is called. */
+enum vma_fresh { FRESH_NONE = 0, FRESH_MIDDLE = 1, FRESH_NEXT = 2 };
+
 /* What a range is to look like, and what lies around it. */
 struct vma_merge {
     struct mm *mm;
@@ -58,6 +61,7 @@ struct vma_merge {
     u32 vm_ops;
     struct anon_vma *anon_vma;
     char *anon_name;
+    u32 fresh; /* enum vma_fresh */
 };
 /* The neighbour that now covers the new range; NULL: no merge possible (or no memory for it). */
 struct vm_area_struct *vma_merge_new_range(struct cpu *cpu, const struct vma_merge *g);
@@ -74,9 +78,11 @@ struct vm_area_struct *vma_modify_name(struct cpu *cpu, struct vm_area_struct *v
 
 /*
  * `vma` was cut out of a VMA of [start, end) just now: it is one with what is left of that again, and with nothing else
- * (neighbours that differ in VM_STICKY would fit). Needs no memory. What must not vanish (ops->close) stays apart.
+ * (neighbours that differ in VM_STICKY would fit). Needs no memory.
  */
 void vma_rejoin(struct cpu *cpu, struct vm_area_struct *vma, va_t start, va_t end);
+/* A VMA that the call has just made is merged with its neighbours, if they fit and there is memory. What holds it then. */
+struct vm_area_struct *vma_merge_copy(struct cpu *cpu, struct vm_area_struct *copy);
 
 /* -- anon_vma_name.c ----------------------------------------------------------------------------------------------- */
 void anon_vma_name_get(char *name); /* NULL: nothing */

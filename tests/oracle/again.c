@@ -5,7 +5,7 @@
  *
  *   SAME_RUNS runs differ at the same op in the same way      a disagreement
  *   a run agrees                                              the host has interfered, if that is what it can do
- *                                                             (DIFFER_HOST) or its counters have moved; else the sequence
+ *                                                             (DIFFER_HOST) and its counters have moved; else the sequence
  *                                                             is run after those before it, which may have left something
  *   neither, in MOST_RUNS                                     the host is at work all the time; it is waited for
  */
@@ -61,12 +61,15 @@ static u32 count(struct seen *seen, const struct sequence *s)
 /* Does it differ so again, but only after those before it? */
 static bool differs_after_others(struct oracle *o, struct sequence *s, u32 steps, u32 differ, u32 at)
 {
+    struct host_work before, after;
     u64 seed = s->seed;
 
-    for (u64 before = SEQUENCES_BEFORE; before > 0; before--)
-        run_generated(o, s, seed - before, steps);
+    for (u64 i = SEQUENCES_BEFORE; i > 0; i--)
+        run_generated(o, s, seed - i, steps);
+    host_work_read_now(&before);
     run_generated(o, s, seed, steps);
-    if (lowest(s->differ) != lowest(differ) || s->at != at)
+    host_work_read_now(&after);
+    if (lowest(s->differ) != lowest(differ) || s->at != at || host_has_worked(&before, &after, s->differ))
         return false;
     fprintf(stderr, "oracle: only after the sequences before it: --seed %#lx --seeds %u\n",
             (unsigned long)(seed - SEQUENCES_BEFORE), SEQUENCES_BEFORE + 1);
@@ -84,12 +87,14 @@ static bool runs_settle(struct oracle *o, struct sequence *s, u32 steps)
     for (u32 i = 0; i < MOST_RUNS; i++) {
         if (i == 1)
             restart(o); /* the host may have brought in a page of the supervisor's, of which all are forks */
-        host_work_read(&before);
+        host_work_read_now(&before);
         run_generated(o, s, s->seed, steps);
-        host_work_read(&after);
+        host_work_read_now(&after);
         if (!s->differ)
             return false;
-        if (host_has_worked(&before, &after) && (s->differ & DIFFER_HOST)) {
+        if (host_has_worked(&before, &after, s->differ)) {
+            if (s->differ & DIFFER_WRITTEN)
+                continue; /* nothing to wait for: there is always somebody who writes */
             usleep(pause);
             pause = MIN(pause * 2, 10000000u);
         } else if (count(&seen, s) == SAME_RUNS) {
@@ -103,9 +108,8 @@ enum verdict run_again(struct oracle *o, struct sequence *s, u32 steps, const st
 {
     u32 differ = s->differ, at = s->at;
     struct host_work after;
-    bool worked;
 
-    host_work_read(&after);
+    host_work_read_now(&after);
     print_difference(s, stderr);
     if (differ & DIFFER_LONG)
         return TOO_LONG;
@@ -114,9 +118,8 @@ enum verdict run_again(struct oracle *o, struct sequence *s, u32 steps, const st
     fprintf(stderr, "; once more\n");
     if (runs_settle(o, s, steps))
         return DISAGREES;
-    host_work_read(&after);
-    worked = host_has_worked(before, &after);
-    if (worked && (differ & DIFFER_HOST))
+    host_work_read_now(&after);
+    if (host_has_worked(before, &after, differ))
         return HOST_WORKED;
     if (!s->differ && differs_after_others(o, s, steps, differ, at))
         return DISAGREES;

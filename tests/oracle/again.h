@@ -19,8 +19,10 @@ struct host_work {
 };
 
 /* hostwork.c */
-void host_work_read(struct host_work *w);
-bool host_has_worked(const struct host_work *before, const struct host_work *after);
+void host_work_read(struct host_work *w);     /* as of some time in the last second */
+void host_work_read_now(struct host_work *w); /* slower */
+/* Work that can have made the two sides differ so: DIFFER_*. */
+bool host_has_worked(const struct host_work *before, const struct host_work *after, u32 differ);
 /* Of what the host has too little for its answers to mean anything; NULL: of nothing. */
 const char *host_is_short(const struct native *n);
 void print_host_work(const struct host_work *before, const struct host_work *after, FILE *out);

@@ -407,7 +407,7 @@ static bool make_msync(struct generator *g, struct oracle_op *op)
 
     op->arg[2] = chance(g, 90) ? PICK(g, flags) : pick(g, 16);
     /* waiting for a disk takes milliseconds */
-    if ((op->arg[2] & 4) && !chance(g, 2))
+    if ((op->arg[2] & 4) && !chance(g, g->swarm ? 20 : 2))
         return false;
     return put_range(g, op);
 }

@@ -270,12 +270,17 @@ u32 model_check(struct model *v, FILE *out)
 
 /* -- ops ----------------------------------------------------------------------------------------------------------- */
 
-/* May the kernel's number of faults here vary? See DIFFER_HOST. */
-static bool is_on_disk(struct model *v, va_t at)
+/* May the kernel's number of faults here vary, or the bytes? See DIFFER_HOST. */
+static u32 on_disk(struct model *v, va_t at, u64 len)
 {
     struct vm_area_struct *vma = vma_lookup(v->cpu, v->cpu->current->mm, at);
+    u64 size, end;
 
-    return vma && vma->vm_ops == VM_OPS_FILE;
+    if (!vma || vma->vm_ops != VM_OPS_FILE)
+        return 0;
+    size = vma->vm_file->f_inode->i_size;
+    end = (linear_page_index(vma, at).nr << PAGE_SHIFT) + (at & ~PAGE_MASK) + len;
+    return ORACLE_ON_DISK | (end > size && end <= ALIGN_UP(size, PAGE_SIZE) ? ORACLE_BEHIND_END : 0);
 }
 
 static void fault_result(struct oracle_result *r, const struct fault_info *fi)
@@ -319,7 +324,7 @@ static void do_access(struct model *v, const struct oracle_op *op, struct oracle
     r->faults = (u32)(mm->min_flt + mm->maj_flt - before);
     if (signo)
         fault_result(r, &fi);
-    r->on_disk = is_on_disk(v, op->arg[0]);
+    r->on_disk = on_disk(v, op->arg[0], 1);
     if (r->on_disk && model_own(v, op->arg[0] & ORACLE_TABLE_MASK, op->arg[0] | ~ORACLE_TABLE_MASK))
         r->faults = ~0u;
     if (clean)
@@ -336,6 +341,7 @@ static void do_sum(struct model *v, const struct oracle_op *op, struct oracle_re
         struct fault_info fi = {0};
         u64 sum = 0;
 
+        r->on_disk |= on_disk(v, op->arg[0] + i * PAGE_SIZE, PAGE_SIZE);
         if (mmu_copy_from_user(v->cpu, words, op->arg[0] + i * PAGE_SIZE, PAGE_SIZE, &fi)) {
             h = oracle_mix(h, (u64)fi.signo << 8 | (u64)fi.si_code);
             continue;

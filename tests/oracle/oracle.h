@@ -102,12 +102,16 @@ struct oracle_op {
     uint8_t data[ORACLE_DATA];
 };
 
+/* A load, store or checksum was on the mapping of a file on disk; it read bytes behind that file's end. */
+#define ORACLE_ON_DISK 1u
+#define ORACLE_BEHIND_END 2u
+
 struct oracle_result {
     int64_t ret;
     int32_t signo, code;
     uint64_t addr;
     uint32_t faults;                   /* page faults that a load or store took; ~0: not to be compared */
-    uint32_t on_disk;                  /* the model's: that was on the mapping of a file on disk */
+    uint32_t on_disk;                  /* the model's: ORACLE_ON_DISK, ORACLE_BEHIND_END */
     uint64_t maps, pages, disk, flags; /* hashes, if asked for; disk: pages of files on disk */
     uint32_t seen_from, seen_to;       /* the pages themselves: of seen[], counted from the sequence's begin */
     uint64_t cycles, look_cycles;      /* of the time-stamp counter: the kernel's for the op, and to look at all that */

@@ -36,6 +36,7 @@ static void add(struct page_differs *d, u64 native, u64 model)
     u32 m = (model & PAGE_MASK) == addr ? model & ~PAGE_MASK : 0;
 
     d->others += !by_host(n, m);
+    d->not_on_disk += !((native | model) & ORACLE_SEEN_DISK);
     if (d->nr < ARRAY_SIZE(d->page))
         d->page[d->nr] = (struct page_difference){addr, n, m};
     d->nr++;

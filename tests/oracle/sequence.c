@@ -38,14 +38,31 @@ const char *differ_name(u32 differ)
     return "nothing";
 }
 
-/* Which pages, faults and pages of mincore() the kernel has may be the host's work. */
-static bool by_host(const struct oracle_op *op, u32 differ, const struct page_differs *pages)
+/* A load or checksum of bytes behind the end of a file. */
+static bool of_lost_bytes(const struct oracle_op *op, const struct oracle_result *model)
 {
-    if (differ & ~(DIFFER_FAULTS | DIFFER_PAGES | DIFFER_OUT))
+    return (op->kind == ORACLE_LOAD || op->kind == ORACLE_SUM) && (model->on_disk & ORACLE_BEHIND_END);
+}
+
+/* Which pages, faults and pages of mincore() the kernel has may be the host's work; of the bytes, those that it loses. */
+static bool by_host(const struct oracle_op *op, u32 differ, const struct oracle_result *model,
+                    const struct page_differs *pages)
+{
+    if (differ & ~(DIFFER_FAULTS | DIFFER_PAGES | DIFFER_OUT | DIFFER_RESULT))
+        return false;
+    if ((differ & DIFFER_RESULT) && !of_lost_bytes(op, model))
         return false;
     if ((differ & DIFFER_OUT) && (op->kind != ORACLE_SYSCALL || op->nr != ABI_mincore))
         return false;
     return !(differ & DIFFER_PAGES) || !pages->others;
+}
+
+/* Of what may be the host's work. */
+static bool by_write_back(u32 differ, const struct oracle_result *model, const struct page_differs *pages)
+{
+    if ((differ & DIFFER_OUT) || ((differ & DIFFER_PAGES) && pages->not_on_disk))
+        return false;
+    return !(differ & (DIFFER_FAULTS | DIFFER_RESULT)) || model->on_disk;
 }
 
 static u32 compare_results(const struct oracle *o, const struct oracle_op *op, const struct oracle_result *native,
@@ -71,7 +88,9 @@ static u32 compare_results(const struct oracle *o, const struct oracle_op *op, c
         differ |= DIFFER_NUMBERS;
     if (memcmp(native->out, model->out, sizeof(native->out)))
         differ |= DIFFER_OUT;
-    return differ && by_host(op, differ, pages) ? differ | DIFFER_HOST : differ;
+    if (!differ || !by_host(op, differ, model, pages))
+        return differ;
+    return differ | DIFFER_HOST | (by_write_back(differ, model, pages) ? DIFFER_WRITTEN : 0);
 }
 
 /* The first op on which they differ, among [from, to). */

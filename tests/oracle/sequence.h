@@ -19,11 +19,14 @@ enum {
     DIFFER_STATE = 1024, /* a call that failed for want of memory left something behind */
     /*
      * Beside others: all of it may be the host's work (pages.c): pages missing, or still there; another number of faults, since such a page is
-     * missing, is just being moved, or was made read-only for write-back; pages that mincore() finds.
+     * missing, is just being moved, or was made read-only for write-back; pages that mincore() finds; bytes behind the end of a file on disk,
+     * which become zero when their page is written back.
      */
     DIFFER_HOST = 2048,
-    DIFFER_LONG = 4096,   /* the child is alive and at work, but takes too long */
-    DIFFER_NUMBERS = 8192 /* of smaps, numa_maps, status, statm; not asked where pages differ */
+    DIFFER_LONG = 4096,    /* the child is alive and at work, but takes too long */
+    DIFFER_NUMBERS = 8192, /* of smaps, numa_maps, status, statm; not asked where pages differ */
+    DIFFER_WRITTEN =
+        16384 /* beside DIFFER_HOST: all of it is about files on disk, so that it may be write-back's work */
 };
 
 #define PAGE_DIFFERENCES 8
@@ -35,6 +38,7 @@ struct page_difference {
 
 struct page_differs {
     u32 nr, others; /* others: of them, those that the host has not done */
+    u32 not_on_disk;
     struct page_difference page[PAGE_DIFFERENCES];
 };
 

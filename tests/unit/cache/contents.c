@@ -95,10 +95,14 @@ static void test_mappings(void **state)
     assert_int_equal(get_byte(v.cpu, BASE + 5 * PG + 100), 0);
     put_byte(v.cpu, BASE + PG, 1);
     put_byte(v.cpu, BASE + 16 * PG + 1, 2);
+    put_byte(v.cpu, BASE + 5 * PG + 100, 4); /* behind the end: until it is written back */
+    assert_int_equal(get_byte(v.cpu, BASE + 21 * PG + 100), 4);
     assert_int_equal(byte_of(&v, PG), 1);
     assert_int_equal(byte_of(&v, 1), pattern(1));
     assert_int_equal(get_byte(v.cpu, BASE + 17 * PG), 1);
     assert_int_equal(filemap_fsync_range(v.cpu, v.f, 0, ~(u64)0), 0);
+    assert_int_equal(get_byte(v.cpu, BASE + 21 * PG + 100), 0);
+    assert_int_equal(get_byte(v.cpu, BASE + 5 * PG + 99), pattern(5 * PG + 99));
     put_byte(v.cpu, BASE + PG + 1, 3); /* faults again, dirty again */
     assert_true(folio_test_dirty(page_folio(page_at(v.cpu, BASE + PG))));
     assert_books(machine_check, v.m);

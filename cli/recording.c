@@ -178,11 +178,7 @@ void recording_end(struct session *s, enum trace_type type, s32 pid)
 
 void recording_flush(struct session *s, const struct session_proc *p)
 {
-    u32 index = session_proc_index(s, p);
-
-    for (u32 i = 0; s->trace.on && i < atomic_load(&s->thread_top); i++)
-        if (atomic_load(&s->thread[i].state) == THREAD_LIVE && s->thread[i].proc == index)
-            stream_write_thread(s, &s->thread[i], &packer);
+    stream_write_threads(s, p, NULL, &packer);
 }
 
 /* -- the end ------------------------------------------------------------------------------------------------------- */

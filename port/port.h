@@ -37,6 +37,11 @@ void port_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t timeout_ns
 /* Wake up to `nr` waiters. */
 void port_futex_wake(_Atomic uint32_t *word, int nr);
 void port_yield(void);
+/*
+ * A place where others may get in between (RACE_POINT()). Where the environment has QUIRE_DELAYS=N, one of N * `rarity` visits
+ * sleeps for some milliseconds.
+ */
+void port_race_point(uint32_t rarity);
 
 /* -- Time: wall clock, for front ends only; the core runs on virtual time ------------------------------------------ */
 uint64_t port_clock_ns(void);

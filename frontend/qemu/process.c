@@ -77,6 +77,7 @@ void fork_before(struct vcpu *v, u64 flags)
 {
     order_lock(v);
     fork_prepare(v, flags);
+    RACE_POINT(1);
 }
 
 /* In the child: everything here is a copy of the parent's; nothing of the parent's may be given back. */
@@ -91,6 +92,7 @@ static void child_adopt(struct vcpu *v)
             vcpu_clear(&vcpus[i]);
     record_child();
     pthread_mutex_init(&process.order, NULL);
+    RACE_POINT(1);
     if (!slot || !thread)
         return; /* unfollowed: the vCPU stays in state NONE */
     process.slot = slot;
@@ -180,6 +182,7 @@ static void start_process(struct vcpu *v)
     if (atomic_load(&slot->state) == PROC_EXEC) {
         session_release_dead_cpus(process.s, slot);
         gate_enter(slot);
+        record_execed(t);
         session_drop_threads(process.s, slot, t, DROP_WAIT);
         gate_leave(slot);
         how = TASK_EXECED;
@@ -215,6 +218,7 @@ void thread_first_block(struct vcpu *v)
     if (thread_leave(v))
         return;
     v->in_block = true;
+    RACE_POINT(1);
     baton_take(v);
     if (process_has_ended()) {
         baton_drop(v);
@@ -278,6 +282,7 @@ void thread_exit(struct vcpu *v)
         session_drop_thread(process.s, process.slot, t, DROP_WAIT);
         gate_leave(process.slot);
     }
+    RACE_POINT(1);
     atomic_fetch_sub(&process.nr_threads, 1);
     baton_drop(v);
     vcpu_clear(v);
@@ -307,6 +312,7 @@ void process_exit(struct vcpu *v)
     record_simple(v, last ? TRACE_PROCESS_EXIT : TRACE_RELEASE);
     vcpu_release(v);
     record_stop(v);
+    RACE_POINT(1);
     if (!last) {
         gate_freeze(slot, 0); /* the launcher takes the tasks down when the threads are gone */
     } else {
@@ -314,7 +320,9 @@ void process_exit(struct vcpu *v)
         session_drop_threads(process.s, slot, NULL, DROP_WAIT);
         gate_leave(slot);
     }
+    RACE_POINT(1);
     atomic_store(&slot->state, PROC_EXITED);
+    RACE_POINT(1);
     port_futex_wake(&slot->frozen, INT32_MAX); /* who waits at the gate sees it */
     baton_drop(v);
     vfork_done(slot);
@@ -429,6 +437,7 @@ static void exec_qemu(struct vcpu *v, const struct program *p, char **argv, char
     process.slot->arch = p->arch;
     atomic_store(&process.slot->state, PROC_EXEC);
     baton_drop(v);
+    RACE_POINT(1);
     execve(c.argv[0], c.argv, c.envp);
     baton_take(v);
     record_ticket(v);

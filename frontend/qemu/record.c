@@ -37,6 +37,7 @@ static bool take_until(struct session_trace *t, u32 seconds)
     struct timespec until;
     int err;
 
+    RACE_POINT(1);
     atomic_fetch_add(&t->waiting, 1);
     atomic_fetch_add(&process.nr_in_turn, 1);
     if (seconds) {
@@ -54,6 +55,7 @@ static bool take_until(struct session_trace *t, u32 seconds)
     } else if (err) {
         return false;
     }
+    RACE_POINT(1);
     atomic_fetch_add(&t->taken, 1);
     if (atomic_load(&t->yielding))
         port_futex_wake(&t->taken, INT32_MAX);
@@ -86,7 +88,9 @@ void baton_drop(struct vcpu *v)
     if (!v->baton)
         return;
     v->baton = false;
+    RACE_POINT(1);
     pthread_mutex_unlock(&process.s->trace.baton);
+    RACE_POINT(1);
 }
 
 static void record_no_more(struct vcpu *v)
@@ -121,6 +125,7 @@ void baton_yield(struct vcpu *v)
     struct session_trace *t = &process.s->trace;
     struct recorder *r = recorders[v->index];
     u32 taken = atomic_load(&t->taken);
+    bool nested = v->in_block; /* by resched() */
 
     if (v->baton && !atomic_load(&t->waiting)) {
         next_turn(r, true);
@@ -144,6 +149,7 @@ void baton_yield(struct vcpu *v)
     next_turn(r, v->baton);
     record_ticket(v);
     vcpu_poll(v);
+    v->in_block = nested;
     if (r)
         record_forget(r);
 }
@@ -311,6 +317,7 @@ static void wait_for_cpu(struct vcpu *v, struct machine *m)
     for (u32 id = 0; id < m->nr_cpus; id++)
         cpu_post_work(m, id, CPU_WORK_RESCHED);
     baton_drop(v);
+    RACE_POINT(1);
     if (!has_free_cpu(m)) /* one that came free in between was not announced to us */
         port_futex_wait(&m->cpu_freed, seen, WAIT_CPU_NS);
     baton_take_back(v);
@@ -399,6 +406,11 @@ void record_leave(struct vcpu *v)
 {
     recorder_free(v->index);
     baton_drop(v);
+}
+
+void record_execed(const struct session_thread *t)
+{
+    stream_write_threads(process.s, process.slot, t, &packer);
 }
 
 void record_child(void)

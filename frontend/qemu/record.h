@@ -79,7 +79,9 @@ struct recorder *recorder_start(struct vcpu *v, bool goes_on);
 void record_flush(struct vcpu *v); /* its block is written */
 void record_stop(struct vcpu *v);  /* that, and the recorder is given back */
 void record_leave(struct vcpu *v); /* the recording has ended: the recorder and the baton are given back */
-void record_child(void);           /* in the child of a fork: what belongs to the parent's threads is let go */
+/* The process's threads but `t` are gone: what they recorded is written. */
+void record_execed(const struct session_thread *t);
+void record_child(void); /* in the child of a fork: what belongs to the parent's threads is let go */
 
 /* record_events.c: with the baton; nothing happens unless v is recorded. */
 enum record_task { TASK_FIRST, TASK_FORKED, TASK_THREAD, TASK_EXECED };

@@ -312,6 +312,7 @@ void session_release_dead_cpus(struct session *s, struct session_proc *p)
 static bool try_gate_enter(struct session_proc *p)
 {
     atomic_fetch_add(&p->in_core, 1);
+    RACE_POINT(LOCK_RARITY);
     if (likely(!atomic_load(&p->frozen)))
         return true;
     atomic_fetch_sub(&p->in_core, 1);
@@ -336,7 +337,9 @@ bool gate_enter_live(struct session_proc *p)
 
 bool gate_freeze(struct session_proc *p, u32 own)
 {
+    RACE_POINT(1);
     atomic_store(&p->frozen, 1);
+    RACE_POINT(1);
     for (int i = 0; i < 20000; i++) {
         if (atomic_load(&p->in_core) <= own)
             return true;
@@ -350,7 +353,9 @@ bool gate_freeze(struct session_proc *p, u32 own)
 
 void gate_thaw(struct session_proc *p)
 {
+    RACE_POINT(1);
     atomic_store(&p->frozen, 0);
+    RACE_POINT(1);
     port_futex_wake(&p->frozen, INT32_MAX);
 }
 
@@ -360,6 +365,7 @@ void gate_thaw_unless_stopped(struct session *s, struct session_proc *p)
     if (atomic_load(&s->stopped))
         return;
     gate_thaw(p);
+    RACE_POINT(1);
     if (!atomic_load(&s->stopped))
         return;
     atomic_store(&p->frozen, 1);

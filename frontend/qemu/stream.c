@@ -124,7 +124,7 @@ void stream_repair(struct session *s)
     close(fd);
 }
 
-void stream_write_thread(struct session *s, const struct session_thread *t, struct trace_packer *p)
+static void write_thread(struct session *s, const struct session_thread *t, struct trace_packer *p)
 {
     struct stream *st = stream_map(s, (u32)(t - s->thread));
 
@@ -133,4 +133,14 @@ void stream_write_thread(struct session *s, const struct session_thread *t, stru
     if (st->stream == t->stream)
         stream_write(s, st, p);
     stream_unmap(st);
+}
+
+void stream_write_threads(struct session *s, const struct session_proc *p, const struct session_thread *but,
+                          struct trace_packer *packer)
+{
+    u32 index = session_proc_index(s, p);
+
+    for (u32 i = 0; s->trace.on && i < atomic_load(&s->thread_top); i++)
+        if (&s->thread[i] != but && atomic_load(&s->thread[i].state) == THREAD_LIVE && s->thread[i].proc == index)
+            write_thread(s, &s->thread[i], packer);
 }

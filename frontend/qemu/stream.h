@@ -41,7 +41,8 @@ void stream_close_batch(struct stream *st);
 void stream_write(struct session *s, struct stream *st, struct trace_packer *p);
 /* The owner of the baton has died: if it was in a write, what came of that goes. Its block stands in its stream. */
 void stream_repair(struct session *s);
-/* Of threads that are gone: write what their streams still hold. */
-void stream_write_thread(struct session *s, const struct session_thread *t, struct trace_packer *p);
+/* The threads of `p` but `but` are gone: write what their streams still hold. With the baton. */
+void stream_write_threads(struct session *s, const struct session_proc *p, const struct session_thread *but,
+                          struct trace_packer *packer);
 
 #endif

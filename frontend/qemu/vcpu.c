@@ -167,8 +167,10 @@ void vcpu_acquire(struct vcpu *v)
 {
     bool lacks = false;
 
+    RACE_POINT(1);
     if (process.before_acquire)
         process.before_acquire(v);
+    RACE_POINT(1);
     if (v->lacks_cpu) /* what was touched meanwhile, the machine does not know */
         vcpu_forget(v);
     for (u32 i = 0; i < process.nr_machines; i++) {
@@ -212,6 +214,7 @@ void vcpu_release(struct vcpu *v)
 {
     vcpu_forget(v);
     vcpu_publish(v);
+    RACE_POINT(1);
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i]) {
             cpu_enter_kernel(v->cpu[i]);
@@ -242,6 +245,7 @@ static void give_way(struct vcpu *v)
 
 void vcpu_poll(struct vcpu *v)
 {
+    bool nested = v->in_block; /* by resched() */
     u32 work = 0;
 
     v->in_block = true;
@@ -262,7 +266,7 @@ void vcpu_poll(struct vcpu *v)
         for_each_machine_in_core(v, i, cpu) /* leaving the kernel does it */
             continue;
     }
-    v->in_block = false;
+    v->in_block = nested;
 }
 
 /* -- the process has ended ------------------------------------------------------------------------------------------ */

@@ -27,6 +27,16 @@
             port_assert_fail(#cond, __FILE__, __LINE__, __func__);                                                     \
     } while (0)
 
+/*
+ * Where threads or processes race: builds with QUIRE_DEBUG >= 1 can be told to sleep here, so that what hardly ever happens
+ * does. `rarity`: 1 for a step of a protocol, more where a program passes often.
+ */
+#define RACE_POINT(rarity)                                                                                             \
+    do {                                                                                                               \
+        if (QUIRE_DEBUG >= 1)                                                                                          \
+            port_race_point(rarity);                                                                                   \
+    } while (0)
+
 #define EXPENSIVE(statement)                                                                                           \
     do {                                                                                                               \
         if (QUIRE_DEBUG >= 2) {                                                                                        \

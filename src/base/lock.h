@@ -64,10 +64,13 @@ void lock_check_acquire(struct cpu *cpu, const void *lock, u16 rank, u16 subclas
 void lock_check_release(struct cpu *cpu, const void *lock);
 bool lock_check_held(const struct cpu *cpu, const void *lock);
 
+#define LOCK_RARITY 500 /* locks are taken much more often than the front end's steps */
+
 static inline void lock_acquired(struct cpu *cpu, const void *lock, u16 rank, u16 subclass)
 {
     if (QUIRE_DEBUG >= 1)
         lock_check_acquire(cpu, lock, rank, subclass);
+    RACE_POINT(LOCK_RARITY);
 }
 
 static inline void lock_released(struct cpu *cpu, const void *lock)

@@ -145,6 +145,7 @@ bool cpu_try_acquire_id(struct machine *m, u32 id, u32 host_tid, struct cpu **ou
     if (atomic_load_explicit(&cpu->owner, memory_order_relaxed) ||
         !atomic_compare_exchange_strong(&cpu->owner, &nobody, host_tid))
         return false;
+    RACE_POINT(20);
     cpu->code = &quire_code;
     atomic_store(&cpu->state, CPU_KERNEL);
     atomic_fetch_and(&cpu->work, ~(u32)CPU_WORK_RESCHED);
@@ -184,6 +185,7 @@ static struct cpu *wait_for_cpu(struct machine *m, const struct task *task, u32 
         u32 seen = atomic_load(&m->cpu_freed);
 
         cpu = acquire_free(m, task, host_tid);
+        RACE_POINT(20);
         if (cpu || atomic_load(&m->closed) || (sleeps && patience == SLEEP_ONCE))
             break;
         for (u32 id = 0; id < m->nr_cpus; id++)
@@ -247,6 +249,7 @@ static void give_back(struct cpu *cpu)
     mmu_load(cpu_mmu(cpu), NULL);
     cpu->code = NULL;
     atomic_store(&cpu->state, CPU_IDLE);
+    RACE_POINT(20);
     cpu_set_free(cpu);
 }
 

@@ -15,6 +15,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -252,9 +253,11 @@ static u32 native_child(const struct pageout_case *c)
         return 105;
     if ((c->before & SEG_UNLOCKED) && shmctl(id, SHM_UNLOCK, NULL))
         return 106;
-    if ((c->before & FORKED) && !(child = fork()))
+    if ((c->before & FORKED) && !(child = fork())) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;)
             pause();
+    }
     s.result = madvise((void *)MAP, c->advised * PG, MADV_PAGEOUT) ? -errno : 0;
     if (child > 0) {
         kill(child, SIGKILL);

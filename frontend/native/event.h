@@ -107,7 +107,16 @@ struct native_clone {
     s32 child;      /* its tid; 0: failed */
     s32 child_tgid; /* as the recorder numbers them: the child's tid, unless CLONE_THREAD */
     s32 err;        /* -errno */
-    u32 event;      /* PTRACE_EVENT_FORK, _VFORK, _CLONE */
+    u32 event;      /* PTRACE_EVENT_FORK, _VFORK, _CLONE, failed: 0; and NATIVE_BY_* */
+};
+
+#define NATIVE_BY_CLONE 0x100u  /* clone, fork, vfork */
+#define NATIVE_BY_CLONE3 0x200u /* failed: struct native_clone_args is behind it */
+
+struct native_clone_args {
+    u64 size;    /* of the caller's structure */
+    u64 known;   /* bytes of it that could be read: the first of arg */
+    u64 arg[11]; /* struct clone_args, clone3(2) */
 };
 
 /* The calls that matter beside src/abi's: recorded as "not modelled" with what they answered. */

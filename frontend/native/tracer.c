@@ -316,6 +316,18 @@ static void write_call(struct tracer *tr, struct thread *t, s64 ret, u32 flags)
         emit_maps(tr, t);
 }
 
+static void add_clone_args(struct thread *t, struct buffer *b)
+{
+    struct native_clone_args *a = buffer_add(b, sizeof(*a));
+    u64 len = t->arg[1] < sizeof(a->arg) ? t->arg[1] : sizeof(a->arg);
+    s64 got;
+
+    memset(a, 0, sizeof(*a));
+    a->size = t->arg[1];
+    got = tracee_read(t, t->arg[0], a->arg, len);
+    a->known = got > 0 ? (u64)got : 0;
+}
+
 static void write_clone(struct tracer *tr, struct thread *t, s32 child, s32 err, u32 event)
 {
     struct native_clone *e;
@@ -328,7 +340,9 @@ static void write_clone(struct tracer *tr, struct thread *t, s32 child, s32 err,
     e->child = child;
     e->child_tgid = t->clone_flags & CLONE_THREAD ? t->proc->tgid : child;
     e->err = err;
-    e->event = event;
+    e->event = event | (t->nr == CALL_CLONE3 ? NATIVE_BY_CLONE3 : NATIVE_BY_CLONE);
+    if (err && t->nr == CALL_CLONE3)
+        add_clone_args(t, &tr->other);
     emit(tr, NATIVE_CLONE, &tr->other);
 }
 

@@ -30,6 +30,7 @@
 #define SHM_STAT_ 13u
 #define SHM_INFO_ 14u
 #define SHM_STAT_ANY_ 15u
+#define SHM_INDEX_MASK 0x7fffu /* an id's index */
 
 enum outcome { AS_RESULT, AS_SUCCESS };
 
@@ -118,6 +119,18 @@ static bool hangs_on_disk(const struct native_call *e)
     return e->ret == -ENOSPC || e->ret == -EOPNOTSUPP;
 }
 
+/* A driver that maps nothing, as most: ENODEV, or what comes before that. */
+static bool is_unmappable(const struct native_call *e, const struct file *file)
+{
+    return !is_ring(file) && (e->ret == -ENODEV || e->ret == -EACCES);
+}
+
+/* By index, of all the system's segments: of those that the program did not make nothing is known. */
+static bool asks_by_index(const struct native_call *e)
+{
+    return e->nr == ABI_shmctl && ((u32)e->arg[1] == SHM_STAT_ || (u32)e->arg[1] == SHM_STAT_ANY_);
+}
+
 /* What the call needs that the machine does not have: it is not judged. */
 static bool is_beyond_model(struct verify *v, const struct native_call *e, const struct native_file *f,
                             const struct file *file, const struct parts *parts)
@@ -130,7 +143,7 @@ static bool is_beyond_model(struct verify *v, const struct native_call *e, const
     case ABI_mmap:
         if (huge || ((u32)e->arg[3] & (MAP_HUGETLB_ | MAP_ANONYMOUS_)) == (MAP_HUGETLB_ | MAP_ANONYMOUS_))
             return got_huge_pages(e);
-        return f && !file_is_modelled(f) && (is_error(e->ret) || !is_ring(file));
+        return f && !file_is_modelled(f) && !(is_error(e->ret) ? is_unmappable(e, file) : is_ring(file));
     case ABI_shmget:
         return got_huge_pages(e);
     case ABI_process_madvise:
@@ -142,10 +155,10 @@ static bool is_beyond_model(struct verify *v, const struct native_call *e, const
     case ABI_fallocate:
         if (huge)
             return got_huge_pages(e);
-        return f && (f->fs_magic == SECRETMEM_MAGIC_ || !S_ISREG(f->mode) ||
+        return f && (f->fs_magic == SECRETMEM_MAGIC_ || !S_ISREG(f->mode) || !file_is_modelled(f) ||
                      (f->fs_magic != TMPFS_MAGIC_ && hangs_on_disk(e)));
-    case ABI_shmctl: /* by index, of all the system's segments */
-        return (u32)e->arg[1] == SHM_STAT_ || (u32)e->arg[1] == SHM_STAT_ANY_;
+    case ABI_shmctl:
+        return asks_by_index(e) && (s32)e->arg[0] >= 0 && (is_error(e->ret) || segment_own(v, (s32)e->ret) < 0);
     default:
         return false;
     }
@@ -250,10 +263,10 @@ static void before(struct verify *v, struct vtask *t, struct abi_call *c, const 
     if (e->nr == ABI_mincore && (bytes = parts_find(parts, NATIVE_PRESENT, 0, &len)))
         map_present(v, t, e->arg[0], bytes, len);
     if (e->nr == ABI_shmat || e->nr == ABI_shmctl) {
-        s32 own = segment_own(v, (s32)e->arg[0]);
+        s32 own = segment_own(v, asks_by_index(e) ? (s32)e->ret : (s32)e->arg[0]);
 
         if (own >= 0)
-            c->arg[0] = (u64)own;
+            c->arg[0] = asks_by_index(e) ? (u64)own & SHM_INDEX_MASK : (u64)own;
     }
 }
 
@@ -297,7 +310,7 @@ static bool same_output(const struct native_call *e, const struct parts *parts, 
 
     if (e->nr == ABI_mincore)
         return !c->out[2].p || same_mincore(e, parts, c->out[2].p, at);
-    if (e->nr == ABI_shmctl && (u32)e->arg[1] == IPC_STAT_) {
+    if (e->nr == ABI_shmctl && ((u32)e->arg[1] == IPC_STAT_ || asks_by_index(e))) {
         recorded = parts_find(parts, NATIVE_OUT, 2, &len);
         return !recorded || len < 96 || !c->out[2].p || same_segment(recorded, c->out[2].p);
     }
@@ -307,8 +320,10 @@ static bool same_output(const struct native_call *e, const struct parts *parts, 
     return !recorded || !c->out[arg].p || len != 16 || !memcmp(recorded, c->out[arg].p, 16);
 }
 
-static bool agrees(const struct native_call *e, s64 own)
+static bool agrees(struct verify *v, const struct native_call *e, s64 own)
 {
+    if (asks_by_index(e) && !is_error(e->ret) && !is_error(own))
+        return segment_own(v, (s32)e->ret) == own;
     if (outcome_of(e) == AS_SUCCESS && !is_error(e->ret) && !is_error(own))
         return true;
     return own == e->ret;
@@ -334,7 +349,7 @@ static void report(struct verify *v, struct vtask *t, const struct native_call *
     print_result(out, e->ret);
     fputs(", machine: ", out);
     print_result(out, own);
-    if (agrees(e, own))
+    if (agrees(v, e, own))
         fputs("; what they wrote differs", out);
     fputs("\n", out);
     maps_print_around(v, t, at);
@@ -470,13 +485,13 @@ void call_verify(struct verify *v, struct vtask *t, const struct native_call *e,
     } else {
         give_room(v, &c, e);
         own = abi_syscall(v->cpu, &c);
-        if (agrees(e, own) && same_output(e, parts, &c, &at)) {
+        if (agrees(v, e, own) && same_output(e, parts, &c, &at)) {
             tally->agreed++;
             if (e->nr == ABI_mmap && own != e->ret)
                 force(v, t, e, &c, own);
         } else {
             differs(v, t, e, own, at);
-            if (!agrees(e, own))
+            if (!agrees(v, e, own))
                 force(v, t, e, &c, own);
         }
         learn(v, e, &c, own, parts);

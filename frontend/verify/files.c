@@ -85,6 +85,23 @@ static struct file *object_open(struct verify *v, const struct vobject *o, u32 m
     return o->file;
 }
 
+/* Of file systems that show the kernel's state: their files have no pages; a few can be mapped as devices are. */
+static bool is_pseudo(const struct native_file *f)
+{
+    static const u32 magic[] = {PROC_SUPER_MAGIC, SYSFS_MAGIC,        NSFS_MAGIC,          DEBUGFS_MAGIC,
+                                TRACEFS_MAGIC,    CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, SECURITYFS_MAGIC};
+
+    for (size_t i = 0; i < ARRAY_SIZE(magic); i++)
+        if (f->fs_magic == magic[i])
+            return true;
+    return false;
+}
+
+static bool has_size(const struct native_file *f)
+{
+    return S_ISREG(f->mode) && !is_pseudo(f);
+}
+
 /* What cannot be mapped is all alike; of devices /dev/zero, sockets' and io_uring's rings are known. */
 static struct file *open_special(struct verify *v, const struct native_file *f, u32 mode, const char *name)
 {
@@ -99,6 +116,8 @@ static struct file *open_special(struct verify *v, const struct native_file *f, 
 
 bool file_is_modelled(const struct native_file *f)
 {
+    if (S_ISREG(f->mode) && is_pseudo(f))
+        return false;
     if (S_ISCHR(f->mode))
         return f->rdev == makedev(MEM_MAJOR, ZERO_MINOR) || f->rdev == makedev(MEM_MAJOR, NULL_MINOR);
     return S_ISREG(f->mode) || S_ISDIR(f->mode) || S_ISFIFO(f->mode);
@@ -109,7 +128,7 @@ static struct file *open_by_identity(struct verify *v, const struct native_file 
 {
     struct file *file;
 
-    if (f->mode && !S_ISREG(f->mode))
+    if (f->mode && !has_size(f))
         return open_special(v, f, mode, name);
     if (f->fs_magic != TMPFS_MAGIC)
         return file_open(v->cpu, f->dev, f->ino, f->size, mode, name);
@@ -125,7 +144,7 @@ struct file *file_of(struct verify *v, const struct native_file *f, const char *
     u32 mode = mode_of(f->open_flags);
     struct file *file = o ? object_open(v, o, mode) : open_by_identity(v, f, mode, name);
 
-    if (!IS_ERR(file) && S_ISREG(f->mode) && READ_ONCE(file->f_inode->i_size) != f->size)
+    if (!IS_ERR(file) && has_size(f) && READ_ONCE(file->f_inode->i_size) != f->size)
         inode_set_size(v->cpu, file->f_inode, f->size);
     return file;
 }
@@ -145,7 +164,7 @@ struct file *space_file(struct verify *v, struct vspace *s, s32 fd, const struct
 
     if (l->file && l->fd == fd && l->dev == f->dev && l->ino == f->ino && l->open_flags == f->open_flags) {
         get_file(l->file);
-        if (S_ISREG(f->mode) && READ_ONCE(l->file->f_inode->i_size) != f->size)
+        if (has_size(f) && READ_ONCE(l->file->f_inode->i_size) != f->size)
             inode_set_size(v->cpu, l->file->f_inode, f->size);
         return l->file;
     }

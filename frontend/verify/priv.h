@@ -101,7 +101,9 @@ const u8 *parts_find(const struct parts *all, u32 kind, u32 arg, u32 *len); /* N
 struct vtask *world_task(struct verify *v, s32 tid);
 void world_run(struct verify *v, struct vtask *t); /* its task is current; NULL: nobody */
 int world_exec(struct verify *v, const struct native_exec *e, const struct parts *parts, char *why, size_t why_size);
-int world_clone(struct verify *v, const struct native_clone *e, char *why, size_t why_size);
+/* args: of a clone3 that failed; NULL: not recorded. */
+int world_clone(struct verify *v, const struct native_clone *e, const struct native_clone_args *args, char *why,
+                size_t why_size);
 void world_exit(struct verify *v, const struct native_exit *e);
 void world_end(struct verify *v); /* who is left exits */
 

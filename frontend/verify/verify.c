@@ -157,6 +157,13 @@ static int on_maps(struct verify *v, const struct native_maps *e, const char *en
     return t ? maps_event(v, t, e, (const u8 *)(e + 1), why, why_size) : 0;
 }
 
+static const struct native_clone_args *clone_args(const struct native_clone *e, size_t len)
+{
+    return e->err && (e->event & NATIVE_BY_CLONE3) && len >= sizeof(*e) + sizeof(struct native_clone_args)
+               ? (const struct native_clone_args *)(e + 1)
+               : NULL;
+}
+
 int verify_event(struct verify *v, u32 type, const void *bytes, size_t len, char *why, size_t why_size)
 {
     const char *end = (const char *)bytes + len;
@@ -175,7 +182,7 @@ int verify_event(struct verify *v, u32 type, const void *bytes, size_t len, char
         return get_parts(&parts, e->nr_parts, e + 1, end) ? world_exec(v, e, &parts, why, why_size) : -1;
     }
     case NATIVE_CLONE:
-        return world_clone(v, bytes, why, why_size);
+        return world_clone(v, bytes, clone_args(bytes, len), why, why_size);
     case NATIVE_CALL:
         return on_call(v, bytes, end);
     case NATIVE_SIGNAL: {

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "abi/clone.h"
 #include "world.h"
 
 #define HOST_TID 1
@@ -379,7 +380,51 @@ static bool is_memory_errno(s32 err)
     return err == 0 || err == -ENOMEM;
 }
 
-int world_clone(struct verify *v, const struct native_clone *e, char *why, size_t why_size)
+#define NOT_RECORDED 1
+
+/* Would the machine refuse it for its arguments? 0, -errno or NOT_RECORDED. */
+static s64 own_refusal(const struct verify *v, const struct native_clone *e, const struct native_clone_args *args)
+{
+    struct abi_clone_args a;
+
+    if (e->event & NATIVE_BY_CLONE)
+        return abi_clone_check(e->flags);
+    if (!args || (args->known < MIN(args->size, sizeof(a)) && args->size <= PAGE_SIZE))
+        return NOT_RECORDED;
+    memcpy(&a, args->arg, sizeof(a));
+    return abi_clone3_check(v->cpu, &a, args->size);
+}
+
+/* What else the kernel says EINVAL and E2BIG for: namespaces, its process, ids that are asked for, bytes not recorded. */
+static bool may_hang_on_others(const struct native_clone *e, const struct native_clone_args *args)
+{
+    const u64 flags = CLONE_NEWNS_ | CLONE_NEWCGROUP_ | CLONE_NEWUTS_ | CLONE_NEWIPC_ | CLONE_NEWUSER_ | CLONE_NEWPID_ |
+                      CLONE_NEWNET_ | CLONE_PARENT_ | CLONE_THREAD_;
+
+    if (e->err == -E2BIG || (e->flags & flags))
+        return true;
+    return args && (e->flags & (CLONE_NEWTIME_ | CLONE_INTO_CGROUP_) || args->arg[8] /* set_tid */);
+}
+
+/* Refused by the kernel for its arguments, or not at all. */
+static void judge_arguments(struct verify *v, const struct native_clone *e, const struct native_clone_args *args)
+{
+    struct verify_tally *tally = &v->r.tally[VERIFY_FORK];
+    s64 own = own_refusal(v, e, args);
+
+    if (own == e->err) {
+        tally->agreed++;
+    } else if (own == NOT_RECORDED || (own == 0 && may_hang_on_others(e, args))) {
+        tally->not_modelled++;
+    } else {
+        tally->disagreed++;
+        disagree(v, VERIFY_FORK, &e->h, "flags %#llx: kernel: error %d, machine: error %d",
+                 (unsigned long long)e->flags, -e->err, (int)-own);
+    }
+}
+
+int world_clone(struct verify *v, const struct native_clone *e, const struct native_clone_args *args, char *why,
+                size_t why_size)
 {
     struct vtask *t = world_task(v, e->h.tid), *same = e->child ? world_task(v, e->child) : NULL;
     struct verify_tally *tally = &v->r.tally[VERIFY_FORK];
@@ -393,11 +438,15 @@ int world_clone(struct verify *v, const struct native_clone *e, char *why, size_
     }
     if (same)
         task_remove(v, same); /* its end was not recorded */
-    if (!is_memory_errno(e->err)) {
-        tally->not_modelled++; /* limits on processes, bad flags */
+    world_run(v, t);
+    if (e->err == -EINVAL || e->err == -E2BIG) {
+        judge_arguments(v, e, args);
         return 0;
     }
-    world_run(v, t);
+    if (!is_memory_errno(e->err)) {
+        tally->not_modelled++; /* limits on processes, rights */
+        return 0;
+    }
     child = kernel_clone(v->cpu, e->flags, e->child ? e->child : -2, e->child_tgid ? e->child_tgid : -2);
     if (IS_ERR(child) && e->child) {
         snprintf(why, why_size, "fork of process %d: the machine has no memory for it", e->h.tgid);
@@ -409,7 +458,10 @@ int world_clone(struct verify *v, const struct native_clone *e, char *why, size_
         task_exit(v->cpu, child);
         return 0;
     }
-    tally->agreed++;
+    if (own_refusal(v, e, args) < 0)
+        judge_arguments(v, e, args);
+    else
+        tally->agreed++;
     if (e->child)
         task_add(v, e->child, e->child_tgid, child, space_of_child(t, e->flags));
     return 0;

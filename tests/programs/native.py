@@ -14,7 +14,8 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-PARTS = ["calls", "signals", "threads", "processes", "limits", "stops", "exec", "huge", "rings", "pidfds", "disk", "stack"]
+PARTS = ["calls", "signals", "threads", "processes", "limits", "stops", "exec", "huge", "rings", "pidfds", "disk", "stack", "clones",
+         "unmappable", "segments"]
 FORK_PY = """
 import os, subprocess, threading
 data = bytearray(4 << 20)

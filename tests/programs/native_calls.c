@@ -9,14 +9,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -26,6 +30,9 @@
 #define HUGE (2ul << 20)
 #ifndef PIDFD_THREAD
 #define PIDFD_THREAD O_EXCL
+#endif
+#ifndef SYS_clone3
+#define SYS_clone3 435
 #endif
 #ifndef SYS_process_madvise
 #define SYS_process_madvise 440
@@ -341,6 +348,121 @@ static void part_stack(void)
     map(3, PROT_READ);
 }
 
+static void map_one(const char *name, int fd)
+{
+    static const struct {
+        int prot, flags;
+    } how[] = {{PROT_READ, MAP_SHARED}, {PROT_READ, MAP_PRIVATE}, {PROT_READ | PROT_WRITE, MAP_SHARED}, {PROT_READ, 0}};
+
+    for (size_t i = 0; i < sizeof(how) / sizeof(how[0]); i++) {
+        char *p = mmap(NULL, PAGE, how[i].prot, how[i].flags, fd, 0);
+
+        printf("%s: %d\n", name, p == MAP_FAILED ? errno : 0);
+        if (p != MAP_FAILED)
+            CHECK(!munmap(p, PAGE));
+    }
+}
+
+/* Files that nobody can map: the kernel's own, directories, pipes, terminals, descriptors of other things. */
+static void part_unmappable(void)
+{
+    static const char *const path[] = {"/proc/self/status",
+                                       "/proc/self/ns/mnt",
+                                       "/proc/self/pagemap",
+                                       "/proc/filesystems",
+                                       "/sys/kernel/mm",
+                                       "/sys/kernel/mm/transparent_hugepage/enabled",
+                                       "/tmp",
+                                       "/dev/null",
+                                       "/dev/full",
+                                       "/dev/ptmx",
+                                       "/dev/urandom",
+                                       "/sys/fs/cgroup"};
+    int fds[2];
+
+    for (size_t i = 0; i < sizeof(path) / sizeof(path[0]); i++)
+        map_one(path[i], open(path[i], O_RDONLY));
+    CHECK(!pipe(fds));
+    map_one("pipe", fds[0]);
+    map_one("pidfd", (int)syscall(SYS_pidfd_open, getpid(), 0));
+    map_one("eventfd", eventfd(0, 0));
+    map_one("epoll", epoll_create1(0));
+    map_one("O_PATH", open("/tmp", O_PATH));
+    map_one("-1", -1);
+}
+
+/* Segments by number and by index; of indices only the program's own are asked for. */
+static void part_segments(void)
+{
+    struct shmid_ds ds;
+    struct shm_info info;
+    int own[2] = {shmget(IPC_PRIVATE, 3 * PAGE, 0600), shmget(IPC_PRIVATE, 100, 0640)};
+
+    CHECK(shmat(own[0], NULL, 0) != (void *)-1);
+    CHECK(shmctl(0, SHM_INFO, (void *)&info) >= 0 && info.used_ids >= 2);
+    for (int i = 0; i < 2; i++) {
+        int index = own[i] & 0x7fff, id = shmctl(index, SHM_STAT, &ds);
+
+        printf("segment %d: %d %o %lu %lu\n", i, id == own[i], ds.shm_perm.mode, ds.shm_segsz, ds.shm_nattch);
+        id = shmctl(index, SHM_STAT_ANY, &ds);
+        printf("segment %d: %d %o %lu %lu\n", i, id == own[i], ds.shm_perm.mode, ds.shm_segsz, ds.shm_nattch);
+    }
+    printf("%d\n", shmctl(-1, SHM_STAT, &ds));
+    CHECK(!shmctl(own[0], IPC_RMID, NULL));
+    CHECK(!shmctl(own[1], IPC_RMID, NULL));
+}
+
+static void cloned(long pid)
+{
+    int err = errno;
+
+    if (!pid)
+        _exit(0);
+    printf("cloned %d %d\n", pid > 0, pid > 0 ? 0 : err);
+    if (pid > 0)
+        waitpid((pid_t)pid, NULL, __WALL);
+}
+
+/* clone and clone3 with arguments that fit, and that do not. */
+static void part_clones(void)
+{
+    static const unsigned long flags[] = {
+        SIGCHLD,       0,       0xff,       1ul << 33,  0x400000, CLONE_THREAD, CLONE_THREAD | CLONE_SIGHAND,
+        CLONE_SIGHAND, 0x20200, 0x10000200, 0x20010900, 0x101000, 0x401000,     0x8040000,
+    };
+    static const struct {
+        unsigned long arg[11],
+            size; /* flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, its size, cgroup */
+    } args[] = {
+        {{0}, 88},
+        {{0}, 64},
+        {{0}, 63},
+        {{0}, 5000},
+        {{0xff}, 88},
+        {{0, [4] = 64}, 88},
+        {{0, [4] = 65}, 88},
+        {{0x400000}, 88},
+        {{1ul << 35}, 88},
+        {{0x100000800}, 88},
+        {{0x100000900}, 88},
+        {{0, [5] = 4096}, 88},
+        {{0, [6] = 4096}, 88},
+        {{0, [5] = -8192ul, 4096}, 88},
+        {{0x8000, [4] = SIGCHLD}, 88},
+        {{0, [8] = 8}, 88},
+        {{0, [9] = 1}, 88},
+        {{0, [8] = 8, 40}, 88},
+        {{1ul << 33, [10] = 1ul << 40}, 88},
+    };
+
+    signal(SIGRTMAX, SIG_IGN);
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+        cloned(syscall(SYS_clone, flags[i], 0, 0, 0, 0));
+    for (size_t i = 0; i < sizeof(args) / sizeof(args[0]); i++)
+        cloned(syscall(SYS_clone3, args[i].arg, args[i].size));
+    cloned(syscall(SYS_clone3, 8, 88));
+}
+
 static void advise(int pidfd, char *p)
 {
     struct iovec v = {p, PAGE};
@@ -390,9 +512,11 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } parts[] = {
-        {"calls", part_calls},   {"signals", part_signals}, {"threads", part_threads}, {"processes", part_processes},
-        {"limits", part_limits}, {"stops", part_stops},     {"exec", part_exec},       {"huge", part_huge},
-        {"rings", part_rings},   {"pidfds", part_pidfds},   {"disk", part_disk},       {"stack", part_stack},
+        {"calls", part_calls},         {"signals", part_signals}, {"threads", part_threads},
+        {"processes", part_processes}, {"limits", part_limits},   {"stops", part_stops},
+        {"exec", part_exec},           {"huge", part_huge},       {"rings", part_rings},
+        {"pidfds", part_pidfds},       {"disk", part_disk},       {"unmappable", part_unmappable},
+        {"segments", part_segments},   {"clones", part_clones},   {"stack", part_stack},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);

@@ -13,6 +13,7 @@
 
 #include "bench/bench.h"
 #include "base/errno.h"
+#include "cache/filemap.h"
 #include "machine/machine_api.h"
 
 #define NOTE_EXCEPTION "the kernel's figure holds the exception and, in a virtual machine, the nested walk"
@@ -134,6 +135,135 @@ static uint64_t native_anon_fault(void *ctx, uint64_t n)
         madvise(p, FAULT_PAGES * PAGE_SIZE, MADV_NOHUGEPAGE);
         ns += BENCH_TIME(native_touch(p, FAULT_PAGES));
         munmap(p, FAULT_PAGES * PAGE_SIZE);
+    }
+    return ns;
+}
+
+/* -- faults on pages that the page cache has ----------------------------------------------------------------------- */
+
+/*
+ * A batch is FAULT_PAGES reads, each of which faults. Around: the windows of one mapping of the file, one read in each.
+ * Alone: mappings of a page each, which cannot be joined because the file runs the other way, so that the window is cut
+ * to the page; ours is told to map no others at all.
+ */
+#define AROUND_PAGES 16ul
+#define FILE_PAGES (FAULT_PAGES * AROUND_PAGES)
+enum file_window { AROUND, ALONE };
+
+struct file_fault {
+    enum file_window window;
+    bool shared;
+};
+
+struct file_process {
+    struct file_fault how;
+    struct process *p;
+    struct file *file;
+    u64 around_bytes; /* the machine's own */
+    int fd;           /* native */
+};
+
+static void *file_setup(const void *param)
+{
+    struct file_process *x = calloc(1, sizeof(*x));
+    struct machine *m;
+
+    x->how = *(const struct file_fault *)param;
+    x->p = process_create(false);
+    m = x->p->cpu->m;
+    x->around_bytes = m->config.fault_around_bytes;
+    m->config.fault_around_bytes = x->how.window == AROUND ? AROUND_PAGES * PAGE_SIZE : PAGE_SIZE;
+    x->file = file_open(x->p->cpu, 1, 1, FILE_PAGES * PAGE_SIZE, FMODE_READ | FMODE_WRITE, "/bench");
+    need(!IS_ERR(x->file), "file_open");
+    inode_set_linked(x->p->cpu, x->file->f_inode, INODE_HAS_NO_NAME);
+    generic_file_read(x->p->cpu, x->file, 0, FILE_PAGES * PAGE_SIZE);
+    need(x->file->f_mapping->nrpages == FILE_PAGES, "reading the file");
+    return x;
+}
+
+static void file_teardown(void *ctx)
+{
+    struct file_process *x = ctx;
+
+    enter(x->p);
+    x->p->cpu->m->config.fault_around_bytes = x->around_bytes;
+    fput(x->p->cpu, x->file);
+    process_end(x->p);
+    free(x);
+}
+
+static void map_file(struct cpu *cpu, const struct file_process *x, va_t at, u64 bytes, u64 offset)
+{
+    u32 flags = (x->how.shared ? MAP_SHARED_ : MAP_PRIVATE_) | MAP_FIXED_;
+
+    need(sys_mmap(cpu, at, bytes, PROT_READ_, flags, x->file, offset) == (s64)at, "mmap of the file");
+}
+
+static uint64_t file_faults(void *ctx, uint64_t n)
+{
+    struct file_process *x = ctx;
+    u64 step = x->how.window == AROUND ? AROUND_PAGES * PAGE_SIZE : PAGE_SIZE, bytes = FAULT_PAGES * step;
+    struct cpu *cpu = enter(x->p);
+    uint64_t ns = 0;
+
+    for (uint64_t done = 0; done < n; done += FAULT_PAGES) {
+        if (x->how.window == AROUND)
+            map_file(cpu, x, BASE, bytes, 0);
+        for (u64 i = 0; x->how.window == ALONE && i < FAULT_PAGES; i++)
+            map_file(cpu, x, BASE + i * PAGE_SIZE, PAGE_SIZE, (FAULT_PAGES - 1 - i) * PAGE_SIZE);
+        ns += BENCH_TIME(for (u64 i = 0; i < FAULT_PAGES; i++) do_user_addr_fault(cpu, BASE + i * step, ACCESS_READ));
+        need(x->how.window == ALONE || get_mm_counter(x->p->task->mm, MM_FILEPAGES) == FILE_PAGES, "fault-around");
+        sys_munmap(cpu, BASE, bytes);
+    }
+    return ns;
+}
+
+static void *native_file_setup(const void *param)
+{
+    struct file_process *x = calloc(1, sizeof(*x));
+    static char page[PAGE_SIZE];
+    FILE *f = tmpfile();
+
+    need(f, "tmpfile");
+    x->how = *(const struct file_fault *)param;
+    x->fd = dup(fileno(f));
+    fclose(f);
+    for (u64 i = 0; i < FILE_PAGES; i++) /* page by page: no large folios, as ours has none */
+        need(pwrite(x->fd, page, PAGE_SIZE, (off_t)(i * PAGE_SIZE)) == (ssize_t)PAGE_SIZE, "pwrite");
+    fdatasync(x->fd);
+    return x;
+}
+
+static void native_file_teardown(void *ctx)
+{
+    struct file_process *x = ctx;
+
+    close(x->fd);
+    free(x);
+}
+
+static void native_map_file(const struct file_process *x, char *at, u64 bytes, u64 offset)
+{
+    int flags = (x->how.shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED;
+
+    need(mmap(at, bytes, PROT_READ, flags, x->fd, (off_t)offset) == at, "native mmap of a file");
+}
+
+static uint64_t native_file_faults(void *ctx, uint64_t n)
+{
+    struct file_process *x = ctx;
+    u64 step = x->how.window == AROUND ? AROUND_PAGES * PAGE_SIZE : PAGE_SIZE, bytes = FAULT_PAGES * step;
+    uint64_t ns = 0;
+
+    for (uint64_t done = 0; done < n; done += FAULT_PAGES) {
+        char *room = native_map(NULL, bytes + step, PROT_NONE), *at = (char *)ALIGN_UP((uintptr_t)room, step);
+
+        if (x->how.window == AROUND)
+            native_map_file(x, at, bytes, 0);
+        for (u64 i = 0; x->how.window == ALONE && i < FAULT_PAGES; i++)
+            native_map_file(x, at + i * PAGE_SIZE, PAGE_SIZE, (FAULT_PAGES - 1 - i) * PAGE_SIZE);
+        ns += BENCH_TIME(for (u64 i = 0; i < FAULT_PAGES; i++) bench_use(((volatile char *)at)[i * step]));
+        munmap(room, bytes + step);
     }
     return ns;
 }
@@ -381,6 +511,19 @@ static uint64_t native_protect_split_merge(void *ctx, uint64_t n)
 
 /* -- rows ---------------------------------------------------------------------------------------------------------- */
 
+#define FILE_CASE(label, around, is_shared, limit)                                                                     \
+    {                                                                                                                  \
+        .name = label, .target = limit, .note = NOTE_EXCEPTION, .fixed_n = 16 * FAULT_PAGES,                           \
+        .ours = {.setup = file_setup,                                                                                  \
+                 .param = &(const struct file_fault){around, is_shared},                                               \
+                 .run = file_faults,                                                                                   \
+                 .teardown = file_teardown},                                                                           \
+        .peer = {{.name = "kernel: read of a mapped, cached file",                                                     \
+                  .setup = native_file_setup,                                                                          \
+                  .param = &(const struct file_fault){around, is_shared},                                              \
+                  .run = native_file_faults,                                                                           \
+                  .teardown = native_file_teardown}},                                                                  \
+    }
 #define MANY_CASE(label, count, fn, native_fn, limit)                                                                  \
     {                                                                                                                  \
         .name = label " among " #count " VMAs", .target = limit, .note = NOTE_SYSCALL,                                 \
@@ -410,6 +553,10 @@ const struct bench_case vm_cases[] = {
         .ours = {.setup = fault_setup, .param = &(const bool){true}, .run = anon_fault, .teardown = process_end},
         .peer = {{.name = "kernel: mmap, first touch", .run = native_anon_fault}},
     },
+    FILE_CASE("file fault, shared mapping, 16 pages around", AROUND, true, 1200),
+    FILE_CASE("file fault, private mapping, 16 pages around", AROUND, false, 1200),
+    FILE_CASE("file fault, shared mapping, page alone", ALONE, true, 200),
+    FILE_CASE("file fault, private mapping, page alone", ALONE, false, 200),
     {
         .name = "COW break with copy",
         .target = 450,

@@ -104,7 +104,7 @@ int import_trace(const struct convert_options *o)
 {
     const struct import_format *f = import_format_find(o->format);
     struct made made;
-    char default_out[256];
+    char default_out[SESSION_PATH];
 
     if (!f)
         usage_error("import: %s: no such format; `quire import --help` lists them", o->format);
@@ -125,8 +125,8 @@ int import_trace(const struct convert_options *o)
         convert_give_up(&now.out, "%s", now.im.err);
     finish(now.im.in == stdin ? o->format : base_name(o->in), o->format, &made);
     fprintf(stderr, "%s: %llu accesses and %llu fetches of %u thread%s to %llu pages in %u region%s, %llu bytes\n",
-            now.out.path, (unsigned long long)made.accesses, (unsigned long long)made.blocks, made.threads,
-            made.threads == 1 ? "" : "s", (unsigned long long)made.pages, made.regions, made.regions == 1 ? "" : "s",
-            (unsigned long long)made.bytes);
+            strcmp(now.out.path, "-") == 0 ? "standard output" : now.out.path, (unsigned long long)made.accesses,
+            (unsigned long long)made.blocks, made.threads, made.threads == 1 ? "" : "s", (unsigned long long)made.pages,
+            made.regions, made.regions == 1 ? "" : "s", (unsigned long long)made.bytes);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "output.h"
 #include "quire.h"
 
 static const char help_text[] =
@@ -27,13 +28,17 @@ static const char help_text[] =
     "                    None: a machine like this host\n"
     "  --set KEY=VALUE   one setting: before any --machine for all machines, after one for that machine\n"
     "  --json FILE       write everything as JSON ('-': stdout)\n"
-    "  --report FILE     write the table to FILE instead of stderr\n"
+    "  --report FILE     write the table to FILE ('-': stdout) instead of stderr\n"
     "  --quiet           no table\n"
     "  --check           verify every machine's books at the end; exit status 3 if they do not balance\n"
     "  --save FILE       keep the machines as they were when the program ended, for `quire cat`; a folder: a file for\n"
     "                    each process, as it ended\n"
     "  --save-at MOMENT  exit (the default); usr1: at SIGUSR1 to quire; calls=N: every N system calls\n"
     "  --help-keys       list the keys of machine files\n"
+    "\n"
+    "  What goes to stdout comes after the program's own output. Files that cannot be written are refused before the "
+    "program\n"
+    "  starts; a trace and a saved run are regular files, never '-'. A file that is called - is ./-\n"
     "\n"
     "quire record -o TRACE [OPTION]... [--] PROGRAM\n"
     "  Run PROGRAM and write all that machines would be told to TRACE: accesses, fetches, calls, files, forks. With "
@@ -121,10 +126,14 @@ static void apply(struct machine_config *c, const char *assignment)
 
 static char *read_file(const char *path)
 {
-    FILE *f = fopen(path, "re");
+    FILE *f = is_dash(path) ? NULL : fopen(path, "re");
     size_t size = 1 << 20, n;
-    char *text = malloc(size + 1);
+    char *text = malloc(size + 1), *zero;
 
+    if (is_dash(path))
+        usage_error("--machine -: standard input is the program's or the trace's; name a file, or /dev/stdin");
+    if (!*path)
+        usage_error("--machine: an empty name; name a machine file, such as machines/small.conf");
     if (!f || !text)
         usage_error("--machine %s: %s", path, strerror(errno));
     n = fread(text, 1, size, f);
@@ -133,6 +142,10 @@ static char *read_file(const char *path)
     if (n == size)
         usage_error("--machine %s: larger than 1 MiB: not a machine file", path);
     fclose(f);
+    zero = memchr(text, 0, n);
+    if (zero)
+        usage_error("--machine %s: offset %zu: a zero byte; a machine file is text, such as machines/small.conf", path,
+                    (size_t)(zero - text));
     text[n] = 0;
     return text;
 }
@@ -285,6 +298,25 @@ static void check_save(struct save_options *o)
         usage_error("--save %s: %s", o->path, why);
 }
 
+/* All that is written can be, and each file is another one. */
+static void check_outputs(struct run_options *o, const char *input)
+{
+    const struct output_name name[] = {{"the trace", input},
+                                       {"-o", o->trace_file},
+                                       {"--json", o->json_file},
+                                       {"--report", o->report_file},
+                                       {"--save", o->save.path}};
+
+    output_check("record: -o", o->trace_file, OUTPUT_FILE);
+    output_check("--json", o->json_file, OUTPUT_STREAM);
+    output_check("--report", o->report_file, OUTPUT_STREAM);
+    check_save(&o->save);
+    if (input && !is_dash(input))
+        output_check_distinct(name, ARRAY_SIZE(name));
+    else
+        output_check_distinct(name + 1, ARRAY_SIZE(name) - 1);
+}
+
 /* None was named: one like this host. */
 static void default_machine(struct run_options *o, const struct settings *sets, enum guest_arch arch)
 {
@@ -307,9 +339,9 @@ static int cmd_run(char **arg)
     parse_run(arg, &o, &sets);
     if (!o.argv[0])
         usage_error("run: no program given; `quire --help` shows how");
-    check_save(&o.save);
     if (o.trace_file)
         usage_error("run: -o: `quire record -o FILE` writes a trace");
+    check_outputs(&o, NULL);
     default_machine(&o, &sets, program_arch(o.argv[0]));
     apply_sets(&o, &sets);
     return run_program(&o);
@@ -343,6 +375,9 @@ static int cmd_record_native(char **arg)
     o.argv = arg;
     if (!o.file || !o.argv[0])
         usage_error("record: usage: quire record --native -o FILE [--maps=all] -- PROGRAM [ARGUMENT]...");
+    if (is_dash(o.file))
+        output_check("record: -o", o.file, OUTPUT_FILE);
+    output_check("record: -o", o.file, OUTPUT_STREAM);
     return record_native(&o);
 }
 
@@ -362,7 +397,7 @@ static int cmd_record(char **arg)
         usage_error("record: --set: which machine? Name one with --machine; without any, nothing is modelled");
     if (!o.nr_machines && o.save.path)
         usage_error("record: --save: there is no machine to save; name one with --machine");
-    check_save(&o.save);
+    check_outputs(&o, NULL);
     apply_sets(&o, &sets);
     if (!o.nr_machines)
         o.quiet = true;
@@ -383,7 +418,8 @@ static int cmd_replay(char **arg)
         usage_error(
             "replay: usage: quire replay [--machine FILE]... [--set KEY=VALUE]... [--json FILE] [--report FILE] "
             "[--quiet] [--check] [--save FILE] TRACE");
-    check_save(&o.save);
+    input_check("replay", o.argv[0]);
+    check_outputs(&o, o.argv[0]);
     if (o.save.at_usr1 || o.save.every)
         usage_error("replay: --save-at: only exit: machines are saved as processes end");
     trace = replay_open(o.argv[0], &arch);
@@ -423,6 +459,7 @@ static int cmd_verify(char **arg)
     }
     if (!*arg || arg[1])
         usage_error("verify: usage: quire verify [--maps=all] [--show N] [--json] FILE");
+    input_check("verify", *arg);
     o.file = *arg;
     return verify_recording(&o);
 }
@@ -456,6 +493,10 @@ static int cmd_cat(char **arg)
         usage_error("cat: no saved run given; `quire run --save FILE -- PROGRAM` makes one");
     if (o.raw && o.json)
         usage_error("cat: --raw and --json exclude each other");
+    input_check("cat", *arg);
+    if (is_dash(*arg))
+        usage_error(
+            "cat: -: a saved run is not read from standard input: it is looked into at many places; name a file");
     o.file = *arg++;
     if (*arg && strcmp(*arg, "--list") == 0) {
         o.list = true;
@@ -497,6 +538,13 @@ static int cmd_convert(const struct conversion *c, char **arg)
     }
     if (n != 2)
         usage_error("%s: needs a format and a file; `quire %s --help` shows how", c->verb, c->verb);
+    input_check(c->verb, o.in);
+    if (o.out) {
+        const struct output_name name[] = {{"-o", o.out}, {c->verb, o.in}};
+
+        output_check(c->convert == export_trace ? "export: -o" : "import: -o", o.out, OUTPUT_STREAM);
+        output_check_distinct(name, is_dash(o.in) ? 1 : 2);
+    }
     return c->convert(&o);
 }
 

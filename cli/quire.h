@@ -107,7 +107,8 @@ const char *host_limits(void); /* "; ...": which limit may be why there is no me
 
 /* report.c, report_json.c */
 void report_text(FILE *out, const struct run_options *o, struct session *s, const struct run_result *r);
-int report_close(FILE *out); /* 0, or -1 and errno: not all of it got there */
+FILE *report_open(const char *path); /* "-": stdout. NULL and errno */
+int report_close(FILE *out);         /* 0, or -1 and errno: not all of it got there */
 int report_json(const char *file, const struct run_options *o, struct session *s, const struct run_result *r);
 static inline struct machine *session_machine(const struct session *s, u32 i)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,15 +21,56 @@
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 
+/*
+ * An older file of that name keeps what it holds until there is something to record: if the program cannot be recorded,
+ * it was not touched.
+ */
 struct trace_sink {
     struct native_sink sink;
-    struct trace_writer *w;
+    const char *file;
+    char *info;
+    struct trace_writer *w; /* NULL: not yet, or it failed */
+    bool created;           /* there was none of that name */
+    char why[512];          /* it failed */
 };
+
+static bool create_trace(struct trace_sink *o)
+{
+    if (!o->w && !o->why[0])
+        o->w = trace_create(o->file, o->info, o->why, sizeof(o->why));
+    return o->w != NULL;
+}
+
+static void prepare_trace(struct trace_sink *o)
+{
+    struct stat st;
+    bool exists = stat(o->file, &st) == 0;
+
+    o->created = !exists && errno == ENOENT;
+    if (exists && S_ISREG(st.st_mode) && st.st_size)
+        return;
+    if (!create_trace(o))
+        usage_error("record: -o %s", o->why);
+}
+
+/* The program could not be recorded. */
+static void drop_trace(struct trace_sink *o)
+{
+    if (!o->w)
+        return;
+    trace_close(o->w, "");
+    if (o->created)
+        unlink(o->file);
+    else if (truncate(o->file, 0)) /* it was empty, or is none that could be cut */
+        errno = 0;
+}
 
 static void write_event(struct native_sink *s, enum native_type type, const void *bytes, size_t len)
 {
     struct trace_sink *o = container_of(s, struct trace_sink, sink);
 
+    if (!create_trace(o))
+        return;
     trace_begin(o->w, TRACE_NATIVE);
     trace_put(o->w, TF_KIND, type);
     trace_put_bytes(o->w, TF_BYTES, bytes, len);
@@ -57,11 +99,15 @@ static char *info_text(char **argv)
     return text;
 }
 
-static int close_trace(struct trace_sink *sink, const struct native_result *r, const char *file)
+static int close_trace(struct trace_sink *sink, const struct native_result *r)
 {
     char *totals = NULL, number[32];
     int err;
 
+    if (!create_trace(sink)) {
+        fprintf(stderr, "quire: record: -o %s: nothing was recorded\n", sink->why);
+        return -EIO;
+    }
     snprintf(number, sizeof(number), "%llu", (unsigned long long)r->events);
     trace_info_add(&totals, "events", number);
     snprintf(number, sizeof(number), "%llu", (unsigned long long)r->calls);
@@ -71,7 +117,7 @@ static int close_trace(struct trace_sink *sink, const struct native_result *r, c
     err = trace_close(sink->w, totals ? totals : "");
     free(totals);
     if (err)
-        fprintf(stderr, "quire: %s: %s: the recording is not complete\n", file, strerror(-err));
+        fprintf(stderr, "quire: record: -o %s: %s: the recording is not complete\n", sink->file, strerror(-err));
     return err;
 }
 
@@ -178,31 +224,28 @@ static void check_program(const char *name, char path[SESSION_PATH])
 
 int record_native(const struct record_native_options *o)
 {
-    struct trace_sink sink = {.sink.event = write_event};
+    struct trace_sink sink = {.sink.event = write_event, .file = o->file};
     struct native_options n = {.argv = o->argv, .maps = o->maps_all ? NATIVE_MAPS_ALL : NATIVE_MAPS_SOMETIMES};
     struct native_result r = {0};
-    char path[SESSION_PATH], why[512];
-    char *host, *info;
+    char path[SESSION_PATH], why[512], *host;
     int failed;
 
     check_program(o->argv[0], path);
-    info = info_text(o->argv);
-    sink.w = trace_create(o->file, info, why, sizeof(why));
-    free(info);
-    if (!sink.w)
-        usage_error("-o %s", why);
+    sink.info = info_text(o->argv);
+    if (!sink.info)
+        usage_error("no memory");
+    prepare_trace(&sink);
     n.path = path;
     n.sink = &sink.sink;
     host = host_text();
     n.host = host;
     if (native_record(&n, &r, why, sizeof(why))) {
-        trace_close(sink.w, "");
-        unlink(o->file);
-        free(host);
+        drop_trace(&sink);
         usage_error("%s: cannot be recorded: %s", o->argv[0], why);
     }
-    failed = close_trace(&sink, &r, o->file);
+    failed = close_trace(&sink, &r);
     free(host);
+    free(sink.info);
     if (r.ptracer)
         fprintf(stderr,
                 "quire: process %d called ptrace: its processes have a tracer already, so that it failed; what such a "

@@ -87,12 +87,14 @@ static int write_text(struct session *s, enum trace_block_type type, const char 
 static int create_file(const char *path)
 {
     struct stat st;
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+    int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
 
     if (fd < 0)
         usage_error("record: -o %s: %s", path, strerror(errno));
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         usage_error("record: -o %s: not a regular file; all processes of the program append to it", path);
+    if (ftruncate(fd, 0))
+        usage_error("record: -o %s: %s", path, strerror(errno));
     return fd;
 }
 
@@ -113,10 +115,10 @@ void recording_start(const struct run_options *o, struct session *s, enum guest_
     char *info = info_of(o, arch);
     int err;
 
-    s->trace.file = create_file(o->trace_file);
     s->trace.streams = memfd_create("quire-streams", MFD_CLOEXEC);
     if (s->trace.streams < 0 || ftruncate(s->trace.streams, (off_t)STREAM_BYTES * (SESSION_THREADS + 1)) < 0)
         usage_error("record: memory for the recording: %s%s", strerror(errno), host_limits());
+    s->trace.file = create_file(o->trace_file);
     trace_file_header(head);
     err = trace_write_all(s->trace.file, head, sizeof(head));
     if (!err)

@@ -120,7 +120,7 @@ static bool check(const struct run_options *o, struct session *s, struct run_res
 
 static void report(const struct run_options *o, struct session *s, const struct run_result *r)
 {
-    FILE *out = o->report_file ? fopen(o->report_file, "we") : stderr;
+    FILE *out = o->report_file ? report_open(o->report_file) : stderr;
 
     if (!out)
         usage_error("--report %s: %s", o->report_file, strerror(errno));

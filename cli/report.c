@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "machine_report.h"
+#include "output.h"
 
 #define SHOWN_PROCESSES 8
 #define SHOWN_NOTICES 12
@@ -158,11 +159,16 @@ static void print_odd(FILE *out, struct session *s, const struct run_result *r)
         fprintf(out, "and %u more notes\n", atomic_load(&s->nr_notices) - SHOWN_NOTICES);
 }
 
+FILE *report_open(const char *path)
+{
+    return is_dash(path) ? stdout : fopen(path, "we");
+}
+
 int report_close(FILE *out)
 {
     int err = ferror(out) ? errno : 0;
 
-    if (fclose(out) == 0 && !err)
+    if ((out == stdout ? fflush(out) : fclose(out)) == 0 && !err)
         return 0;
     errno = err ? err : errno;
     return -1;

@@ -121,7 +121,7 @@ static json_t *run_json(const struct run_options *o, struct session *s, const st
 
 int report_json(const char *file, const struct run_options *o, struct session *s, const struct run_result *r)
 {
-    FILE *out = strcmp(file, "-") == 0 ? stdout : fopen(file, "we");
+    FILE *out = report_open(file);
     json_t *root;
     int err;
 

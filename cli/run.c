@@ -423,15 +423,12 @@ static bool check_machines(struct launcher *l)
 /* False: a file could not be written. */
 static bool report(struct launcher *l)
 {
-    FILE *out = l->err;
-    bool whole = true;
+    FILE *out = l->o->report_file ? report_open(l->o->report_file) : l->err;
+    bool whole = out != NULL;
 
-    if (l->o->report_file) {
-        out = fopen(l->o->report_file, "we");
-        if (!out) {
-            fprintf(l->err, "quire: --report %s: %s; the table goes here\n", l->o->report_file, strerror(errno));
-            out = l->err;
-        }
+    if (!out) {
+        fprintf(l->err, "quire: --report %s: %s; the table goes here\n", l->o->report_file, strerror(errno));
+        out = l->err;
     }
     if (!l->o->quiet || l->o->report_file)
         report_text(out, l->o, l->s, &l->result);

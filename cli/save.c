@@ -15,7 +15,6 @@
 #include "save.h"
 
 #include <errno.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "output.h"
 #include "saved.h"
 
 #define TRIES 20
@@ -51,8 +51,6 @@ bool save_parse_moment(struct save_options *o, const char *text)
 const char *save_prepare(struct save_options *o)
 {
     struct stat st;
-    char *copy, *folder;
-    bool ok;
 
     if (!o->at_usr1 && !o->every)
         o->at_exit = true;
@@ -63,11 +61,8 @@ const char *save_prepare(struct save_options *o)
         return "no such folder; mkdir makes it";
     if (o->folder)
         return access(o->path, W_OK | X_OK) == 0 ? NULL : strerror(errno);
-    copy = strdup(o->path);
-    folder = copy ? dirname(copy) : ".";
-    ok = access(folder, W_OK | X_OK) == 0;
-    free(copy);
-    return ok ? NULL : strerror(errno);
+    output_check("--save", o->path, OUTPUT_FILE);
+    return NULL;
 }
 
 enum session_keep save_keep(const struct save_options *o)

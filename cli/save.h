@@ -23,7 +23,8 @@ struct save_state {
 
 /* --save-at MOMENT; false: no moment. */
 bool save_parse_moment(struct save_options *o, const char *text);
-/* Before the program starts: can it be saved there at all? NULL, or the reason. Sets o->folder, and at_exit if no moment was chosen. */
+/* Before the program starts: can it be saved there at all? NULL, or the reason, or exits with it. Sets o->folder, and
+ * at_exit if no moment was chosen. */
 const char *save_prepare(struct save_options *o);
 /* What processes leave to the launcher. */
 enum session_keep save_keep(const struct save_options *o);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 #include <zstd.h>
@@ -228,25 +229,43 @@ static int write_file(int fd, const struct saved_input *in)
     return err;
 }
 
-int saved_write(const char *path, const struct saved_input *in, char *err)
+/* Under a temporary name, then renamed. */
+static int write_beside(const char *path, const struct saved_input *in)
 {
     size_t len = strlen(path) + 6;
     char *part = malloc(len);
-    int fd, ret = -ENOMEM;
+    int fd, ret;
+
+    if (!part)
+        return -ENOMEM;
+    snprintf(part, len, "%s.part", path);
+    fd = open(part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    ret = fd < 0 ? -errno : write_file(fd, in);
+    if (fd >= 0 && close(fd) && !ret)
+        ret = -errno;
+    if (!ret && rename(part, path))
+        ret = -errno;
+    if (ret && fd >= 0)
+        unlink(part);
+    free(part);
+    return ret;
+}
+
+int saved_write(const char *path, const struct saved_input *in, char *err)
+{
+    char *real = realpath(path, NULL); /* the file behind a symbolic link is replaced, not the link */
+    const char *to = real ? real : path;
+    struct stat st;
+    int ret;
 
     ASSERT(in->nr_machines && in->nr_machines <= SAVED_MACHINES);
-    if (part) {
-        snprintf(part, len, "%s.part", path);
-        fd = open(part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        ret = fd < 0 ? -errno : write_file(fd, in);
-        if (fd >= 0 && close(fd) && !ret)
-            ret = -errno;
-        if (!ret && rename(part, path))
-            ret = -errno;
-        if (ret && fd >= 0)
-            unlink(part);
+    if (stat(to, &st) == 0 && !S_ISREG(st.st_mode)) {
+        snprintf(err, SAVED_ERROR, "%s: not a regular file: it is not replaced; name a file", path);
+        free(real);
+        return -EINVAL;
     }
-    free(part);
+    ret = write_beside(to, in);
+    free(real);
     if (ret)
         snprintf(err, SAVED_ERROR, "%s: %s", path, strerror(-ret));
     return ret;

@@ -52,8 +52,10 @@ const char *trace_file_header_check(const u8 *p, size_t len, char *text, size_t 
 
     if (!len)
         return "empty: not a trace";
+    if (len >= 8 && memcmp(p, "QUIRESAV", 8) == 0)
+        return "not a Quire trace but a saved run; `quire cat FILE` looks into it";
     if (memcmp(p, TRACE_SIGNATURE, MIN(len, 8u)) != 0)
-        return "not a Quire trace (the first bytes are not its signature)";
+        return "not a Quire trace (the first bytes are not its signature); `quire record` or `quire import` makes one";
     if (len < TRACE_FILE_HEADER)
         return "truncated in the first 16 bytes";
     memcpy(&version, p + 8, 4);

@@ -193,6 +193,7 @@ static int numa_pte(struct pt_entry e, va_t addr, va_t next, struct mm_walk *wal
     n->writeback += folio_test_writeback(f);
     n->anon += folio_test_anon(f);
     n->mapcount_max = MAX(n->mapcount_max, (u64)folio_mapcount(f));
+    ASSERT((u32)page_to_nid(page) < MAX_NODES);
     n->node[page_to_nid(page)]++;
     return 0;
 }

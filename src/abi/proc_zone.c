@@ -106,9 +106,12 @@ static void block_counts(struct seq *s, struct machine *m, const struct zone_vie
 {
     u64 count[MIGRATE_TYPES] = {0}, end = v->start_pfn + v->spanned;
 
-    for (u64 pfn = v->start_pfn; pfn < end; pfn = ALIGN_UP(pfn + 1, pageblock_nr_pages))
-        if (pfn_valid(m, PFN(pfn)))
-            count[pageblock_mt(m, pfn)]++;
+    for (u64 pfn = v->start_pfn; pfn < end; pfn = ALIGN_UP(pfn + 1, pageblock_nr_pages)) {
+        if (!pfn_valid(m, PFN(pfn)))
+            continue;
+        ASSERT(pageblock_mt(m, pfn) < MIGRATE_TYPES);
+        count[pageblock_mt(m, pfn)]++;
+    }
     seq_printf(s, "Node %d, zone %8s ", v->nid, zone_name(v->type));
     for_each_shown_type(mt) seq_printf(s, "%12llu ", (unsigned long long)count[mt]);
     seq_putc(s, '\n');

@@ -273,18 +273,28 @@ struct file *shm_attach_file(struct cpu *cpu, const struct shm_segment *s, u32 f
     return file;
 }
 
-static void shm_open(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYSIS
+/* -EINVAL: there is no such segment any more. */
+static int attach_vma(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYSIS
 {
     struct shm_ids *ids = &cpu->m->cache->shm;
     struct shm_segment *s;
 
     down_write(cpu, &ids->rwsem);
     s = shm_find_id(cpu->m, vma->vm_file->shm_id);
-    ASSERT(s); /* attached already, by the VMA's model or the call */
-    s->nattch++;
-    s->atime = shm_now(cpu);
-    s->lpid = cpu->current ? cpu->current->tgid : 0;
+    if (s) {
+        s->nattch++;
+        s->atime = shm_now(cpu);
+        s->lpid = cpu->current ? cpu->current->tgid : 0;
+    }
     up_write(cpu, &ids->rwsem);
+    return s ? 0 : -EINVAL;
+}
+
+static void shm_open(struct cpu *cpu, struct vm_area_struct *vma)
+{
+    int err = attach_vma(cpu, vma);
+
+    ASSERT(!err); /* attached already, by the VMA's model */
 }
 
 static void shm_close(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALYSIS
@@ -301,10 +311,10 @@ static void shm_close(struct cpu *cpu, struct vm_area_struct *vma) NO_LOCK_ANALY
     up_write(cpu, &ids->rwsem);
 }
 
+/* remap_file_pages() may just have unmapped the last attach of a segment that had been removed. */
 static int shm_mmap(struct cpu *cpu, struct vm_area_struct *vma)
 {
-    shm_open(cpu, vma);
-    return 0;
+    return attach_vma(cpu, vma);
 }
 
 static int shm_may_split(struct cpu *cpu, struct vm_area_struct *vma, va_t addr)

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "port/posix/port_posix.h"
 #include "tests/oracle/again.h"
 
 struct options {
@@ -266,17 +267,27 @@ static void ask_host(struct host *h)
 
 /* -- reports ------------------------------------------------------------------------------------------------------- */
 
-static void on_crash(int signo)
+static pid_t main_pid; /* trials have the same handlers, but are no reports */
+
+static void report_crash(void *unused)
 {
     char path[64];
 
-    signal(signo, SIG_DFL);
+    (void)unused;
+    if (getpid() != main_pid)
+        return;
     snprintf(path, sizeof(path), "oracle-crash-%#lx.replay", (unsigned long)sequence.seed);
     fprintf(stderr, "oracle: the model crashed at seed %#lx op %u:\n  ", (unsigned long)sequence.seed, sequence.nr);
     print_op(&sequence.op[sequence.nr], stderr);
     fprintf(stderr, "\noracle: --replay %s runs it again\n", path);
     sequence.nr++;
     save_replay(&sequence, path);
+}
+
+static void on_crash(int signo)
+{
+    signal(signo, SIG_DFL);
+    report_crash(NULL);
     raise(signo);
 }
 
@@ -416,6 +427,8 @@ int main(int argc, char **argv)
     u32 failures;
 
     parse_options(&p, argc, argv);
+    main_pid = getpid();
+    port_posix_add_assert_hook(report_crash, NULL);
     signal(SIGABRT, on_crash);
     signal(SIGSEGV, on_crash);
     signal(SIGTRAP, on_crash);

@@ -50,6 +50,7 @@ enum op {
     PROT,
     UNMAP,
     REMAP, /* old, old_len, new_len, new */
+    PAGES, /* start, size, pgoff: remap_file_pages */
     STORE,
     LOAD,
     FORK_NATTCH, /* id: nattch while a child lives */
@@ -65,10 +66,10 @@ struct step {
     s64 result;
 };
 
-static const char *const op_name[] = {"shmget",   "shmat",    "shmdt",        "IPC_RMID", "nattch",  "mode",
-                                      "key",      "SHM_STAT", "SHM_STAT_ANY", "shmctl",   "IPC_SET", "maps",
-                                      "mprotect", "munmap",   "mremap",       "store",    "load",    "fork",
-                                      "cycle",    "setuid",   "setrlimit",    "mlock"};
+static const char *const op_name[] = {"shmget",   "shmat",    "shmdt",        "IPC_RMID",         "nattch",  "mode",
+                                      "key",      "SHM_STAT", "SHM_STAT_ANY", "shmctl",           "IPC_SET", "maps",
+                                      "mprotect", "munmap",   "mremap",       "remap_file_pages", "store",   "load",
+                                      "fork",     "cycle",    "setuid",       "setrlimit",        "mlock"};
 
 static const struct step get_steps[] = {
     {GET, IPC_PRIVATE, 0, 0600, 0, -EINVAL},
@@ -214,6 +215,13 @@ static const struct step attach_steps[] = {
     {DT, 0, 0, 0, 0, 0},
     {MAPS, 0, 0, 0, 0, 0},
     {NATTCH, 0, 0, 0, 0, 0},
+    /* other pages of the segment: an attach more; where it was the last one of a removed segment, nothing is left to map, below */
+    {AT, 0, 0, 0, 0, 0},
+    {PAGES, PG, PG, 4, 0, 0},
+    {MAPS, 0, 0, 0, 0, 3},
+    {NATTCH, 0, 0, 0, 0, 3},
+    {UNMAP, 0, 5 * PG, 0, 0, 0},
+    {NATTCH, 0, 0, 0, 0, 0},
     /* rights */
     {AT, 0, 0, SHM_RDONLY, 0, 0},
     {PROT, 0, PG, 3, 0, -EACCES},
@@ -233,7 +241,10 @@ static const struct step attach_steps[] = {
     {AT, 0, 0, 0, 0, -EINVAL}, /* fails, and is not the last detach */
     {DT, 0, 0, 0, 0, 0},
     {NATTCH, 0, 0, 0, 0, 1},
-    {DT, 256 * PG, 0, 0, 0, 0},
+    {PAGES, 256 * PG, PG, 4, 0, 0},
+    {UNMAP, 257 * PG, 4 * PG, 0, 0, 0},
+    {PAGES, 256 * PG, PG, 2, 0, -EINVAL},
+    {MAPS, 0, 0, 0, 0, 0},
     {NATTCH, 0, 0, 0, 0, -EINVAL},
     {AT, 0, ANY_ADDR, 0, 0, -EINVAL},
 };
@@ -451,6 +462,8 @@ static s64 native_memory(const struct step *s)
         return mprotect(at, (size_t)s->b, (int)s->c);
     if (s->op == UNMAP)
         return munmap(at, (size_t)s->b);
+    if (s->op == PAGES)
+        return remap_file_pages(at, (size_t)s->b, 0, (size_t)s->c, 0);
     if (s->op == LOCK)
         return syscall(SYS_mlock, at, s->b); /* AddressSanitizer's mlock() does nothing */
     at = mremap(at, (size_t)s->b, (size_t)s->c, FIX, (void *)(MAP + s->d));
@@ -644,6 +657,8 @@ static s64 model_memory(struct model *v, const struct step *s)
         return sys_munmap(v->cpu, (va_t)(MAP + s->a), (u64)s->b);
     case LOCK:
         return sys_mlock(v->cpu, (va_t)(MAP + s->a), (u64)s->b);
+    case PAGES:
+        return sys_remap_file_pages(v->cpu, (va_t)(MAP + s->a), (u64)s->b, 0, (u64)s->c, 0);
     case REMAP:
         r = sys_mremap(v->cpu, (va_t)(MAP + s->a), (u64)s->b, (u64)s->c, FIX, (va_t)(MAP + s->d));
         return r < 0 ? r : r - MAP;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 /* Numbers become numbers, everything else strings without blanks at the ends. */
 static json_t *value_json(const char *text, size_t len)
 {
@@ -22,7 +23,7 @@ static json_t *value_json(const char *text, size_t len)
     n = strtoll(text, &end, 10);
     if (len && end > text && (end == text + len || (end + 3 == text + len && strncmp(end, " kB", 3) == 0)))
         return json_integer(n);
-    return json_stringn(text, len);
+    return json_textn(text, len);
 }
 
 /* "Name: value" or "name value"; false: neither. */
@@ -57,9 +58,9 @@ static json_t *mapping_json(const char *line, size_t len)
     json_t *o = NULL;
 
     if (text && sscanf(text, "%llx-%llx %4s %llx %15s %llu %n", &start, &end, perms, &offset, dev, &inode, &name) >= 6)
-        o = json_pack("{s:I, s:I, s:s, s:I, s:s, s:I, s:s}", "start", (json_int_t)start, "end", (json_int_t)end,
+        o = json_pack("{s:I, s:I, s:s, s:I, s:s, s:I, s:o}", "start", (json_int_t)start, "end", (json_int_t)end,
                       "perms", perms, "offset", (json_int_t)offset, "dev", dev, "inode", (json_int_t)inode, "name",
-                      text + name);
+                      json_text(text + name));
     free(text);
     return o;
 }
@@ -104,7 +105,7 @@ static json_t *lines_json(const char *text)
     for (const char *line = text; *line;) {
         size_t len = strcspn(line, "\n");
 
-        json_array_append_new(list, json_stringn(line, len));
+        json_array_append_new(list, json_textn(line, len));
         line += len + (line[len] == '\n');
     }
     return list;

@@ -19,8 +19,9 @@ void convert_open(struct convert_output *o, const char *verb, const char *path)
 {
     struct stat st;
 
-    *o = (struct convert_output){.verb = verb, .path = path, .fd = STDOUT_FILENO};
+    *o = (struct convert_output){.verb = verb, .path = path, .name = path, .fd = STDOUT_FILENO};
     if (strcmp(path, "-") == 0) {
+        o->name = "standard output";
         if (fcntl(STDOUT_FILENO, F_GETFL) & O_PATH) /* host_prepare() */
             convert_give_up(o, "standard output: %s", strerror(EBADF));
         return;

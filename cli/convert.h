@@ -8,6 +8,7 @@
 struct convert_output {
     const char *verb; /* "import" */
     const char *path; /* "-": standard output */
+    const char *name; /* for people */
     int fd;
     bool created; /* by us */
     bool regular; /* to be read and written anywhere */

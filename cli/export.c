@@ -77,7 +77,7 @@ static void copy(int from, int to, u64 bytes)
         for (ssize_t done = 0, w; done < n; done += w) {
             w = write(to, buf + done, (size_t)(n - done));
             if (w < 0)
-                convert_give_up(&out, "%s: %s", out.path, strerror(errno));
+                convert_give_up(&out, "%s: %s", out.name, strerror(errno));
         }
         if (n <= 0)
             convert_give_up(&out, "a temporary file: %s", strerror(errno));
@@ -120,7 +120,7 @@ static FILE *open_stream(void)
     FILE *f = fopencookie(NULL, "w", (cookie_io_functions_t){.write = put});
 
     if (!f)
-        convert_give_up(&out, "%s: %s", out.path, strerror(errno));
+        convert_give_up(&out, "%s: %s", out.name, strerror(errno));
     begin_work();
     return f;
 }
@@ -130,7 +130,7 @@ static void close_stream(FILE *f)
     bool failed = ferror(f);
 
     if (fclose(f) || failed)
-        convert_give_up(&out, "%s: %s", out.path, strerror(errno));
+        convert_give_up(&out, "%s: %s", out.name, strerror(errno));
     end_work(work_bytes);
 }
 
@@ -152,7 +152,7 @@ static bool read_refs(struct trace_reader *t, const char *in, struct refs *rs)
     enum trace_status status = refs_read(t, rs, show_refs);
 
     if (rs->err)
-        convert_give_up(&out, "%s: %s", out.path, rs->text);
+        convert_give_up(&out, "%s: %s", out.name, rs->text);
     convert_clear_progress(&out);
     if (status != TRACE_END)
         fprintf(stderr, "quire: %s%s%s; what lies before it was exported\n",
@@ -168,7 +168,7 @@ static bool export_csv(struct trace_reader *t, const char *in)
     bool whole;
 
     if (csv_begin(f))
-        convert_give_up(&out, "%s: %s", out.path, strerror(errno));
+        convert_give_up(&out, "%s: %s", out.name, strerror(errno));
     whole = read_refs(t, in, &rs);
     close_stream(f);
     return whole;
@@ -187,7 +187,7 @@ static bool export_oracle(struct trace_reader *t, const char *in)
     whole = read_refs(t, in, &rs);
     err = oracle_finish(&o);
     if (err)
-        convert_give_up(&out, "%s: %s", out.path, strerror(-err));
+        convert_give_up(&out, "%s: %s", out.name, strerror(-err));
     end_work(o.nr * sizeof(struct oracle_record));
     return whole;
 }
@@ -200,7 +200,7 @@ static void write_space(struct cpu *cpu, const struct export_format *f, const ch
     int err = f->space(cpu, process, file);
 
     if (err)
-        convert_give_up(&out, "%s: %s", out.path, strerror(-err));
+        convert_give_up(&out, "%s: %s", out.name, strerror(-err));
     close_stream(file);
 }
 

@@ -38,7 +38,7 @@ static void show_progress(void)
 static void finish(const char *name, const char *format, struct made *made)
 {
     if (maker_finish(now.maker, now.out.fd, name, format, made))
-        convert_give_up(&now.out, "%s: %s", now.im.name, made->err);
+        convert_give_up(&now.out, "%s, to %s: %s", now.im.name, now.out.name, made->err);
     convert_close(&now.out, made->bytes);
     maker_free(now.maker);
     fclose(now.im.in);
@@ -125,8 +125,8 @@ int import_trace(const struct convert_options *o)
         convert_give_up(&now.out, "%s", now.im.err);
     finish(now.im.in == stdin ? o->format : base_name(o->in), o->format, &made);
     fprintf(stderr, "%s: %llu accesses and %llu fetches of %u thread%s to %llu pages in %u region%s, %llu bytes\n",
-            strcmp(now.out.path, "-") == 0 ? "standard output" : now.out.path, (unsigned long long)made.accesses,
-            (unsigned long long)made.blocks, made.threads, made.threads == 1 ? "" : "s", (unsigned long long)made.pages,
-            made.regions, made.regions == 1 ? "" : "s", (unsigned long long)made.bytes);
+            now.out.name, (unsigned long long)made.accesses, (unsigned long long)made.blocks, made.threads,
+            made.threads == 1 ? "" : "s", (unsigned long long)made.pages, made.regions, made.regions == 1 ? "" : "s",
+            (unsigned long long)made.bytes);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One machine as JSON: names and units as Linux prints them (machine/report.h). */
 #include "machine_report.h"
+#include "json_text.h"
 
 #include "kmem/kmem.h"
 #include "machine/report.h"
@@ -29,7 +30,7 @@ json_t *machine_config_json(const struct machine_config *c)
         struct text t = text_in(value, sizeof(value));
 
         if (machine_config_get(c, k, &t))
-            json_object_set_new(o, k->name, json_string(value));
+            json_object_set_new(o, k->name, json_text(value));
     }
     return o;
 }
@@ -98,8 +99,8 @@ static json_t *vma_json(const struct vm_area_struct *vma)
     perms[1] = vma->vm_flags & VM_WRITE ? 'w' : '-';
     perms[2] = vma->vm_flags & VM_EXEC ? 'x' : '-';
     perms[3] = vma->vm_flags & VM_SHARED ? 's' : 'p';
-    return json_pack("{s:s, s:s, s:I, s:s}", "range", range, "perms", perms, "pgoff", (json_int_t)vma->vm_pgoff.nr,
-                     "name", vma->vm_file ? vma->vm_file->f_inode->name : "");
+    return json_pack("{s:s, s:s, s:I, s:o}", "range", range, "perms", perms, "pgoff", (json_int_t)vma->vm_pgoff.nr,
+                     "name", json_text(vma->vm_file ? vma->vm_file->f_inode->name : ""));
 }
 
 static json_t *mm_json(const struct mm *mm)
@@ -111,11 +112,12 @@ static json_t *mm_json(const struct mm *mm)
     report_mm(mm, &r);
     for_each_vma (vma, (struct mm *)(uintptr_t)mm)
         json_array_append_new(vmas, vma_json(vma));
-    return json_pack("{s:i, s:s, s:{s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:I, s:o}", "pid", r.pid, "comm", r.comm, "rss",
-                     "anon", (json_int_t)r.rss[MM_ANONPAGES], "file", (json_int_t)r.rss[MM_FILEPAGES], "shmem",
-                     (json_int_t)r.rss[MM_SHMEMPAGES], "hiwater_rss", (json_int_t)r.hiwater_rss, "total_vm",
-                     (json_int_t)r.total_vm, "pgtables_bytes", (json_int_t)r.pgtables_bytes, "min_flt",
-                     (json_int_t)r.min_flt, "maj_flt", (json_int_t)r.maj_flt, "vmas", vmas);
+    return json_pack("{s:i, s:o, s:{s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:I, s:o}", "pid", r.pid, "comm",
+                     json_text(r.comm), "rss", "anon", (json_int_t)r.rss[MM_ANONPAGES], "file",
+                     (json_int_t)r.rss[MM_FILEPAGES], "shmem", (json_int_t)r.rss[MM_SHMEMPAGES], "hiwater_rss",
+                     (json_int_t)r.hiwater_rss, "total_vm", (json_int_t)r.total_vm, "pgtables_bytes",
+                     (json_int_t)r.pgtables_bytes, "min_flt", (json_int_t)r.min_flt, "maj_flt", (json_int_t)r.maj_flt,
+                     "vmas", vmas);
 }
 
 static json_t *mms_json(const struct machine *m)
@@ -144,7 +146,7 @@ json_t *machine_json(struct machine *m, const struct check_report *check)
 {
     json_t *o = json_object();
 
-    json_object_set_new(o, "name", json_string(m->config.name));
+    json_object_set_new(o, "name", json_text(m->config.name));
     json_object_set_new(o, "config", machine_config_json(&m->config));
     json_object_set_new(o, "vmstat", list_json(report_vmstat, m));
     json_object_set_new(o, "meminfo", list_json(report_meminfo, m));

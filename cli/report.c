@@ -5,6 +5,7 @@
 #include "quire.h"
 
 #include <errno.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -164,6 +165,16 @@ FILE *report_open(const char *path)
     return is_dash(path) ? stdout : fopen(path, "we");
 }
 
+/* It is said already that it could not be written. */
+static void drop_stdout(void)
+{
+    int err = errno;
+
+    __fpurge(stdout);
+    clearerr(stdout);
+    errno = err;
+}
+
 int report_close(FILE *out)
 {
     int err = ferror(out) ? errno : 0;
@@ -171,6 +182,8 @@ int report_close(FILE *out)
     if ((out == stdout ? fflush(out) : fclose(out)) == 0 && !err)
         return 0;
     errno = err ? err : errno;
+    if (out == stdout)
+        drop_stdout();
     return -1;
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "json_text.h"
 #include "machine_report.h"
 
 static void put(json_t *o, const char *key, u64 value)
@@ -31,7 +32,7 @@ static json_t *vmas_json(const struct session *s, const struct session_record *r
         put(o, "end", v->end);
         put(o, "pgoff", v->pgoff);
         put(o, "flags", v->flags);
-        json_object_set_new(o, "name", json_stringn_nocheck(v->name, strnlen(v->name, sizeof(v->name))));
+        json_object_set_new(o, "name", json_textn(v->name, strnlen(v->name, sizeof(v->name))));
         json_array_append_new(list, o);
     }
     return list;
@@ -46,7 +47,7 @@ static json_t *record_json(const struct session *s, const struct session_record 
     put(rss, "shmem", (u64)r->rss[MM_SHMEMPAGES]);
     put(rss, "swapents", (u64)r->rss[MM_SWAPENTS]);
     put(o, "pid", (u64)r->pid);
-    json_object_set_new(o, "comm", json_string_nocheck(r->comm));
+    json_object_set_new(o, "comm", json_text(r->comm));
     json_object_set_new(o, "rss", rss);
     put(o, "hiwater_rss", r->hiwater_rss);
     put(o, "total_vm", r->total_vm);
@@ -66,8 +67,7 @@ static json_t *one_machine(struct session *s, u32 i, const struct run_result *r)
         if (atomic_load(&s->record[k].state) == 2 && s->record[k].machine == i)
             json_array_append_new(mms, record_json(s, &s->record[k]));
     json_object_set_new(o, "mms", mms);
-    json_object_set_new(o, "dead",
-                        session_machine_is_dead(s, i) ? json_string_nocheck(s->machine[i].reason) : json_null());
+    json_object_set_new(o, "dead", session_machine_is_dead(s, i) ? json_text(s->machine[i].reason) : json_null());
     return o;
 }
 
@@ -96,11 +96,11 @@ static json_t *run_json(const struct run_options *o, struct session *s, const st
     bool killed = WIFSIGNALED(r->wait_status);
 
     for (char **a = o->argv; *a; a++)
-        json_array_append_new(program, json_string_nocheck(*a));
+        json_array_append_new(program, json_text(*a));
     for (u32 i = 0; i < s->nr_machines; i++)
         json_array_append_new(machines, one_machine(s, i, r));
     for (u32 i = 0; i < MIN(atomic_load(&s->nr_notices), SESSION_NOTICES); i++)
-        json_array_append_new(notices, json_string_nocheck(s->notice[i]));
+        json_array_append_new(notices, json_text(s->notice[i]));
     json_object_set_new(root, "quire", json_string(QUIRE_VERSION));
     json_object_set_new(root, "program", program);
     put(root, "exit", (u64)(killed ? 128 + WTERMSIG(r->wait_status) : WEXITSTATUS(r->wait_status)));
@@ -128,10 +128,11 @@ int report_json(const char *file, const struct run_options *o, struct session *s
     if (!out)
         return -1;
     root = run_json(o, s, r);
-    err = json_dumpf(root, out, JSON_INDENT(1) | JSON_ENSURE_ASCII);
+    err = root ? json_dumpf(root, out, JSON_INDENT(1) | JSON_ENSURE_ASCII) : -1;
     fputc('\n', out);
-    if (out == stdout ? fflush(out) : fclose(out))
-        err = -1;
     json_decref(root);
+    if (report_close(out))
+        return -1;
+    errno = ENOMEM; /* if at all: all strings are UTF-8 */
     return err;
 }

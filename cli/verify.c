@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "native.h"
 #include "quire.h"
 #include "trace.h"
@@ -146,8 +147,8 @@ static void print_json(const struct job *j, const struct verify_result *r)
     for (u32 i = 0; i < NR_VERIFY; i++)
         if (verify_name(i) && calls_of(&r->tally[i]))
             json_object_set_new(calls, verify_name(i), tally_json(&r->tally[i]));
-    all = json_pack("{s:s,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:b,s:b}", "file", j->o->file, "calls", calls,
-                    "total", tally_json(&total), "processes", (json_int_t)r->processes, "threads",
+    all = json_pack("{s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:b,s:b}", "file", json_text(j->o->file), "calls",
+                    calls, "total", tally_json(&total), "processes", (json_int_t)r->processes, "threads",
                     (json_int_t)r->threads, "programs", (json_int_t)r->execs, "maps_lines", (json_int_t)r->maps_lines,
                     "kernel_cuts", (json_int_t)r->kernel_cuts, "unseen", (json_int_t)r->unseen, "overlapped",
                     (json_int_t)r->overlapped, "seconds", j->seconds, "agrees", !total.disagreed, "whole", !j->damaged);

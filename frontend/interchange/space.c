@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "utf8.h"
+
 static int to_file(void *arg, const char *bytes, size_t len)
 {
     return fwrite(bytes, 1, len, arg) == len ? 0 : -ENOMEM;
@@ -99,13 +101,16 @@ int space_vma(struct cpu *cpu, const char *process, FILE *out)
 static void put_string(FILE *out, const char *s)
 {
     putc('"', out);
-    for (; *s; s++) {
+    for (size_t n = strlen(s), step; n; s += step, n -= step) {
+        step = MAX(utf8_length(s, n), 1);
         if ((unsigned char)*s < 0x20)
             fprintf(out, "\\u%04x", *s);
         else if (*s == '"' || *s == '\\')
             fprintf(out, "\\%c", *s);
+        else if (utf8_length(s, n))
+            fwrite(s, 1, step, out);
         else
-            putc(*s, out);
+            fprintf(out, "\\\\%03o", (unsigned char)*s);
     }
     putc('"', out);
 }

@@ -200,6 +200,59 @@ def check_dash(quire, folder):
             fail([what], ["it is not so"])
 
 
+NAMES_PY = rb"""
+import mmap, os, sys
+f = os.open(b"f\xff\xc3\xa9", os.O_RDWR | os.O_CREAT)
+os.write(f, bytes(4096))
+m = mmap.mmap(f, 4096, mmap.MAP_SHARED, mmap.PROT_READ)
+m[0]
+os._exit(0)
+"""
+
+
+def check_names(quire, folder):
+    """Names that are no UTF-8 are in the JSON, byte by byte; nothing is left out."""
+    with open(os.path.join(folder, "names.py"), "wb") as f:
+        f.write(NAMES_PY)
+    run = [os.fsencode(quire), b"run", b"--quiet", b"--json", b"names.json", b"--save", b"names.saved", b"--", os.fsencode(os.path.realpath(sys.executable)), b"names.py", b"\xe9\n"]
+    p = subprocess.run(run, cwd=folder, capture_output=True, timeout=60)
+    name = "/f\\377\u00e9"
+    got = {"status": p.returncode == 0 and not p.stderr}
+    with open(os.path.join(folder, "names.json"), encoding="utf-8") as f:
+        report = json.load(f)
+    got["arguments"] = report["program"][-1] == "\\351\n"
+    got["report"] = any(v["name"].endswith(name) for mm in report["machines"][0]["mms"] for v in mm["vmas"])
+    cat = [subprocess.run([quire, "cat", *options, "names.saved", "self/maps"], cwd=folder, capture_output=True, check=True).stdout for options in ([], ["--json"])]
+    got["cat --json"] = len(json.loads(cat[1])) == cat[0].count(b"\n") and any(v["name"].endswith(name) for v in json.loads(cat[1]))
+    export = subprocess.run([quire, "export", "vma.json", "names.saved"], cwd=folder, capture_output=True, check=True).stdout
+    got["export vma.json"] = any(v["name"].endswith(name) for v in json.loads(export.decode("utf-8")))
+    for what, ok in got.items():
+        if not ok:
+            fail(["names that are no UTF-8:", what], [p.stderr.decode(errors="replace")])
+
+
+def check_terminal(quire, folder):
+    """Binary output does not go to a terminal."""
+    for arguments in (["import", "csv", "-o", "-", "good.csv"], ["export", "oracle", "good.trace"]):
+        master, slave = os.openpty()
+        p = subprocess.run([quire, *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.PIPE, timeout=60)
+        os.close(slave)
+        os.close(master)
+        if p.returncode != 2 or b"is a terminal" not in p.stderr:
+            fail(arguments, [f"to a terminal: status {p.returncode}, {p.stderr!r}"])
+
+
+def check_full(quire, folder):
+    """Standard output that takes nothing: one line that says so."""
+    for arguments in (["cat", "good.saved"], ["cat", "good.saved", "self/maps"], ["cat", "--json", "good.saved", "meminfo"], ["verify", "good.native"],
+                      ["export", "csv", "good.trace"], ["export", "vma", "good.saved"], ["import", "csv", "-o", "-", "good.csv"], ["--help"], ["export", "--help"],
+                      ["run", "--quiet", "--json", "-", *TRUE], ["run", "--quiet", "--report", "-", *TRUE], ["replay", "--quiet", "--json", "-", "good.trace"]):
+        with open("/dev/full", "wb") as full:
+            p = subprocess.run([quire, *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, timeout=60)
+        if p.returncode != 2 or p.stderr.count(b"\n") != 1 or not any(w in p.stderr for w in (b"standard output", b"--json -", b"--report -")):
+            fail(arguments, [f"to /dev/full: status {p.returncode}, {p.stderr!r}"])
+
+
 def check_links(quire, folder):
     """A saved run goes to the file behind a symbolic link; a device of our own is not replaced."""
     subprocess.run([quire, "run", "--quiet", "--save", "link", *TRUE], cwd=folder, check=True, stdin=subprocess.DEVNULL)
@@ -233,6 +286,9 @@ def main():
                 check_refused(copy, folder, arguments, words, **nobody)
         if not args.words:
             check_dash(quire, folder)
+            check_full(quire, folder)
+            check_terminal(quire, folder)
+            check_names(quire, folder)
             check_links(quire, folder)
     print("all passed" if not failures else f"{failures} failed")
     return 1 if failures else 0

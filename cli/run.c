@@ -10,8 +10,8 @@
  * reach the program directly and are ignored here, signals sent to the launcher alone are passed on; it ends as the
  * program ended. Somebody who sends SIGTERM or SIGINT means the whole run: if the program is there STOP_AFTER_S later,
  * or at the second such signal, all followed processes are killed, and the report tells what there was until then; what the
- * program leaves behind in such a run gets the signal, too, and is killed if it does not end. If the launcher is killed, all
- * are (guardian.c).
+ * program leaves behind in such a run gets the signal, too, and is killed at the same time, if it does not end. If the
+ * launcher is killed, all are (guardian.c).
  */
 #define _GNU_SOURCE
 #include "quire.h"
@@ -39,6 +39,7 @@ extern char **environ;
 #define PROGRESS_EVERY_S 0.5
 #define ORPHAN_GRACE_S 0.5
 #define STOP_AFTER_S 5.0
+#define KILLED_S 5.0 /* SIGKILL takes longer where the host is busy */
 
 struct launcher {
     struct run_options *o;
@@ -55,6 +56,7 @@ struct launcher {
     double start, last_progress;
     double kill_at; /* 0: nobody wants the run to stop */
     int stop_signal;
+    bool telling; /* the signal goes to everybody who is left, to those that are born later, too */
     bool killed;
     bool progress_shown;
 };
@@ -227,6 +229,8 @@ static void open_pidfds(struct launcher *l)
             l->pidfd[i] = 0;
             if (errno == ESRCH)
                 note_death(l, i);
+        } else if (l->telling) {
+            syscall(SYS_pidfd_send_signal, l->pidfd[i], l->stop_signal, NULL, 0);
         }
     }
 }
@@ -245,6 +249,7 @@ static void stop_left(struct launcher *l)
     for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++)
         if (l->pidfd[i] && atomic_load(&l->s->proc[i].state) != PROC_FREE)
             syscall(SYS_pidfd_send_signal, l->pidfd[i], l->stop_signal, NULL, 0);
+    l->telling = true;
 }
 
 /* Followed processes only, and none while it changes a machine, if that can be had (session.h, "The gate"). */
@@ -353,10 +358,29 @@ static void name_orphans(struct launcher *l)
     }
 }
 
+/*
+ * The program has ended: what it leaves behind has a moment to end, too. In a run that was told to stop it gets the
+ * signal, as long as the program had, and then it is killed: again and again, for who is forked meanwhile.
+ */
+static void watch_left(struct launcher *l)
+{
+    double begin = now_s(), kill_at = 0, deadline = begin + ORPHAN_GRACE_S;
+
+    while (nr_processes(l) && now_s() < deadline) {
+        if (l->kill_at > 0) {
+            kill_at = MAX(l->kill_at, begin + ORPHAN_GRACE_S);
+            deadline = kill_at + KILLED_S;
+            if (!l->telling)
+                stop_left(l);
+        }
+        watch_once(l, 1);
+        if (l->killed || (l->telling && now_s() >= kill_at))
+            kill_followed(l);
+    }
+}
+
 static void watch(struct launcher *l)
 {
-    double deadline;
-
     while (!l->ended) {
         watch_once(l, POLL_MS);
         save_poll(&l->save, l->s);
@@ -365,18 +389,7 @@ static void watch(struct launcher *l)
             kill_followed(l);
     }
     l->result.wall_s = now_s() - l->start;
-    if (l->kill_at > 0)
-        stop_left(l);
-    deadline = now_s() + ORPHAN_GRACE_S;
-    while (nr_processes(l) && now_s() < deadline) {
-        watch_once(l, 1);
-        if (l->killed)
-            kill_followed(l); /* who was forked meanwhile */
-        if (l->kill_at > 0 && !l->killed && now_s() > deadline - ORPHAN_GRACE_S / 2) {
-            kill_followed(l);
-            deadline += ORPHAN_GRACE_S;
-        }
-    }
+    watch_left(l);
     l->result.still_running = nr_processes(l);
     name_orphans(l);
     if (l->progress_shown)

@@ -150,10 +150,17 @@ static void see_all(pid_t pid, struct seen *out)
     see_stack(pid, out);
 }
 
+/* What others send: a shell that stops and continues its jobs, a terminal whose size changes. No execve ends by it. */
+static bool from_others(int signo)
+{
+    return signo == SIGSTOP || signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU || signo == SIGCONT ||
+           signo == SIGWINCH;
+}
+
 bool exec_native(const struct exec_case *c, struct seen *out)
 {
+    pid_t pid, got;
     int status;
-    pid_t pid;
 
     memset(out, 0, sizeof(*out));
     fflush(stdout);
@@ -162,7 +169,9 @@ bool exec_native(const struct exec_case *c, struct seen *out)
         exit(2);
     if (!pid)
         child(c);
-    if (waitpid(pid, &status, 0) != pid)
+    while ((got = waitpid(pid, &status, 0)) == pid && WIFSTOPPED(status) && from_others(WSTOPSIG(status)))
+        ptrace(PTRACE_CONT, pid, NULL, NULL); /* without the signal */
+    if (got != pid)
         exit(2);
     if (WIFEXITED(status)) {
         out->err = WEXITSTATUS(status);

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 
+from surroundings import PATIENCE_S, usual
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SMALL = ["--machine", os.path.join(ROOT, "machines/small.conf")]
@@ -52,7 +54,7 @@ class Bench:
         report = self.path("report.json")
         if os.path.exists(report):
             os.remove(report)
-        p = subprocess.run([self.quire, *args], cwd=self.folder, capture_output=True, text=True, timeout=100)
+        p = subprocess.run([self.quire, *args], cwd=self.folder, capture_output=True, text=True, timeout=PATIENCE_S)
         expect(what, p.returncode == status, p.returncode, p.stdout, p.stderr[-600:])
         expect(what, "assert" not in p.stderr.lower(), p.stderr[-600:])
         if not os.path.exists(report):
@@ -106,7 +108,7 @@ def run_host_limit(bench):
     """The host refuses the machine's memory: with the reason, before the program starts."""
     limit = "ulimit -v 3000000; exec \"$0\" \"$@\""
     for args in [["run", *SMALL, "--set", "mem=8G", "--", "/bin/echo", "started"]]:
-        p = subprocess.run(["sh", "-c", limit, bench.quire, *args], cwd=bench.folder, capture_output=True, text=True, timeout=60)
+        p = subprocess.run(["sh", "-c", limit, bench.quire, *args], cwd=bench.folder, capture_output=True, text=True, timeout=PATIENCE_S)
         expect("limit", p.returncode == 2 and not p.stdout, p.returncode, p.stdout)
         expect("limit", "machine small: cannot be booted: Cannot allocate memory" in p.stderr and "ulimit -v" in p.stderr, p.stderr)
 
@@ -116,6 +118,7 @@ def main():
     parser.add_argument("--quire", default=os.path.join(ROOT, "build/cli/quire"))
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
+    usual()
     cases = {act: lambda bench, act=act: run_act(bench, act) for act in ENDS}
     cases |= {"python": run_python, "replay": run_replay, "save": run_save, "host": run_host_limit}
     bad = 0

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 
+from surroundings import PATIENCE_S, usual
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SMALL = ["--machine", os.path.join(ROOT, "machines/small.conf")]
@@ -68,7 +70,7 @@ class Tool:
         self.path, self.folder = path, folder
 
     def __call__(self, *arguments, status=0, data=None):
-        r = subprocess.run([self.path, *arguments], input=data, capture_output=True, timeout=100, cwd=self.folder)
+        r = subprocess.run([self.path, *arguments], input=data, capture_output=True, timeout=PATIENCE_S, cwd=self.folder)
         expect("%s: status (%s)" % (" ".join(arguments), r.stderr.decode()[:200]), r.returncode, status)
         return r.stdout if status == 0 else r.stderr.decode()
 
@@ -230,6 +232,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quire", default=os.path.join(ROOT, "build/cli/quire"))
     o = parser.parse_args()
+    usual()
     with tempfile.TemporaryDirectory() as folder:
         quire = Tool(os.path.abspath(o.quire), folder)
         golden(quire)

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 
+from surroundings import PATIENCE_S, usual
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PARTS = ["calls", "signals", "threads", "processes", "limits", "stops", "exec", "huge", "rings", "pidfds", "disk", "stack", "clones",
@@ -33,7 +35,7 @@ print(subprocess.run(["sh", "-c", "echo from a child; exit 4"]).returncode)
 
 
 def run(argv, folder, stdin=None):
-    p = subprocess.run(argv, cwd=folder, input=stdin, capture_output=True, text=True, timeout=120)
+    p = subprocess.run(argv, cwd=folder, input=stdin, capture_output=True, text=True, timeout=PATIENCE_S)
     return p.returncode, p.stdout, p.stderr
 
 
@@ -131,6 +133,7 @@ def main():
     parser.add_argument("--quire", default=os.path.join(ROOT, "build/cli/quire"))
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
+    usual()
     quire = os.path.abspath(args.quire)
     bad = 0
     with tempfile.TemporaryDirectory(prefix="quire-native-") as folder:

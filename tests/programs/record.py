@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 
+from surroundings import PATIENCE_S, usual
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SMALL = ["--machine", os.path.join(ROOT, "machines/small.conf")]
@@ -35,7 +37,7 @@ def load(path):
         return {k: v for k, v in json.load(f).items() if k not in ABOUT_THE_RUN}
 
 
-def run(quire, *args, timeout=100):
+def run(quire, *args, timeout=PATIENCE_S):
     return subprocess.run([quire, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=timeout)
 
 
@@ -105,6 +107,7 @@ def main():
     parser.add_argument("--quire", default=os.path.join(ROOT, "build/cli/quire"))
     parser.add_argument("names", nargs="*")
     o = parser.parse_args()
+    usual()
     quire = os.path.abspath(o.quire)
     with tempfile.TemporaryDirectory() as folder:
         for name in ("threads", "kills", "shared", "exits"):

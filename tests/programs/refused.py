@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 
+from surroundings import PATIENCE_S, usual
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 NOBODY = 65534
@@ -89,7 +91,7 @@ def make_fifo(b):
 def record(b, program, before, nobody):
     who = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if nobody and b.as_root else {}
     return subprocess.run([*before, b.quire, "record", "--native", "-o", b.trace, "--", program], capture_output=True, text=True,
-                          timeout=60, cwd=b.folder, **who)
+                          timeout=PATIENCE_S, cwd=b.folder, **who)
 
 
 def processes(b):
@@ -109,7 +111,7 @@ def unreadable_child(b):
     b.make("secret", mode=0o711)
     shell = b.make("starts", b"#!/bin/sh\n%s; %s; exit 5\n" % ((os.fsencode(os.path.join(b.folder, "secret")),) * 2))
     recorded = record(b, shell, [], True)
-    p = subprocess.run([b.quire, "verify", b.trace], capture_output=True, text=True, timeout=60)
+    p = subprocess.run([b.quire, "verify", b.trace], capture_output=True, text=True, timeout=PATIENCE_S)
     unseen = "2 of the programs may not be read" in p.stdout or not b.as_root
     ok = recorded.returncode == 5 and not recorded.stderr and p.returncode == 0 and not p.stderr and unseen
     print(f"{'ok  ' if ok else 'FAIL'} records what starts an unreadable program")
@@ -123,6 +125,7 @@ def main():
     parser.add_argument("--quire", default=os.path.join(ROOT, "build/cli/quire"))
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
+    usual()
     bad = 0
     with tempfile.TemporaryDirectory(prefix="quire-refused-") as folder:
         b = Bench(os.path.abspath(args.quire), folder)

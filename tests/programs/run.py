@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 
+from surroundings import PATIENCE_S, usual
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 MACHINES = ["--machine", os.path.join(ROOT, "machines/small.conf"), "--machine", os.path.join(ROOT, "machines/large.conf")]
@@ -79,7 +81,7 @@ def shared_memory(machine, pages):
 
 
 class Case:
-    def __init__(self, name, argv, full=False, machines=None, env=None, native=None, stdin=None, timeout=110, same_stderr=True,
+    def __init__(self, name, argv, full=False, machines=None, env=None, native=None, stdin=None, timeout=PATIENCE_S, same_stderr=True,
                  wanted=None):
         self.name, self.argv, self.full, self.env, self.stdin, self.timeout = name, argv, full, env, stdin, timeout
         self.machines = machines or []
@@ -263,7 +265,7 @@ def run_refusals(quire, folder, names):
     for name, arguments, text in refusals(folder):
         if names and name not in names:
             continue
-        p = subprocess.run([quire, "run", *arguments], capture_output=True, text=True, timeout=30)
+        p = subprocess.run([quire, "run", *arguments], capture_output=True, text=True, timeout=PATIENCE_S)
         ok = p.returncode == 2 and text in p.stderr and not p.stdout and p.stderr.count("\n") == 1
         print(f"{'ok  ' if ok else 'FAIL'} refuses {name}")
         if not ok:
@@ -277,7 +279,7 @@ def exhausted(quire, folder):
     path = os.path.join(folder, "report.json")
     argv = [quire, "run", "--quiet", "--json", path, "--machine", MACHINES[1], "--set", "mem=32M", "--machine", MACHINES[3],
             "--", PYTHON, "-c", "print(len(bytes(60000000)) + len(bytearray(b'x') * 60000000))"]
-    p = subprocess.run(argv, capture_output=True, text=True, timeout=100)
+    p = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S)
     with open(path) as f:
         report = json.load(f)
     dead = [m["dead"] for m in report["machines"]]
@@ -295,6 +297,7 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
+    usual()
     args.quire = os.path.abspath(args.quire)
     bad = 0
     with tempfile.TemporaryDirectory(prefix="quire-programs-") as folder:

@@ -15,9 +15,20 @@ import sys
 import tempfile
 import time
 
+from surroundings import PATIENCE_S, usual
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SMALL, LARGE = (["--machine", os.path.join(ROOT, f"machines/{name}.conf")] for name in ("small", "large"))
-FORK_PY = "import os, time\nx = bytearray(1 << 20)\npid = os.fork()\nif pid == 0:\n    time.sleep(4)\nos._exit(7)\n"
+# The child is there when the run ends, and no longer.
+FORK_PY = """
+import os, select
+x = bytearray(1 << 20)
+run = select.poll()
+run.register(os.pidfd_open(os.getppid()), select.POLLIN)
+if os.fork() == 0:
+    run.poll()
+os._exit(7)
+"""
 THREADS_PY = """
 import os, threading
 def work():
@@ -51,7 +62,7 @@ class Quire:
         self.path = path
 
     def __call__(self, *arguments, status=0, binary=False):
-        done = subprocess.run([self.path, *arguments], capture_output=True, timeout=100)
+        done = subprocess.run([self.path, *arguments], capture_output=True, timeout=PATIENCE_S)
         expect(f"{' '.join(arguments)}: status", done.returncode, status)
         if status:
             return done.stderr.decode()
@@ -175,10 +186,10 @@ def test_each_process(quire, folder):
 def test_signal(quire, folder):
     saved = os.path.join(folder, "usr1.quire")
     run = subprocess.Popen([quire.path, "run", "--quiet", *SMALL, "--save", saved, "--save-at", "usr1", "--", sys.executable, "-c",
-                            "import time; print('up', flush=True); x = bytearray(1 << 20); time.sleep(100)"], stdout=subprocess.PIPE)
+                            "import time; print('up', flush=True); x = bytearray(1 << 20); time.sleep(1000)"], stdout=subprocess.PIPE)
     run.stdout.readline()
     run.send_signal(signal.SIGUSR1)
-    for _ in range(200):
+    for _ in range(PATIENCE_S * 20):
         if os.path.exists(saved):
             break
         time.sleep(0.05)
@@ -231,7 +242,7 @@ def test_violent_ends(quire, folder):
 
 
 def test_library(library):
-    out = subprocess.run([sys.executable, os.path.join(ROOT, "examples/saved_views.py"), library], capture_output=True, text=True, timeout=60)
+    out = subprocess.run([sys.executable, os.path.join(ROOT, "examples/saved_views.py"), library], capture_output=True, text=True, timeout=PATIENCE_S)
     expect("examples/saved_views.py", out.stdout,
            "100 {'Rss': 64, 'Pss': 34, 'Shared_Dirty': 60, 'Private_Dirty': 4}\n"
            "101 {'Rss': 64, 'Pss': 34, 'Shared_Dirty': 60, 'Private_Dirty': 4}\n")
@@ -242,6 +253,7 @@ if __name__ == "__main__":
     p.add_argument("--quire", default=os.path.join(ROOT, "build/cli/quire"))
     p.add_argument("--library", default=os.path.join(ROOT, "build/lib/libquire.so"))
     args = p.parse_args()
+    usual()
     quire = Quire(os.path.abspath(args.quire))
     with tempfile.TemporaryDirectory() as folder:
         test_end_of_program(quire, folder)

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+from surroundings import usual
+
 PROGRAM = ["/usr/bin/python3", "-S", "-c", """
 words = ["w%d" % (i * 2654435761 % 100003) for i in range(4000)]
 index = {w: i for i, w in enumerate(words)}
@@ -43,6 +45,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quire", default=os.path.join(os.path.dirname(__file__), "../../build/cli/quire"))
     args = parser.parse_args()
+    usual()
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
         for name, text in MACHINES.items():

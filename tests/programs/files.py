@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+from surroundings import PATIENCE_S, usual
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NOBODY = 65534
 TRUE = ["--", "/bin/true"]
@@ -153,7 +155,7 @@ def check_refused(quire, folder, arguments, words, **who):
     before = state(folder)
     problems = []
     try:
-        p = subprocess.run([quire, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, **who)
+        p = subprocess.run([quire, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, **who)
         said = p.stderr.decode(errors="replace")
         problems = [f"{word!r} is missing" for word in words if word not in said]
         if p.returncode != 2:
@@ -174,7 +176,7 @@ def check_refused(quire, folder, arguments, words, **who):
 def check_dash(quire, folder):
     """What "-" is where it is something."""
     def run(*arguments, stdin=None):
-        p = subprocess.run([quire, *arguments], cwd=folder, input=stdin, stdin=None if stdin else subprocess.DEVNULL, capture_output=True, timeout=60)
+        p = subprocess.run([quire, *arguments], cwd=folder, input=stdin, stdin=None if stdin else subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S)
         return p.returncode, p.stdout
 
     with open(os.path.join(folder, "good.trace"), "rb") as f:
@@ -215,7 +217,7 @@ def check_names(quire, folder):
     with open(os.path.join(folder, "names.py"), "wb") as f:
         f.write(NAMES_PY)
     run = [os.fsencode(quire), b"run", b"--quiet", b"--json", b"names.json", b"--save", b"names.saved", b"--", os.fsencode(os.path.realpath(sys.executable)), b"names.py", b"\xe9\n"]
-    p = subprocess.run(run, cwd=folder, capture_output=True, timeout=60)
+    p = subprocess.run(run, cwd=folder, capture_output=True, timeout=PATIENCE_S)
     name = "/f\\377\u00e9"
     got = {"status": p.returncode == 0 and not p.stderr}
     with open(os.path.join(folder, "names.json"), encoding="utf-8") as f:
@@ -235,7 +237,7 @@ def check_terminal(quire, folder):
     """Binary output does not go to a terminal."""
     for arguments in (["import", "csv", "-o", "-", "good.csv"], ["export", "oracle", "good.trace"]):
         master, slave = os.openpty()
-        p = subprocess.run([quire, *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.PIPE, timeout=60)
+        p = subprocess.run([quire, *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.PIPE, timeout=PATIENCE_S)
         os.close(slave)
         os.close(master)
         if p.returncode != 2 or b"is a terminal" not in p.stderr:
@@ -248,7 +250,7 @@ def check_full(quire, folder):
                       ["export", "csv", "good.trace"], ["export", "vma", "good.saved"], ["import", "csv", "-o", "-", "good.csv"], ["--help"], ["export", "--help"],
                       ["run", "--quiet", "--json", "-", *TRUE], ["run", "--quiet", "--report", "-", *TRUE], ["replay", "--quiet", "--json", "-", "good.trace"]):
         with open("/dev/full", "wb") as full:
-            p = subprocess.run([quire, *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, timeout=60)
+            p = subprocess.run([quire, *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE_S)
         if p.returncode != 2 or p.stderr.count(b"\n") != 1 or not any(w in p.stderr for w in (b"standard output", b"--json -", b"--report -")):
             fail(arguments, [f"to /dev/full: status {p.returncode}, {p.stderr!r}"])
 
@@ -273,6 +275,7 @@ def main():
     parser.add_argument("--quire", default=os.path.join(ROOT, "build/cli/quire"))
     parser.add_argument("words", nargs="*")
     args = parser.parse_args()
+    usual()
     quire = os.path.abspath(args.quire)
     with tempfile.TemporaryDirectory(prefix="quire-files-") as folder:
         make_files(quire, folder)

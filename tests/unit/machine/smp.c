@@ -532,6 +532,19 @@ static bool op_truncate(struct worker *w)
     return true;
 }
 
+/* A range of the file goes, or comes where it does not become too long by that. */
+static bool op_shift(struct worker *w)
+{
+    struct file *f = w->w->file[FILE_CUT];
+    u64 size = READ_ONCE(f->f_inode->i_size), pages = 1 + random_below(w, 3), at = random_below(w, FILE_PAGES);
+    bool goes = random_below(w, 2) || size > (FILE_PAGES - 4) * PAGE_SIZE;
+    s64 r = vfs_fallocate(w->cpu, f, goes ? FALLOC_FL_COLLAPSE_RANGE_ : FALLOC_FL_INSERT_RANGE_, (s64)(at * PAGE_SIZE),
+                          (s64)(pages * PAGE_SIZE));
+
+    MUST(r == 0 || r == -EINVAL || may_fail(w, r));
+    return r == 0;
+}
+
 static bool op_open_close(struct worker *w)
 {
     u64 ino = random_below(w, 2) ? 10 + random_below(w, 3) : FILE_DISK + 1;
@@ -586,7 +599,7 @@ static const struct op {
     {"madvise", op_madvise, 6}, {"mremap", op_mremap, 6},      {"brk", op_brk, 4},
     {"fork", op_fork, 5},       {"child", op_take_child, 4},   {"thread", op_thread, 4},
     {"read", op_read, 5},       {"write", op_write, 4},        {"truncate", op_truncate, 4},
-    {"open", op_open_close, 3}, {"drain", op_drain, 3},
+    {"open", op_open_close, 3}, {"drain", op_drain, 3},        {"shift", op_shift, 3},
 };
 _Static_assert(ARRAY_SIZE(ops) <= ARRAY_SIZE(((struct world *)0)->done), "");
 

@@ -85,7 +85,7 @@ static char *double_commas(const char *s, char *out)
 
 static char *plugin_option(const struct session *s, u32 slot)
 {
-    char *option = malloc(2 * SESSION_PATH + 64);
+    char *option = malloc(2 * SESSION_PATH + 96);
 
     if (option)
         sprintf(double_commas(s->plugin, option), ",session=%d.%d,slot=%u", s->launcher, s->fd, slot);
@@ -125,6 +125,11 @@ int command_build(struct command *c, const struct session *s, const struct progr
         *arg++ = argv[i];
     *arg = NULL;
     return 0;
+}
+
+void command_set_mask(struct command *c, u64 mask)
+{
+    sprintf(c->plugin + strlen(c->plugin), ",mask=%llx", (unsigned long long)mask);
 }
 
 void command_free(struct command *c)

@@ -18,6 +18,8 @@ struct command {
 /* argv and envp are the program's own, as execve(2) gets them; they must outlive the command. 0 or -ENOMEM. */
 int command_build(struct command *c, const struct session *s, const struct program *p, u32 slot, char *const argv[],
                   char *const envp[]);
+/* Of signals: for a program that is started with all of them blocked (signals.c). Once. */
+void command_set_mask(struct command *c, u64 mask);
 void command_free(struct command *c);
 /* Give a variable in the program's memory its first letter back, if it was veiled. */
 void command_unveil(char *var);

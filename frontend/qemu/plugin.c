@@ -21,6 +21,7 @@
 #include "insn.h"
 #include "port/posix/port_posix.h"
 #include "record.h"
+#include "signals.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
@@ -311,12 +312,15 @@ static bool is_over(int launcher, int err)
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
 {
+    unsigned long long mask = 0;
+    bool masked = false;
     int launcher = 0, fd = -1, err;
     unsigned int slot = SESSION_PROCS;
 
     for (int i = 0; i < argc; i++)
-        if (sscanf(argv[i], "session=%d.%d", &launcher, &fd) != 2)
-            sscanf(argv[i], "slot=%u", &slot);
+        if (sscanf(argv[i], "session=%d.%d", &launcher, &fd) != 2 && sscanf(argv[i], "slot=%u", &slot) != 1)
+            masked = sscanf(argv[i], "mask=%llx", &mask) == 1 || masked;
+    signals_begin(masked ? &(u64){mask} : NULL);
     if (slot >= SESSION_PROCS) {
         fprintf(stderr, "quire: the plugin is started by `quire run` only\n");
         return 1;

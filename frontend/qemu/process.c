@@ -33,6 +33,7 @@
 
 #include "command.h"
 #include "record.h"
+#include "signals.h"
 
 static u32 host_tid(void)
 {
@@ -420,13 +421,10 @@ static void unfollowed(const char *path, const char *why)
     vfork_done(process.slot);
 }
 
-/* Replace this process by qemu with the program; returns only if that failed. */
-static void exec_qemu(struct vcpu *v, const struct program *p, char **argv, char **envp)
+/* Replace this process by qemu with the program; returns only if that failed. Signals are held. */
+static void exec_qemu_held(struct vcpu *v, struct signals_held *held, struct command *c, enum guest_arch arch)
 {
-    struct command c;
-
-    if (command_build(&c, process.s, p, process.slot_index, argv, envp))
-        return;
+    command_set_mask(c, held->mask);
     host_nameless_each(true, tell_gone, v);
     record_enter(v, CPUS_RELEASED);
     vcpu_release(v);
@@ -434,17 +432,32 @@ static void exec_qemu(struct vcpu *v, const struct program *p, char **argv, char
     if (atomic_load(&process.nr_threads) > 1)
         gate_freeze(process.slot, 0);
     process.slot->main_thread = (u32)(v->thread - process.s->thread);
-    process.slot->arch = p->arch;
+    process.slot->arch = arch;
     atomic_store(&process.slot->state, PROC_EXEC);
     baton_drop(v);
     RACE_POINT(1);
-    execve(c.argv[0], c.argv, c.envp);
+    signals_ignore(held);
+    execve(c->argv[0], c->argv, c->envp);
     baton_take(v);
     record_ticket(v);
     atomic_store(&process.slot->state, PROC_LIVE);
     gate_thaw_unless_stopped(process.s, process.slot);
     vcpu_acquire(v);
     record_simple(v, TRACE_ACQUIRE);
+}
+
+/* Returns if that failed, or if the program has a signal to take first: qemu sees to it, and comes back. */
+static void exec_qemu(struct vcpu *v, const struct program *p, char **argv, char **envp)
+{
+    struct signals_held held;
+    struct command c;
+
+    if (command_build(&c, process.s, p, process.slot_index, argv, envp))
+        return;
+    if (signals_hold(&held)) {
+        exec_qemu_held(v, &held, &c, p->arch);
+        signals_release(&held);
+    }
     command_free(&c);
 }
 

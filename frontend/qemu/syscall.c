@@ -26,6 +26,7 @@
 #include "cache/filemap.h"
 #include "calls.h"
 #include "record.h"
+#include "signals.h"
 
 /* -- buffers ------------------------------------------------------------------------------------------------------- */
 
@@ -348,6 +349,8 @@ static void tell_result(struct vcpu *v, enum sys_id id, s64 ret)
         tell_file_size(v, (int)v->arg[0]);
     if (takes_away(id) || id == SYS_shmctl)
         tell_gone(v, id);
+    if (id == SYS_rt_sigaction && v->arg[1])
+        signals_action(v->arg[0]);
     if (id == SYS_truncate)
         tell_path_size(v, v->arg[0]);
 }

@@ -110,7 +110,7 @@ def main():
     usual()
     quire = os.path.abspath(o.quire)
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("threads", "kills", "shared", "exits"):
+        for name in ("threads", "kills", "shared", "exits", "exec_signals"):
             subprocess.run(["gcc", "-O1", "-pthread", "-o", os.path.join(folder, name), os.path.join(HERE, name + ".c")], check=True)
         source = os.path.join(folder, "x.c")
         with open(source, "w") as f:
@@ -126,6 +126,7 @@ def main():
             "threads": lambda: exact(quire, folder, SMALL + four, [os.path.join(folder, "threads")]),
             "kills": lambda: exact(quire, folder, SMALL + four, [os.path.join(folder, "kills")]),
             "shared": lambda: exact(quire, folder, SMALL + LARGE, [os.path.join(folder, "shared"), "1"]),
+            "exec_signals": lambda: exact(quire, folder, SMALL + four, [os.path.join(folder, "exec_signals")]),
             "exits": lambda: exact(quire, folder, SMALL, [os.path.join(folder, "exits")]),
             "exits-four-cpus": lambda: exact(quire, folder, SMALL + four, [os.path.join(folder, "exits")]),
             "exits-not-recorded": lambda: ends_well(quire, [os.path.join(folder, "exits")]),

@@ -93,11 +93,11 @@ class Case:
 def compile_programs(folder):
     """C programs for the host and, static, for the other guests; returns {name: path}, None where a compiler is missing."""
     built = {}
-    jobs = [("guest_basic", "gcc", []), ("kills", "gcc", []), ("threads", "gcc", []), ("exec_chain", "gcc", []), ("exec_at", "gcc", []), ("shared", "gcc", []),
+    jobs = [("guest_basic", "gcc", []), ("kills", "gcc", []), ("threads", "gcc", []), ("exec_chain", "gcc", []), ("exec_at", "gcc", []), ("exec_signals", "gcc", []), ("shared", "gcc", []),
             ("guest_static", "gcc", ["-static"]), ("guest_nopie", "gcc", ["-no-pie"]),
             ("guest_aarch64", "aarch64-linux-gnu-gcc", ["-static"]), ("guest_riscv64", "riscv64-linux-gnu-gcc", ["-static"])]
     for name, compiler, flags in jobs:
-        source = name if name in ("kills", "threads", "exec_chain", "exec_at", "shared") else "guest_basic"
+        source = name if name in ("kills", "threads", "exec_chain", "exec_at", "exec_signals", "shared") else "guest_basic"
         built[name] = None
         if shutil.which(compiler):
             built[name] = os.path.join(folder, name)
@@ -174,6 +174,8 @@ def cases(folder):
     out.append(Case("kills-one-cpu", [c["kills"]], machines=["--set", "cpus=1"]))
     out.append(Case("exec_chain", [c["exec_chain"]]))
     out.append(Case("exec_at", [c["exec_at"]]))
+    out.append(Case("exec_signals", [c["exec_signals"]]))
+    out.append(Case("ignored-signals", ["sh", "-c", "trap '' HUP INT QUIT; exec %s ignored" % c["exec_signals"]]))
     out.append(Case("environment", [c["exec_chain"], "x"], env=env))
     for name in ("guest_aarch64", "guest_riscv64"):
         if c[name]:

@@ -243,6 +243,8 @@ static void test_command(void **state)
             assert_in_range(c.envp[6 - i][0], 1, 4);
     }
     assert_null(c.envp[7]);
+    command_set_mask(&c, 1ull << 63 | 2);
+    assert_string_equal(c.argv[2], "/a,,b/lib.so,session=12.3,slot=7,mask=8000000000000002");
     command_free(&c);
 }
 

@@ -72,11 +72,6 @@ static void on_fatal(int signo)
     give_up(CONTRADICTS);
 }
 
-static void on_wait(void)
-{
-    give_up(CONTRADICTS);
-}
-
 static void on_assertion(void *arg)
 {
     give_up(CONTRADICTS);
@@ -88,6 +83,18 @@ static u64 cpu_time_ns(void)
 
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+}
+
+/* Nobody else is on the machine: who waits for ever, or again and again, waits for what will not come. */
+static void on_wait(u64 timeout_ns)
+{
+    if (!timeout_ns)
+        give_up(CONTRADICTS);
+    if (timeout_ns > g.time_limit_ns)
+        give_up(CIRCLES);
+    g.time_limit_ns -= timeout_ns;
+    if (cpu_time_ns() > g.time_limit_ns)
+        give_up(CIRCLES);
 }
 
 /* That the host has for the region. */

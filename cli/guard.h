@@ -5,7 +5,7 @@
  *
  *   breaks an assertion                                a hook of the port's
  *   leads to an address that is none                   a fatal signal, caught
- *   waits for a lock that nobody will release          the port's hook
+ *   waits for a lock that nobody will release          a hook of the port's
  *   goes in circles                                    more time of the CPU than what was saved and written can take
  *   makes text without end                             more of it than what was saved can tell
  *   reads memory without end, all of it zeroes         more memory than what was saved can fill

@@ -21,10 +21,10 @@ int port_posix_add_assert_hook(void (*hook)(void *arg), void *arg);
 void port_posix_remove_assert_hook(void (*hook)(void *arg), void *arg);
 
 /*
- * Called before a wait without a time limit; NULL: nothing. For a process that has its machines for itself: nobody would
- * wake it.
+ * Called before a wait, with its time limit or 0; NULL: nothing. For a process that has its machines for itself: nobody
+ * would wake it.
  */
-void port_posix_set_wait_hook(void (*hook)(void));
+void port_posix_set_wait_hook(void (*hook)(uint64_t timeout_ns));
 
 /*
  * A descriptor in this process for the region whose handle in process `pid` is `handle`; for port_region_attach().

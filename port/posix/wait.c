@@ -13,9 +13,9 @@
 
 #include "port/posix/port_posix.h"
 
-static void (*wait_hook)(void);
+static void (*wait_hook)(uint64_t timeout_ns);
 
-void port_posix_set_wait_hook(void (*hook)(void))
+void port_posix_set_wait_hook(void (*hook)(uint64_t timeout_ns))
 {
     wait_hook = hook;
 }
@@ -33,8 +33,8 @@ void port_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t timeout_ns
 {
     struct timespec t = {(time_t)(timeout_ns / 1000000000u), (long)(timeout_ns % 1000000000u)};
 
-    if (!timeout_ns && wait_hook)
-        wait_hook();
+    if (wait_hook)
+        wait_hook(timeout_ns);
     futex(word, FUTEX_WAIT, value, timeout_ns ? &t : NULL);
 }
 

@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "cli/cat.h"
+#include "cli/guard.h"
 #include "kmem/kmem.h"
 #include "kmem/slab.h"
 #include "phys/phys.h"
@@ -481,6 +482,74 @@ static void test_contradictions(void **state)
     }
 }
 
+/* -- the guard itself ---------------------------------------------------------------------------------------------- */
+
+static void write_endlessly(void)
+{
+    for (;;)
+        guard_wrote(GUARD_TEXT, 1 << 20);
+}
+
+static void wait_again_and_again(void)
+{
+    _Atomic u32 word = 0;
+
+    for (;;)
+        port_futex_wait(&word, 0, 20000000);
+}
+
+static void compute_endlessly(void)
+{
+    for (_Atomic u32 n = 0;; n++)
+        continue;
+}
+
+/* Words do not count as text: it is the time that ends it. */
+static void write_words(void)
+{
+    for (u32 i = 0; i < 1000; i++)
+        guard_wrote(GUARD_WORDS, 1 << 20);
+    _exit(7);
+}
+
+static void test_guard(void **state)
+{
+    static const struct {
+        void (*reading)(void);
+        int status;
+        const char *says;
+    } cases[] = {
+        {write_endlessly, EXIT_USAGE,
+         "quire: F: damaged: machine m, 1/x: the machine in it has more to say than was saved of it; save the run "
+         "again\n"},
+        {wait_again_and_again, EXIT_USAGE, "quire: F: damaged: machine m, 1/x: " CIRCLES "\n"},
+        {compute_endlessly, EXIT_USAGE, "quire: F: damaged: machine m, 1/x: " CIRCLES "\n"},
+        {abort, EXIT_USAGE, "quire: F: damaged: machine m, 1/x: " CONTRADICTS "\n"},
+        {write_words, 7, ""},
+    };
+    char said[512];
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        int err = memfd_create("stderr", MFD_CLOEXEC), status;
+        pid_t pid = fork();
+        ssize_t n;
+
+        if (!pid) {
+            alarm(60);
+            dup2(err, STDERR_FILENO);
+            guard_begin("F", 1);
+            guard_reading("m", "1/x", 4096);
+            cases[i].reading();
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        n = pread(err, said, sizeof(said) - 1, 0);
+        said[MAX(n, 0)] = 0;
+        close(err);
+        assert_string_equal(said, cases[i].says);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == cases[i].status);
+    }
+}
+
 /* `quire export` in a process of its own. */
 static int export_vma(const char *out)
 {
@@ -554,11 +623,20 @@ static void test_cannot_write(void **state)
 {
     struct machine *m = make_machine();
     struct saved_input in = {"test", "in a test", 1, {m}};
-    char err[SAVED_ERROR] = "";
+    char err[SAVED_ERROR] = "", fifo[] = "/tmp/quire-fifo-XXXXXX";
+    struct stat st;
 
     assert_int_equal(saved_write("/nonexistent/folder/file", &in, err), -ENOENT);
     assert_string_equal(err, "/nonexistent/folder/file: No such file or directory");
     assert_int_equal(saved_write("/dev/full/x", &in, err), -ENOTDIR);
+    assert_int_equal(close(mkstemp(fifo)), 0);
+    assert_int_equal(unlink(fifo), 0);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_int_equal(saved_write(fifo, &in, err), -EINVAL);
+    assert_non_null(strstr(err, "not a regular file"));
+    assert_int_equal(lstat(fifo, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    unlink(fifo);
     test_machine_end(m);
 }
 
@@ -568,6 +646,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_round_trip, make_path, remove_path),
         cmocka_unit_test_setup_teardown(test_damage, make_path, remove_path),
         cmocka_unit_test_setup_teardown(test_contradictions, make_path, remove_path),
+        cmocka_unit_test(test_guard),
         cmocka_unit_test_setup_teardown(test_forged_export, make_path, remove_path),
         cmocka_unit_test_setup_teardown(test_place_taken, make_path, remove_path),
         cmocka_unit_test(test_cannot_write),

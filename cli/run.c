@@ -352,9 +352,11 @@ static void name_orphans(struct launcher *l)
     for (u32 i = 0; i < atomic_load(&l->s->proc_top); i++) {
         struct session_proc *p = &l->s->proc[i];
 
-        if (atomic_load(&p->state) != PROC_FREE)
-            session_notice(l->s, "process %d (%.15s) outlives the program: it goes on, without being followed",
-                           atomic_load(&p->pid), p->comm);
+        if (atomic_load(&p->state) == PROC_FREE || !atomic_load(&p->pid))
+            continue; /* 0: the thread that was about to fork is gone */
+        l->result.still_running++;
+        session_notice(l->s, "process %d (%.15s) outlives the program: it goes on, without being followed",
+                       atomic_load(&p->pid), p->comm);
     }
 }
 
@@ -390,7 +392,6 @@ static void watch(struct launcher *l)
     }
     l->result.wall_s = now_s() - l->start;
     watch_left(l);
-    l->result.still_running = nr_processes(l);
     name_orphans(l);
     if (l->progress_shown)
         fprintf(l->err, "\r\033[K");

@@ -111,7 +111,8 @@ void block_miss(struct vcpu_hot *h, u64 block)
         if (!process.loaded)
             image_load(v, page);
     }
-    vcpu_poll(v);
+    if (!process.recording) /* which has done so */
+        vcpu_poll(v);
     fetch(h, page);
     if (block & BLOCK_CROSSES)
         fetch(h, page + PAGE_SIZE);

@@ -39,6 +39,8 @@
 
 #define MAX_VCPUS 4096
 
+enum baton { BATON_NONE, BATON_STANDS_IN, BATON_OWNED }; /* record.h */
+
 enum vcpu_state { VCPU_NONE, VCPU_NEW, VCPU_USER, VCPU_SYSCALL, VCPU_RETURNING };
 
 #define RECENT_WAYS 4
@@ -87,7 +89,8 @@ struct vcpu {
     struct session_thread *child_thread; /* thread creation or fork under way */
     struct vcpu *child_vcpu;             /* of a thread creation under way, once it is made */
     bool killing;                        /* froze somebody for a kill */
-    bool baton;                          /* has it: record.h */
+    enum baton baton;
+    u32 stands_for; /* host thread */
 };
 
 #define NOT_RECENT 8ul /* differs from every page and block */
@@ -107,14 +110,16 @@ struct process {
     u32 vcpu_top;             /* no vCPU at or above was ever used */
     _Atomic bool parallel;    /* there was a second thread */
     _Atomic u32 nr_in_turn;   /* threads that wait for the baton (record.h) */
+    _Atomic u32 has_turn;     /* host thread in guest code with the baton, or standing in for it; 0: none here */
     s32 pid;
     bool loaded; /* the program's image is in the machines */
     bool recording;
     /* Hooks, NULL: none. */
     void (*on_publish)(struct vcpu *v);     /* counts are about to go to the session */
-    void (*before_acquire)(struct vcpu *v); /* sees to it that CPUs are free */
-    void (*on_abandon)(struct vcpu *v);     /* it is about to be followed no more */
-    void (*resched)(struct vcpu *v);        /* instead of release and acquire at the end of a time slice */
+    bool (*before_acquire)(struct vcpu *v); /* sees to it that CPUs are free; false: go on without */
+    void (*after_acquire)(struct vcpu *v);
+    void (*on_abandon)(struct vcpu *v); /* it is about to be followed no more */
+    void (*resched)(struct vcpu *v);    /* instead of release and acquire at the end of a time slice */
     char exe[SESSION_PATH];
 };
 
@@ -134,6 +139,7 @@ void vcpu_forget(struct vcpu *v);  /* its recent pages: before anything that may
 void vcpu_clear(struct vcpu *v);
 void vcpu_set_hot(struct vcpu *v); /* after anything that may have changed its CPUs or address space */
 void vcpu_acquire(struct vcpu *v); /* a CPU of each live machine, CPU_USER */
+bool thread_sleeps(u32 host_tid);  /* of this process */
 bool vcpu_must_go_on(const struct vcpu *v, const struct machine *m); /* without a CPU of m: F2 */
 void vcpu_release(struct vcpu *v);
 void vcpu_publish(struct vcpu *v); /* counts to the session, time to the CPUs */

@@ -115,22 +115,31 @@ static void mem_recorded(unsigned int index, qemu_plugin_meminfo_t info, uint64_
     on_mem(index, info, va, unused);
 }
 
-/* A block of a thread that is recorded: its turn, work posted to its CPUs, what is recorded of it. */
+/* Work posted to its CPUs, its turn, another thread's ticket. */
+static __noinline void record_between_blocks(struct vcpu *v, struct recorder *r, u32 work)
+{
+    turn_in_callback(v);
+    if (record_ticket(v))
+        record_forget(r);
+    if (!r->turn)
+        baton_yield(v);
+    if (work && recorders[v->index] == r)
+        vcpu_poll(v);
+    turn_in_guest(v);
+}
+
 static void record_one_block(struct vcpu *v, struct recorder *r, u64 block)
 {
+    bool others = r->st->last_ticket != atomic_load_explicit(&process.s->trace.ticket, memory_order_relaxed);
     u32 work = 0;
 
-    if (unlikely(--r->turn == 0)) {
-        baton_yield(v);
-        if (recorders[v->index] != r)
-            return; /* the process has ended */
-    }
+    r->turn--;
     for (u32 i = 0; i < process.nr_machines; i++)
         work |= atomic_load_explicit(vcpu_hot(v)->work[i], memory_order_relaxed);
-    if (unlikely(work)) {
-        vcpu_poll(v);
+    if (unlikely(!r->turn || work || others)) {
+        record_between_blocks(v, r, work);
         if (recorders[v->index] != r)
-            return;
+            return; /* the process has ended */
     }
     record_block(v, r, block & PAGE_MASK);
     if (unlikely(block & BLOCK_CROSSES))
@@ -148,6 +157,7 @@ static void block_recorded(unsigned int index, void *userdata)
         on_block_miss(&hot[index], block);
         if (recorders[index])
             record_one_block(v, recorders[index], block);
+        turn_in_guest(v);
         return;
     }
     if (likely(r))
@@ -225,8 +235,10 @@ static void on_syscall(qemu_plugin_id_t id, unsigned int index, int64_t nr, uint
 static void on_syscall_ret(qemu_plugin_id_t id, unsigned int index, int64_t nr, int64_t ret)
 {
     in_call = NULL;
-    if (vcpus[index].state != VCPU_NONE)
-        syscall_after(&vcpus[index], nr, ret);
+    if (vcpus[index].state == VCPU_NONE)
+        return;
+    syscall_after(&vcpus[index], nr, ret);
+    turn_in_guest(&vcpus[index]);
 }
 
 /* -- qemu's own messages ------------------------------------------------------------------------------------------- */

@@ -60,7 +60,6 @@ void order_lock(struct vcpu *v)
         baton_take(v);
         record_ticket(v);
         vcpu_acquire(v);
-        record_simple(v, TRACE_ACQUIRE);
     }
     v->ordered = true;
 }
@@ -219,6 +218,7 @@ void thread_first_block(struct vcpu *v)
     if (thread_leave(v))
         return;
     v->in_block = true;
+    v->tid = host_tid();
     RACE_POINT(1);
     baton_take(v);
     if (process_has_ended()) {
@@ -226,7 +226,6 @@ void thread_first_block(struct vcpu *v)
         v->state = VCPU_NONE;
         return;
     }
-    v->tid = host_tid();
     if (!process.loaded) {
         start_process(v);
     } else if (v->thread) {
@@ -260,7 +259,6 @@ void thread_goes_on(struct vcpu *v)
     record_ticket(v);
     v->state = VCPU_USER;
     vcpu_acquire(v);
-    record_simple(v, TRACE_ACQUIRE);
     v->in_block = false;
 }
 
@@ -424,17 +422,20 @@ static void unfollowed(const char *path, const char *why)
 /* Replace this process by qemu with the program; returns only if that failed. Signals are held. */
 static void exec_qemu_held(struct vcpu *v, struct signals_held *held, struct command *c, enum guest_arch arch)
 {
+    bool alone = atomic_load(&process.nr_threads) == 1;
+
     command_set_mask(c, held->mask);
     host_nameless_each(true, tell_gone, v);
     record_enter(v, CPUS_RELEASED);
     vcpu_release(v);
     record_flush(v);
-    if (atomic_load(&process.nr_threads) > 1)
+    if (!alone)
         gate_freeze(process.slot, 0);
     process.slot->main_thread = (u32)(v->thread - process.s->thread);
     process.slot->arch = arch;
     atomic_store(&process.slot->state, PROC_EXEC);
-    baton_drop(v);
+    if (alone)
+        baton_drop(v); /* else nobody records what he does not live to do */
     RACE_POINT(1);
     signals_ignore(held);
     execve(c->argv[0], c->argv, c->envp);

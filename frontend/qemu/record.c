@@ -10,10 +10,12 @@
 
 #include "port/port.h"
 
-#define TAKE_IN_BLOCK_S 2        /* longer: the owner may wait for us to leave the block (qemu's exclusive sections) */
-#define WAIT_CPU_NS 100000000ull /* the owner may have died */
-#define TICKET_ROOM 64u          /* more than a TICKET event takes */
-#define YIELD_NS 2000000ull      /* nobody took it: go on */
+#define TAKE_IN_BLOCK_MS 2000u    /* longer: the owner may wait for us to leave the block */
+#define LOOK_MS 10u               /* how often we look whether it does */
+#define STILL_STOPPED_NS 5000000l /* it does: it sleeps as long as this */
+#define WAIT_CPU_NS 100000000ull  /* the owner may have died */
+#define TICKET_ROOM 64u           /* more than a TICKET event takes */
+#define YIELD_NS 2000000ull       /* nobody took it: go on */
 
 struct recorder *recorders[MAX_VCPUS];
 
@@ -32,23 +34,22 @@ void record_unlock(void)
 
 /* -- the baton ----------------------------------------------------------------------------------------------------- */
 
-static bool take_until(struct session_trace *t, u32 seconds)
+/* Milliseconds; 0: no limit. */
+static bool lock_baton(struct session_trace *t, u32 ms)
 {
     struct timespec until;
     int err;
 
     RACE_POINT(1);
-    atomic_fetch_add(&t->waiting, 1);
-    atomic_fetch_add(&process.nr_in_turn, 1);
-    if (seconds) {
+    if (ms) {
         clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += seconds;
+        until.tv_nsec += (long)ms * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
         err = pthread_mutex_timedlock(&t->baton, &until);
     } else {
         err = pthread_mutex_lock(&t->baton);
     }
-    atomic_fetch_sub(&process.nr_in_turn, 1);
-    atomic_fetch_sub(&t->waiting, 1);
     if (err == EOWNERDEAD) {
         pthread_mutex_consistent(&t->baton);
         stream_repair(process.s);
@@ -62,13 +63,51 @@ static bool take_until(struct session_trace *t, u32 seconds)
     return true;
 }
 
-static bool take_in_turn(const struct vcpu *v)
+/* Who has the turn sleeps, and not in the memory manager. */
+static bool is_stopped(u32 tid)
 {
-    bool got = take_until(&process.s->trace, v->in_block ? TAKE_IN_BLOCK_S : 0);
+    return tid && atomic_load(&process.has_turn) == tid && !atomic_load(&process.slot->in_core) &&
+           !atomic_load(&process.slot->frozen) && thread_sleeps(tid);
+}
 
-    if (!got)
-        session_notice(process.s, "process %d: a thread went on out of turn: the trace's order is not exact",
-                       process.pid);
+static bool stand_in(struct vcpu *v)
+{
+    u32 tid = atomic_load(&process.has_turn);
+
+    if (!is_stopped(tid))
+        return false;
+    nanosleep(&(struct timespec){.tv_nsec = STILL_STOPPED_NS}, NULL);
+    if (!is_stopped(tid) || !atomic_compare_exchange_strong(&process.has_turn, &tid, 0))
+        return false;
+    v->stands_for = tid;
+    return true;
+}
+
+static enum baton wait_in_block(struct vcpu *v, struct session_trace *t)
+{
+    for (u32 ms = 0; ms < TAKE_IN_BLOCK_MS; ms += LOOK_MS) {
+        if (lock_baton(t, LOOK_MS))
+            return BATON_OWNED;
+        if (stand_in(v))
+            return BATON_STANDS_IN;
+    }
+    session_notice(process.s, "process %d: a thread went on out of turn: the trace's order is not exact", process.pid);
+    return BATON_NONE;
+}
+
+static enum baton take_in_turn(struct vcpu *v)
+{
+    struct session_trace *t = &process.s->trace;
+    enum baton got;
+
+    atomic_fetch_add(&t->waiting, 1);
+    atomic_fetch_add(&process.nr_in_turn, 1);
+    if (v->in_block)
+        got = wait_in_block(v, t);
+    else
+        got = lock_baton(t, 0) ? BATON_OWNED : BATON_NONE;
+    atomic_fetch_sub(&process.nr_in_turn, 1);
+    atomic_fetch_sub(&t->waiting, 1);
     return got;
 }
 
@@ -78,6 +117,22 @@ void baton_take(struct vcpu *v)
         v->baton = take_in_turn(v);
 }
 
+void turn_in_guest(struct vcpu *v)
+{
+    if (v->baton)
+        atomic_store(&process.has_turn, v->tid);
+}
+
+void turn_in_callback(struct vcpu *v)
+{
+    u32 own = v->tid;
+
+    if (v->baton)
+        atomic_compare_exchange_strong(&process.has_turn, &own, 0);
+    if (v->baton == BATON_STANDS_IN)
+        v->baton = BATON_NONE;
+}
+
 bool process_has_ended(void)
 {
     return process.recording && atomic_load(&process.slot->state) == PROC_EXITED;
@@ -85,12 +140,25 @@ bool process_has_ended(void)
 
 void baton_drop(struct vcpu *v)
 {
-    if (!v->baton)
-        return;
-    v->baton = false;
+    enum baton had = v->baton;
+
+    v->baton = BATON_NONE;
     RACE_POINT(1);
-    pthread_mutex_unlock(&process.s->trace.baton);
+    if (had == BATON_STANDS_IN)
+        atomic_store(&process.has_turn, v->stands_for);
+    else if (had == BATON_OWNED)
+        pthread_mutex_unlock(&process.s->trace.baton);
     RACE_POINT(1);
+}
+
+bool baton_settle(struct vcpu *v)
+{
+    if (!process.recording)
+        return true;
+    turn_in_callback(v);
+    baton_take_back(v);
+    record_ticket(v);
+    return v->state == VCPU_USER;
 }
 
 static void record_no_more(struct vcpu *v)
@@ -112,34 +180,40 @@ void baton_take_back(struct vcpu *v)
         vcpu_abandon(v);
 }
 
-static void next_turn(struct recorder *r, bool in_turn)
+/* Who stands in asks again at the next block, who is out of turn after 1, 2, 4 ... */
+static void next_turn(struct recorder *r, enum baton baton)
 {
     if (!r)
         return;
-    r->late = in_turn ? 0 : MIN(2 * r->late + !r->late, SLICE_BLOCKS);
-    r->turn = in_turn ? SLICE_BLOCKS : r->late;
+    r->late = baton ? 0 : MIN(2 * r->late + !r->late, SLICE_BLOCKS);
+    r->turn = baton == BATON_OWNED ? SLICE_BLOCKS : baton ? 1 : r->late;
+}
+
+static void let_others(struct vcpu *v)
+{
+    struct session_trace *t = &process.s->trace;
+    u32 taken = atomic_load(&t->taken);
+
+    atomic_fetch_add(&process.nr_in_turn, 1);
+    atomic_fetch_add(&t->yielding, 1);
+    vcpu_forget(v); /* it may not come back */
+    baton_drop(v);
+    port_futex_wait(&t->taken, taken, YIELD_NS);
+    atomic_fetch_sub(&t->yielding, 1);
+    atomic_fetch_sub(&process.nr_in_turn, 1);
 }
 
 void baton_yield(struct vcpu *v)
 {
-    struct session_trace *t = &process.s->trace;
     struct recorder *r = recorders[v->index];
-    u32 taken = atomic_load(&t->taken);
     bool nested = v->in_block; /* by resched() */
 
-    if (v->baton && !atomic_load(&t->waiting)) {
-        next_turn(r, true);
+    if (v->baton && !atomic_load(&process.s->trace.waiting)) {
+        next_turn(r, v->baton);
         return;
     }
-    if (v->baton) {
-        atomic_fetch_add(&process.nr_in_turn, 1);
-        atomic_fetch_add(&t->yielding, 1);
-        vcpu_forget(v); /* it may not come back */
-        baton_drop(v);
-        port_futex_wait(&t->taken, taken, YIELD_NS);
-        atomic_fetch_sub(&t->yielding, 1);
-        atomic_fetch_sub(&process.nr_in_turn, 1);
-    }
+    if (v->baton)
+        let_others(v);
     v->in_block = true;
     v->baton = take_in_turn(v);
     if (process_has_ended()) {
@@ -203,21 +277,22 @@ void record_put(struct recorder *r, enum trace_type type)
     advance(st, n + (u32)r->event.len);
 }
 
-void record_ticket(struct vcpu *v)
+bool record_ticket(struct vcpu *v)
 {
     struct session_trace *t = &process.s->trace;
     struct recorder *r = recorders[v->index];
 
     if (!r || r->st->last_ticket == atomic_load(&t->ticket))
-        return; /* nobody was in between */
+        return false;
     if (atomic_load(&r->st->at) + TICKET_ROOM > STREAM_ROOM)
         write_block(r->st);
     if (!r->st->first_ticket)
-        return; /* the block will begin with one */
+        return true; /* the block will begin with one */
     r->event.len = 0;
     r->st->last_ticket = atomic_fetch_add(&t->ticket, 1) + 1;
     trace_buf_add(&r->event, &r->st->last_ticket, 8);
     record_put(r, TRACE_TICKET);
+    return true;
 }
 
 /* -- words --------------------------------------------------------------------------------------------------------- */
@@ -324,17 +399,30 @@ static void wait_for_cpu(struct vcpu *v, struct machine *m)
     atomic_fetch_sub(&m->nr_waiting, 1);
 }
 
-void record_wait_for_cpus(struct vcpu *v)
+bool record_wait_for_cpus(struct vcpu *v)
 {
-    for (u32 i = 0; i < process.nr_machines; i++)
-        while (v->baton && v->thread && !v->cpu[i] && !session_machine_is_dead(process.s, i) &&
+    bool go_on = false;
+
+    for (u32 i = 0; !go_on && i < process.nr_machines; i++)
+        while (!go_on && v->baton && v->thread && !v->cpu[i] && !session_machine_is_dead(process.s, i) &&
                !has_free_cpu(process.machine[i])) {
             wait_for_cpu(v, process.machine[i]);
-            if (vcpu_must_go_on(v, process.machine[i]))
-                break;
+            go_on = vcpu_must_go_on(v, process.machine[i]);
             i = 0;
         }
     record_ticket(v);
+    return !go_on;
+}
+
+/* On a CPU again, says the trace, if it has said otherwise. */
+static void acquired(struct vcpu *v)
+{
+    struct recorder *r = recorders[v->index];
+
+    if (!r || !r->released || v->lacks_cpu)
+        return;
+    record_simple(v, TRACE_ACQUIRE);
+    record_forget(r);
 }
 
 static void resched(struct vcpu *v)
@@ -342,10 +430,6 @@ static void resched(struct vcpu *v)
     record_simple(v, TRACE_RELEASE);
     vcpu_release(v);
     baton_yield(v);
-    record_wait_for_cpus(v);
-    record_simple(v, TRACE_ACQUIRE);
-    if (recorders[v->index])
-        record_forget(recorders[v->index]);
 }
 
 void record_attach(void)
@@ -353,6 +437,7 @@ void record_attach(void)
     process.recording = true;
     process.on_publish = record_count;
     process.before_acquire = record_wait_for_cpus;
+    process.after_acquire = acquired;
     process.resched = resched;
     process.on_abandon = record_no_more;
 }
@@ -416,6 +501,7 @@ void record_execed(const struct session_thread *t)
 void record_child(void)
 {
     atomic_store(&process.nr_in_turn, 0);
+    atomic_store(&process.has_turn, 0);
     shared = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; /* a thread out of turn may have had it */
     for (u32 i = 0; i < process.vcpu_top; i++)
         recorder_free(i);

@@ -17,9 +17,16 @@
  * records what it will not live to do: who gets the baton is followed no more, or waits at the gate where the process is
  * to be replaced.
  *
- * Out of turn. qemu stops all vCPUs for what must be alone (exclusive sections): the owner of the baton then waits for us
- * to leave the block in which we wait for the baton. So a wait in a block ends after TAKE_IN_BLOCK_S: the thread goes on
- * without the baton, and asks for it again at its next block, or after 2, 4, 8 ... if that was in vain, too.
+ * Standing in. qemu stops all vCPUs for what must be alone (exclusive sections: a fork beside threads, some atomics): the
+ * owner of the baton then sleeps between two blocks, or before such a section of its own, until we have left the block in
+ * which we wait for the baton. `process.has_turn` names the owner while it is in guest code. If it is seen to sleep there,
+ * one of those who wait stands in for it until its next block, and is stood in for in the same way when it is stopped itself.
+ * Each takes a ticket, and so does the owner afterwards: a thread whose last ticket is not the last one given takes another.
+ * Who finds no CPU free, either, goes on without one until its next block: the machines do not see those accesses, nor does
+ * a replay (no ACQUIRE).
+ *
+ * Out of turn. Should a wait in a block last TAKE_IN_BLOCK_MS, the thread goes on all the same, and asks for the baton again
+ * after 1, 2, 4 ... blocks. The order is then no longer exact, and the report says so.
  *
  * Death. The baton is a robust mutex: who takes it after an owner that was killed cuts off what that had written of a block
  * (stream_repair()); the launcher writes the block, from the dead one's stream.
@@ -40,14 +47,15 @@
 
 struct recorder {
     struct stream *st;
-    u64 data;    /* page of the last data word | 1: it was a write; NO_PAGE: none */
-    u64 code;    /* page of the latest fetch */
-    u32 turn;    /* blocks until the baton is offered, or asked for by who has none */
-    u32 late;    /* of such turns the last one's length; 0: it has the baton */
-    u32 marks;   /* what was left out since the last word */
-    u32 expect;  /* what would change them */
-    u64 defined; /* the page of the latest define word */
-    u64 words;   /* not yet in the session's count */
+    u64 data;      /* page of the last data word | 1: it was a write; NO_PAGE: none */
+    u64 code;      /* page of the latest fetch */
+    u32 turn;      /* blocks until the baton is offered, or asked for by who has none */
+    u32 late;      /* of such turns the last one's length; 0: it has the baton */
+    bool released; /* it has no CPU, says the trace */
+    u32 marks;     /* what was left out since the last word */
+    u32 expect;    /* what would change them */
+    u64 defined;   /* the page of the latest define word */
+    u64 words;     /* not yet in the session's count */
     struct trace_buf event;
     u64 page[ACCESS_SLOTS];
 };
@@ -68,11 +76,17 @@ void baton_take(struct vcpu *v);
 void baton_drop(struct vcpu *v);
 /* As baton_take(), but not while the process is about to be replaced. It has ended: v is followed no more. */
 void baton_take_back(struct vcpu *v);
+/* Around what of a callback may sleep: who waits for the baton can tell that its owner does not. */
+void turn_in_callback(struct vcpu *v); /* who stood in stands in no more */
+void turn_in_guest(struct vcpu *v);
+/* In a callback outside all blocks: it waits until it owns the baton. False: v is followed no more. */
+bool baton_settle(struct vcpu *v);
 bool process_has_ended(void); /* by another thread, and this one has not been told yet */
 /* In user mode: let somebody else go first, if anybody waits. */
 void baton_yield(struct vcpu *v);
-void record_wait_for_cpus(struct vcpu *v);                 /* a CPU is free on each machine where v has none */
-void record_ticket(struct vcpu *v);                        /* what follows comes after what others did */
+/* A CPU is free on each machine where v has none; false: v must go on without (F2). */
+bool record_wait_for_cpus(struct vcpu *v);
+bool record_ticket(struct vcpu *v); /* what follows comes after what others did; false: nobody was in between */
 void record_put(struct recorder *r, enum trace_type type); /* the event in r->event */
 void record_forget(struct recorder *r);                    /* the next accesses are recorded */
 struct recorder *recorder_start(struct vcpu *v, bool goes_on);

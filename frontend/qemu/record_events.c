@@ -156,6 +156,7 @@ void record_simple(struct vcpu *v, enum trace_type type)
 
     if (!r)
         return;
+    r->released = type == TRACE_RELEASE;
     if (type != TRACE_ACQUIRE)
         vcpu_publish(v); /* counts belong before a release, and behind an acquire */
     begin(v);
@@ -255,23 +256,27 @@ void record_file_size(struct vcpu *v, const struct host_file *f)
 void record_task(struct vcpu *v, enum record_task how)
 {
     struct recorder *r;
+    bool released;
 
     if (!process.recording || !v->thread)
         return;
     baton_take(v);
     if (how == TASK_FORKED)
         record_child();
-    record_wait_for_cpus(v); /* it gets them with the event */
+    released = !record_wait_for_cpus(v); /* otherwise it gets them with the event */
     if (!v->thread)
         return; /* the process has ended */
     r = recorder_start(v, how == TASK_EXECED);
     if (!r)
         return;
+    r->released = released;
     record_ticket(v);
     r->event.len = 0;
     put(r, TF_TID, v->tid);
     put(r, TF_PID, (u64)process.pid);
     put(r, TF_FLAGS, how);
+    if (released)
+        put(r, TF_KIND, CPUS_RELEASED);
     put_text(r, TF_ARCH, guest_arch_name[process.arch]);
     record_put(r, TRACE_TASK);
 }

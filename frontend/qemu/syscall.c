@@ -278,7 +278,7 @@ void syscall_before(struct vcpu *v, s64 nr, const u64 arg[6])
 
     if (v->state == VCPU_RETURNING)
         thread_goes_on(v);
-    if (v->state != VCPU_USER)
+    if (v->state != VCPU_USER || !baton_settle(v))
         return;
     if (thread_leave(v)) {
         syscall_left(v, nr, arg);

@@ -101,8 +101,7 @@ void vcpu_clear(struct vcpu *v)
     vcpu_set_hot(v);
 }
 
-/* A thread of this process. */
-static bool thread_sleeps(u32 tid)
+bool thread_sleeps(u32 tid)
 {
     char path[64], stat[64] = "";
     const char *state;
@@ -116,26 +115,31 @@ static bool thread_sleeps(u32 tid)
         stat[0] = 0;
     fclose(f);
     state = strrchr(stat, ')');
-    return state && (state[2] == 'S' || state[2] == 'D');
+    return state && state[2] == 'S'; /* a futex, not the disk */
 }
 
 /* A thread of this process sleeps on a CPU, and not for the sake of the memory manager or of a recording's order. */
-static bool cpu_sleeps_here(const struct machine *m)
+static bool cpu_sleeps_here(const struct vcpu *v, const struct machine *m)
 {
-    if (atomic_load(&process.slot->in_core) || atomic_load(&process.slot->frozen) || atomic_load(&process.nr_in_turn))
+    bool in_turn = atomic_load(&process.nr_in_turn) != 0;
+
+    if (atomic_load(&process.slot->in_core) || atomic_load(&process.slot->frozen))
         return false;
-    for (u32 id = 0; id < m->nr_cpus; id++)
-        if (thread_sleeps(atomic_load(&m->cpus[id].owner)))
+    for (u32 id = 0; id < m->nr_cpus; id++) {
+        u32 owner = atomic_load(&m->cpus[id].owner);
+
+        if ((!in_turn || (v->baton == BATON_STANDS_IN && owner == v->stands_for)) && thread_sleeps(owner))
             return true;
+    }
     return false;
 }
 
 bool vcpu_must_go_on(const struct vcpu *v, const struct machine *m)
 {
-    if (!v->in_block || !cpu_sleeps_here(m))
+    if (!v->in_block || !cpu_sleeps_here(v, m))
         return false;
     nanosleep(&(struct timespec){.tv_nsec = STILL_ASLEEP_NS}, NULL);
-    return cpu_sleeps_here(m);
+    return cpu_sleeps_here(v, m);
 }
 
 /* Another thread has ended the process. */
@@ -156,23 +160,15 @@ static struct cpu *acquire_on(struct vcpu *v, u32 i, struct task *task)
 
         if (cpu || has_ended() || session_machine_is_dead(process.s, i) || vcpu_must_go_on(v, m))
             return cpu;
-        if (process.before_acquire)
-            process.before_acquire(v);
-        if (has_ended())
+        if ((process.before_acquire && !process.before_acquire(v)) || has_ended())
             return NULL;
     }
 }
 
-void vcpu_acquire(struct vcpu *v)
+/* False: v has been abandoned. */
+static bool acquire_all(struct vcpu *v)
 {
-    bool lacks = false;
-
-    RACE_POINT(1);
-    if (process.before_acquire)
-        process.before_acquire(v);
-    RACE_POINT(1);
-    if (v->lacks_cpu) /* what was touched meanwhile, the machine does not know */
-        vcpu_forget(v);
+    v->lacks_cpu = false;
     for (u32 i = 0; i < process.nr_machines; i++) {
         struct task *task = v->thread ? v->thread->task[i] : NULL;
 
@@ -181,17 +177,33 @@ void vcpu_acquire(struct vcpu *v)
         v->cpu[i] = acquire_on(v, i, task);
         if (!v->cpu[i] && has_ended()) {
             vcpu_abandon(v);
-            return;
+            return false;
         }
         if (!v->cpu[i]) {
-            lacks = lacks || !session_machine_is_dead(process.s, i);
+            v->lacks_cpu = v->lacks_cpu || !session_machine_is_dead(process.s, i);
             continue;
         }
         v->mmu[i] = cpu_mmu(v->cpu[i]);
         cpu_enter_user(v->cpu[i]);
     }
-    v->lacks_cpu = lacks;
+    return true;
+}
+
+void vcpu_acquire(struct vcpu *v)
+{
+    bool may;
+
+    RACE_POINT(1);
+    may = !process.before_acquire || process.before_acquire(v);
+    RACE_POINT(1);
+    if (v->lacks_cpu) /* what was touched meanwhile, the machine does not know */
+        vcpu_forget(v);
+    if (may && !acquire_all(v))
+        return;
+    v->lacks_cpu = v->lacks_cpu || !may;
     vcpu_set_hot(v);
+    if (process.after_acquire)
+        process.after_acquire(v);
 }
 
 void vcpu_publish(struct vcpu *v)
@@ -232,7 +244,7 @@ static bool should_resched(struct vcpu *v)
     for (u32 i = 0; i < process.nr_machines; i++)
         if (v->cpu[i] && cpu_should_resched(v->cpu[i]))
             return true;
-    return process.recording && !v->baton; /* out of turn: who asks has the baton, and waits */
+    return process.recording && v->baton != BATON_OWNED; /* who asks is in his turn, and waits */
 }
 
 static void give_way(struct vcpu *v)

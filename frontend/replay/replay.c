@@ -141,7 +141,7 @@ static struct replay_thread *longest_ago(const struct vcpu *but, u32 i)
 }
 
 /* A free CPU on each machine where v needs one. */
-static void rob(struct vcpu *v)
+static bool rob(struct vcpu *v)
 {
     for (u32 i = 0; i < process.nr_machines; i++) {
         struct replay_thread *t;
@@ -154,6 +154,7 @@ static void rob(struct vcpu *v)
         t->robbed = true;
         vcpu_release(t->v);
     }
+    return true;
 }
 
 /* -- files --------------------------------------------------------------------------------------------------------- */
@@ -430,7 +431,8 @@ static void on_task(const struct trace_event *e, struct replay_thread *t)
         atomic_store(&t->p->slot->state, PROC_LIVE);
     }
     replay_words_reset(t);
-    vcpu_acquire(v);
+    if (trace_get(e, TF_KIND, 0) != 1) /* else it found no CPU */
+        vcpu_acquire(v);
 }
 
 static bool read_part(const struct trace_value *v, struct image_part *p)

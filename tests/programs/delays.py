@@ -19,6 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
 from record import differences, load  # noqa: E402
+from surroundings import usual  # noqa: E402
 
 SMALL = ["--machine", os.path.join(ROOT, "machines/small.conf")]
 ONE, FOUR, TWO_MACHINES = SMALL, SMALL + ["--set", "cpus=4"], SMALL + SMALL
@@ -73,6 +74,7 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave what hangs running, for a debugger")
     parser.add_argument("names", nargs="*", metavar="NAME")
     o = parser.parse_args()
+    usual()
     o.quire = os.path.abspath(o.quire)
     failed = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -110,7 +110,7 @@ def main():
     usual()
     quire = os.path.abspath(o.quire)
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("threads", "kills", "shared", "exits", "exec_signals"):
+        for name in ("threads", "kills", "shared", "exits", "execs", "exec_signals"):
             subprocess.run(["gcc", "-O1", "-pthread", "-o", os.path.join(folder, name), os.path.join(HERE, name + ".c")], check=True)
         source = os.path.join(folder, "x.c")
         with open(source, "w") as f:
@@ -129,6 +129,8 @@ def main():
             "exec_signals": lambda: exact(quire, folder, SMALL + four, [os.path.join(folder, "exec_signals")]),
             "exits": lambda: exact(quire, folder, SMALL, [os.path.join(folder, "exits")]),
             "exits-four-cpus": lambda: exact(quire, folder, SMALL + four, [os.path.join(folder, "exits")]),
+            "execs": lambda: exact(quire, folder, SMALL, [os.path.join(folder, "execs")]),
+            "execs-four-cpus": lambda: exact(quire, folder, SMALL + four, [os.path.join(folder, "execs")]),
             "exits-not-recorded": lambda: ends_well(quire, [os.path.join(folder, "exits")]),
             "record-only": lambda: record_only(quire, folder, [PYTHON, "-c", FORK]),
             "damaged": lambda: damaged(quire, folder, ["ls", "/"]),

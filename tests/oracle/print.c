@@ -105,7 +105,8 @@ static const char prologue[] =
     "    while ((n = read(f, buf, sizeof(buf))) > 0)\n        if (write(1, buf, n) != n)\n            break;\n"
     "    close(f);\n}\n\n"
     "static int file(long size)\n{\n"
-    "    char name[] = \"/tmp/oracle-XXXXXX\";\n    int f = mkstemp(name);\n\n"
+    "    const char *where = getenv(\"TMPDIR\");\n    char name[4096];\n    int f;\n\n"
+    "    snprintf(name, sizeof(name), \"%s/oracle-XXXXXX\", where ? where : \"/tmp\");\n    f = mkstemp(name);\n"
     "    if (f < 0 || unlink(name) || ftruncate(f, size))\n        perror(name);\n    return f;\n}\n\n"
     "static int again(int of, int flags)\n{\n    char path[64];\n\n"
     "    sprintf(path, \"/proc/self/fd/%d\", of);\n    return open(path, flags);\n}\n\n";

@@ -10,9 +10,8 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 
-from surroundings import PATIENCE_S, usual
+from surroundings import PATIENCE_S, disk_folder, usual
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -122,7 +121,7 @@ def main():
     cases = {act: lambda bench, act=act: run_act(bench, act) for act in ENDS}
     cases |= {"python": run_python, "replay": run_replay, "save": run_save, "host": run_host_limit}
     bad = 0
-    with tempfile.TemporaryDirectory(prefix="quire-exhausted-") as folder:
+    with disk_folder("quire-exhausted-") as folder:
         bench = Bench(os.path.abspath(args.quire), folder)
         for name, case in cases.items():
             if args.names and name not in args.names:

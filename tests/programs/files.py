@@ -12,9 +12,8 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 
-from surroundings import PATIENCE_S, usual
+from surroundings import PATIENCE_S, disk_folder, usual
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NOBODY = 65534
@@ -277,7 +276,7 @@ def main():
     args = parser.parse_args()
     usual()
     quire = os.path.abspath(args.quire)
-    with tempfile.TemporaryDirectory(prefix="quire-files-") as folder:
+    with disk_folder("quire-files-") as folder:
         make_files(quire, folder)
         chosen = [case for case in refused() if all(word in case[0] for word in args.words)]
         for arguments, words in chosen:

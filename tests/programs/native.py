@@ -10,9 +10,8 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 
-from surroundings import PATIENCE_S, usual
+from surroundings import PATIENCE_S, disk_folder, usual
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -136,7 +135,7 @@ def main():
     usual()
     quire = os.path.abspath(args.quire)
     bad = 0
-    with tempfile.TemporaryDirectory(prefix="quire-native-") as folder:
+    with disk_folder("quire-native-") as folder:
         for name, argv, stdin in cases(folder):
             if args.names and name not in args.names:
                 continue

@@ -11,9 +11,8 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 
-from surroundings import PATIENCE_S, usual
+from surroundings import PATIENCE_S, disk_folder, usual
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -127,7 +126,7 @@ def main():
     args = parser.parse_args()
     usual()
     bad = 0
-    with tempfile.TemporaryDirectory(prefix="quire-refused-") as folder:
+    with disk_folder("quire-refused-") as folder:
         b = Bench(os.path.abspath(args.quire), folder)
         for name, program, words, before, nobody in cases(b):
             if args.names and name not in args.names:

@@ -14,10 +14,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
-from surroundings import PATIENCE_S, usual
+from surroundings import PATIENCE_S, disk_folder, usual
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -302,7 +301,7 @@ def main():
     usual()
     args.quire = os.path.abspath(args.quire)
     bad = 0
-    with tempfile.TemporaryDirectory(prefix="quire-programs-") as folder:
+    with disk_folder("quire-programs-") as folder:
         chosen = [c for c in cases(folder) if (c.name in args.names if args.names else args.full or not c.full)]
         if args.list:
             print("\n".join(c.name for c in cases(folder)))

@@ -12,10 +12,9 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
-from surroundings import PATIENCE_S, usual
+from surroundings import PATIENCE_S, disk_folder, usual
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SMALL, LARGE = (["--machine", os.path.join(ROOT, f"machines/{name}.conf")] for name in ("small", "large"))
@@ -255,7 +254,7 @@ if __name__ == "__main__":
     args = p.parse_args()
     usual()
     quire = Quire(os.path.abspath(args.quire))
-    with tempfile.TemporaryDirectory() as folder:
+    with disk_folder("quire-saved-") as folder:
         test_end_of_program(quire, folder)
         test_everything(quire, folder, os.path.abspath(args.library))
         test_each_process(quire, folder)

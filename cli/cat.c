@@ -247,7 +247,7 @@ static void list_machine(struct machine *m, const char *name)
     cpu_release(cpu);
 }
 
-static int list(const struct saved *s, const struct cat_options *o)
+static int list(struct saved *s, const struct cat_options *o)
 {
     u32 only = choose_machine(s, o);
 
@@ -263,6 +263,7 @@ static int list(const struct saved *s, const struct cat_options *o)
         machine_destroy(m);
     }
     guard_end();
+    saved_close(s);
     printf("\nviews\n");
     for (u32 i = 0; proc_file(i); i++)
         printf("  %s%-*s  %s\n", proc_file(i)->scope == PROC_PROCESS ? "PID/" : "",
@@ -311,6 +312,7 @@ int cat_views(const struct cat_options *o)
     guard_reading(saved_machine(&s, i)->name, "its CPUs", saved_bytes(&s, i));
     cpu = cpu_acquire(m, NULL, CAT_TID);
     print_all(cpu, o, saved_machine(&s, i), saved_bytes(&s, i));
+    saved_close(&s);
     check_output();
     return 0;
 }

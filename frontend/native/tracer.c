@@ -631,7 +631,8 @@ static void stop_overdue(struct tracer *tr)
         struct thread *t;
 
         list_for_each_entry (t, &tr->hash[i], hash)
-            if (t->proc && t->proc->tgid == t->tid && !kill(t->tid, SIGKILL) && !t->told_to_die) {
+            /* One without a process has been born, and who bore it was killed before it said so: nobody else knows it. */
+            if ((!t->proc || t->proc->tgid == t->tid) && !kill(t->tid, SIGKILL) && !t->told_to_die) {
                 t->told_to_die = true;
                 tr->r->killed++;
             }

@@ -90,7 +90,8 @@ struct vcpu {
     struct vcpu *child_vcpu;             /* of a thread creation under way, once it is made */
     bool killing;                        /* froze somebody for a kill */
     enum baton baton;
-    u32 stands_for; /* host thread */
+    u32 stands_for; /* host thread that owns the baton */
+    u32 stopped;    /* host thread that had the turn: the same, or who stood in for it */
 };
 
 #define NOT_RECENT 8ul /* differs from every page and block */
@@ -110,7 +111,7 @@ struct process {
     u32 vcpu_top;             /* no vCPU at or above was ever used */
     _Atomic bool parallel;    /* there was a second thread */
     _Atomic u32 nr_in_turn;   /* threads that wait for the baton (record.h) */
-    _Atomic u32 has_turn;     /* host thread in guest code with the baton, or standing in for it; 0: none here */
+    _Atomic u64 turn;         /* host thread that owns the baton, and << 32 who runs guest code with it (record.h) */
     s32 pid;
     bool loaded; /* the program's image is in the machines */
     bool recording;

@@ -63,24 +63,29 @@ static bool lock_baton(struct session_trace *t, u32 ms)
     return true;
 }
 
-/* Who has the turn sleeps, and not in the memory manager. */
-static bool is_stopped(u32 tid)
+/* process.turn: `runs` 0: nobody is in guest code, `owner` 0: nor has any thread of this process the baton. */
+static u64 turn_of(u32 owner, u32 runs)
 {
-    return tid && atomic_load(&process.has_turn) == tid && !atomic_load(&process.slot->in_core) &&
-           !atomic_load(&process.slot->frozen) && thread_sleeps(tid);
+    return owner | (u64)runs << 32;
+}
+
+/* Who has the turn sleeps, and not in the memory manager. */
+static bool is_stopped(u64 turn)
+{
+    return turn >> 32 && atomic_load(&process.turn) == turn && !atomic_load(&process.slot->in_core) &&
+           !atomic_load(&process.slot->frozen) && thread_sleeps((u32)(turn >> 32));
 }
 
 static bool stand_in(struct vcpu *v)
 {
-    u32 tid = atomic_load(&process.has_turn);
+    u64 turn = atomic_load(&process.turn);
 
-    if (!is_stopped(tid))
+    if (!is_stopped(turn))
         return false;
     nanosleep(&(struct timespec){.tv_nsec = STILL_STOPPED_NS}, NULL);
-    if (!is_stopped(tid) || !atomic_compare_exchange_strong(&process.has_turn, &tid, 0))
-        return false;
-    v->stands_for = tid;
-    return true;
+    v->stands_for = (u32)turn;
+    v->stopped = (u32)(turn >> 32);
+    return is_stopped(turn) && atomic_compare_exchange_strong(&process.turn, &turn, turn_of(v->stands_for, 0));
 }
 
 static enum baton wait_in_block(struct vcpu *v, struct session_trace *t)
@@ -119,18 +124,25 @@ void baton_take(struct vcpu *v)
 
 void turn_in_guest(struct vcpu *v)
 {
-    if (v->baton)
-        atomic_store(&process.has_turn, v->tid);
+    u64 mine = turn_of(v->stands_for, 0);
+
+    if (v->baton == BATON_OWNED)
+        atomic_store(&process.turn, turn_of(v->tid, v->tid));
+    else if (v->baton)
+        atomic_compare_exchange_strong(&process.turn, &mine, turn_of(v->stands_for, v->tid));
 }
 
 void turn_in_callback(struct vcpu *v)
 {
-    u32 own = v->tid;
+    u64 mine = turn_of(v->stands_for, v->tid);
 
-    if (v->baton)
-        atomic_compare_exchange_strong(&process.has_turn, &own, 0);
-    if (v->baton == BATON_STANDS_IN)
-        v->baton = BATON_NONE;
+    if (v->baton == BATON_OWNED)
+        atomic_store(&process.turn, turn_of(v->tid, 0));
+    if (v->baton != BATON_STANDS_IN)
+        return;
+    /* Is the owner stopped still? If not it has been here, or will be: it does not matter what stands there. */
+    atomic_compare_exchange_strong(&process.turn, &mine, turn_of(v->stands_for, v->stands_for));
+    v->baton = BATON_NONE;
 }
 
 bool process_has_ended(void)
@@ -140,14 +152,17 @@ bool process_has_ended(void)
 
 void baton_drop(struct vcpu *v)
 {
+    u64 mine = turn_of(v->stands_for, 0);
     enum baton had = v->baton;
 
     v->baton = BATON_NONE;
     RACE_POINT(1);
     if (had == BATON_STANDS_IN)
-        atomic_store(&process.has_turn, v->stands_for);
-    else if (had == BATON_OWNED)
+        atomic_compare_exchange_strong(&process.turn, &mine, turn_of(v->stands_for, v->stopped));
+    if (had == BATON_OWNED) {
+        atomic_store(&process.turn, 0);
         pthread_mutex_unlock(&process.s->trace.baton);
+    }
     RACE_POINT(1);
 }
 
@@ -203,17 +218,11 @@ static void let_others(struct vcpu *v)
     atomic_fetch_sub(&process.nr_in_turn, 1);
 }
 
-void baton_yield(struct vcpu *v)
+static void go_on_in_turn(struct vcpu *v)
 {
     struct recorder *r = recorders[v->index];
     bool nested = v->in_block; /* by resched() */
 
-    if (v->baton && !atomic_load(&process.s->trace.waiting)) {
-        next_turn(r, v->baton);
-        return;
-    }
-    if (v->baton)
-        let_others(v);
     v->in_block = true;
     v->baton = take_in_turn(v);
     if (process_has_ended()) {
@@ -226,6 +235,17 @@ void baton_yield(struct vcpu *v)
     v->in_block = nested;
     if (r)
         record_forget(r);
+}
+
+void baton_yield(struct vcpu *v)
+{
+    if (v->baton && !atomic_load(&process.s->trace.waiting)) {
+        next_turn(recorders[v->index], v->baton);
+        return;
+    }
+    if (v->baton)
+        let_others(v);
+    go_on_in_turn(v);
 }
 
 /* -- blocks of the trace ------------------------------------------------------------------------------------------- */
@@ -429,7 +449,9 @@ static void resched(struct vcpu *v)
 {
     record_simple(v, TRACE_RELEASE);
     vcpu_release(v);
-    baton_yield(v);
+    if (v->baton)
+        let_others(v); /* who waits for a CPU wants the baton only when it is told that there is one */
+    go_on_in_turn(v);
 }
 
 void record_attach(void)
@@ -501,7 +523,7 @@ void record_execed(const struct session_thread *t)
 void record_child(void)
 {
     atomic_store(&process.nr_in_turn, 0);
-    atomic_store(&process.has_turn, 0);
+    atomic_store(&process.turn, 0);
     shared = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; /* a thread out of turn may have had it */
     for (u32 i = 0; i < process.vcpu_top; i++)
         recorder_free(i);

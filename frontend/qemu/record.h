@@ -19,7 +19,7 @@
  *
  * Standing in. qemu stops all vCPUs for what must be alone (exclusive sections: a fork beside threads, some atomics): the
  * owner of the baton then sleeps between two blocks, or before such a section of its own, until we have left the block in
- * which we wait for the baton. `process.has_turn` names the owner while it is in guest code. If it is seen to sleep there,
+ * which we wait for the baton. `process.turn` names the owner while it is in guest code. If it is seen to sleep there,
  * one of those who wait stands in for it until its next block, and is stood in for in the same way when it is stopped itself.
  * Each takes a ticket, and so does the owner afterwards: a thread whose last ticket is not the last one given takes another.
  * Who finds no CPU free, either, goes on without one until its next block: the machines do not see those accesses, nor does

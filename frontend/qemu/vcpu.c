@@ -128,7 +128,9 @@ static bool cpu_sleeps_here(const struct vcpu *v, const struct machine *m)
     for (u32 id = 0; id < m->nr_cpus; id++) {
         u32 owner = atomic_load(&m->cpus[id].owner);
 
-        if ((!in_turn || (v->baton == BATON_STANDS_IN && owner == v->stands_for)) && thread_sleeps(owner))
+        if (in_turn && (v->baton != BATON_STANDS_IN || (owner != v->stands_for && owner != v->stopped)))
+            continue;
+        if (thread_sleeps(owner))
             return true;
     }
     return false;

@@ -34,7 +34,8 @@ struct guest_plan {
     bool calls;       /* system calls, too */
     bool children;    /* each thread makes one in the middle */
     bool processes;   /* forked processes: one dies in a write, one ends, one is stopped and killed */
-    bool exclusive;   /* thread 1 sleeps in a block for longer than others wait for the baton */
+    bool exclusive;   /* thread 1 stays in a block for longer than others wait for the baton */
+    bool asleep;      /* as one that qemu has stopped */
     u64 file_limit;   /* RLIMIT_FSIZE; 0: none */
     u32 machine_cpus; /* followed by a machine with so many; 0: none */
 };

@@ -24,6 +24,7 @@ static const struct guest_plan plans[] = {
     {.name = "processes", .threads = 2, .steps = 4000, .pages = 512, .calls = true, .processes = true},
     {.name = "full", .threads = 3, .steps = 20000, .pages = GUEST_PAGES, .calls = true, .file_limit = 100000},
     {.name = "exclusive", .threads = 3, .steps = 200000, .pages = GUEST_PAGES, .exclusive = true},
+    {.name = "stopped", .threads = 3, .steps = 200000, .pages = GUEST_PAGES, .exclusive = true, .asleep = true},
 };
 
 /* The tool's. */
@@ -435,6 +436,21 @@ static void test_out_of_turn(void **state)
     end(&r);
 }
 
+/* Nobody goes on out of turn because of one that sleeps with the baton. */
+static void test_stopped(void **state)
+{
+    struct run r = {0};
+    struct seen *seen;
+
+    record(&r, "stopped");
+    assert_true(r.whole);
+    seen = read_trace(&r);
+    check_whole(seen, 4);
+    assert_int_equal(atomic_load(&r.s->nr_notices), 0);
+    free(seen);
+    end(&r);
+}
+
 /* A write that ends in the middle: said once. What the main thread did first is missing: nothing after it can be read. */
 static void test_file_is_full(void **state)
 {
@@ -458,9 +474,9 @@ static void test_file_is_full(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_blocks_fill), cmocka_unit_test(test_calls_and_threads),
-        cmocka_unit_test(test_few_cpus),    cmocka_unit_test(test_processes),
-        cmocka_unit_test(test_out_of_turn), cmocka_unit_test(test_file_is_full),
+        cmocka_unit_test(test_blocks_fill),  cmocka_unit_test(test_calls_and_threads), cmocka_unit_test(test_few_cpus),
+        cmocka_unit_test(test_processes),    cmocka_unit_test(test_out_of_turn),       cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_file_is_full),
     };
 
     for (u32 i = 0; argc == 4 && i < ARRAY_SIZE(plans); i++)

@@ -99,6 +99,14 @@ static bool exec_seal(struct generator *g, const struct oracle_op *op)
     return is_call(op, ABI_fcntl) && op->arg[1] == 1033 && (op->arg[2] & 0x20);
 }
 
+/* IPC_STAT, SHM_STAT, SHM_STAT_ANY */
+static bool shm_stat(struct generator *g, const struct oracle_op *op)
+{
+    u32 cmd = (u32)op->arg[1] & ~0x100u; /* IPC_64 */
+
+    return is_call(op, ABI_shmctl) && (cmd == 2 || cmd == 13 || cmd == 15);
+}
+
 static bool memory_merge(struct generator *g, const struct oracle_op *op)
 {
     return is_call(op, ABI_prctl) && (op->arg[0] == 67 || op->arg[0] == 68);
@@ -199,6 +207,7 @@ static const struct rule {
     {"FALLOC_FL_WRITE_ZEROES", 17, write_zeroes, "of 6.17: an unknown mode comes before a descriptor that is not open"},
     {"execve", 3, execve_layout, "the auxiliary vector was shorter: the stack begins elsewhere"},
     {"F_SEAL_EXEC", 3, exec_seal, "of 6.3"},
+    {"attaches of a segment", 16, shm_stat, "mappings with a close() joined less, and each piece counts"},
     {"mincore of zero pages", 16, zero_pages,
      "fork left them out where the mapping had no pages of its own; 6.18 makes larger mappings, which have some"},
     {"no longer accounted", 7, unaccounted,
